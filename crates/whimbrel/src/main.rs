@@ -1,0 +1,2 @@
+//! crates/whimbrel
+fn main() {}

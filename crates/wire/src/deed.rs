@@ -1,0 +1,168 @@
+//! Decides what a deed says and whether its signature holds.
+//!
+//! A deed is the record "daemon D, epoch e+1, from S to T, at head H". The first one, the birth
+//! deed, is signed by the daemon's own key; each later one by the node key of the owner before
+//! it. Their chain is the title, and it can be verified from the daemon's public key alone. What
+//! follows from a title is decided elsewhere.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::digest::{Digest, Purpose};
+use crate::frame::encode;
+use crate::id::{AttemptId, EntityId, Epoch, NodeId, StoreId};
+use crate::key::{Identity, NodeKey, PublicKey, Signature};
+use crate::link::Head;
+
+/// The content of a hand-over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Deed {
+    /// Which daemon.
+    pub entity: EntityId,
+    /// The epoch that it begins.
+    pub epoch: Epoch,
+    /// Who hands it over: the daemon's own key for a birth, else the owner before.
+    pub from: PublicKey,
+    /// Who owns the daemon from here on.
+    pub to: PublicKey,
+    /// The data folder of the new owner: an empty disk inherits nothing.
+    pub store: StoreId,
+    /// The attempt that led here.
+    pub attempt: AttemptId,
+    /// Where the daemon stood when it was frozen.
+    pub head: Head,
+    /// The snapshot from which the new owner started.
+    pub snapshot: Digest,
+    /// The deed before this one; [`Digest::ZERO`] for a birth.
+    pub previous: Digest,
+}
+
+/// A deed with its signature.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SignedDeed {
+    /// What it says.
+    pub deed: Deed,
+    /// The signature of `deed.from` over the digest of the deed.
+    pub signature: Signature,
+}
+
+/// Why a deed is not believed.
+///
+/// Fault: peer. Changed: nothing. Again: no, the deed stays wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DeedError {
+    /// The signature does not verify under the key that it names.
+    #[error("the signature of the deed does not verify")]
+    Signature,
+    /// It is about another daemon.
+    #[error("the deed is about another daemon")]
+    Entity,
+    /// It claims to be a birth and is not signed by the daemon, or not in the first epoch.
+    #[error("the birth deed is malformed")]
+    Birth,
+    /// It does not continue the deed before it: epoch, previous digest or signer differ.
+    #[error("the deed does not follow the one before it")]
+    Sequence,
+}
+
+impl Deed {
+    /// The birth deed of a daemon on the node `to`.
+    #[must_use]
+    pub fn birth(
+        identity: &Identity,
+        to: PublicKey,
+        store: StoreId,
+        attempt: AttemptId,
+    ) -> SignedDeed {
+        let entity = identity.entity_id();
+        let head = Head {
+            position: crate::Position::FIRST,
+            sequence: crate::Sequence::FIRST,
+            hash: Digest::ZERO,
+        };
+        let deed = Self {
+            entity,
+            epoch: Epoch::FIRST,
+            from: entity.key(),
+            to,
+            store,
+            attempt,
+            head,
+            snapshot: Digest::ZERO,
+            previous: Digest::ZERO,
+        };
+        let signature = identity.sign(deed.digest().as_bytes());
+        SignedDeed { deed, signature }
+    }
+
+    /// Signs this deed as the owner who gives the daemon away.
+    #[must_use]
+    pub fn sign(self, key: &NodeKey) -> SignedDeed {
+        let signature = key.sign(self.digest().as_bytes());
+        SignedDeed { deed: self, signature }
+    }
+
+    /// The digest that names this deed, and that is signed.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(Purpose::Deed, &encode(self))
+    }
+
+    /// The new owner.
+    #[must_use]
+    pub fn owner(&self) -> NodeId {
+        self.to.node_id()
+    }
+}
+
+impl SignedDeed {
+    /// The digest that names the deed.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.deed.digest()
+    }
+
+    /// Whether this is the birth deed of `entity`.
+    ///
+    /// # Errors
+    ///
+    /// [`DeedError`] says what is wrong with it.
+    pub fn verify_birth(&self, entity: &EntityId) -> Result<(), DeedError> {
+        let deed = &self.deed;
+        if deed.entity != *entity {
+            return Err(DeedError::Entity);
+        }
+        let born = deed.epoch == Epoch::FIRST
+            && deed.previous == Digest::ZERO
+            && deed.from == entity.key();
+        if !born {
+            return Err(DeedError::Birth);
+        }
+        self.verify_signature()
+    }
+
+    /// Whether this deed continues `previous`, which was verified before.
+    ///
+    /// # Errors
+    ///
+    /// [`DeedError`] says what is wrong with it.
+    pub fn verify_after(&self, previous: &Self) -> Result<(), DeedError> {
+        let deed = &self.deed;
+        if deed.entity != previous.deed.entity {
+            return Err(DeedError::Entity);
+        }
+        let follows = deed.epoch == previous.deed.epoch.next()
+            && deed.from == previous.deed.to
+            && deed.previous == previous.digest();
+        if !follows {
+            return Err(DeedError::Sequence);
+        }
+        self.verify_signature()
+    }
+
+    fn verify_signature(&self) -> Result<(), DeedError> {
+        let digest = self.digest();
+        self.deed.from.verify(digest.as_bytes(), &self.signature).map_err(|_| DeedError::Signature)
+    }
+}

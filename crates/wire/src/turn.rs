@@ -1,0 +1,85 @@
+//! Decides what one entry of a journal holds: what a daemon took in, when, and where it then was.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClientId, EntityId, Epoch, Position, TimerId};
+use crate::link::{CausalEvent, Head};
+use crate::time::Time;
+
+/// Who sent an event, as far as exactly-once needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Sender {
+    /// The host itself, through `deliver`: the caller waits for the turn, so it has no number.
+    Host,
+    /// A client in the session that the daemon granted at this position.
+    Client {
+        /// Which client.
+        client: ClientId,
+        /// Where in the journal its session was opened.
+        session: Position,
+    },
+    /// Another daemon. Its session never ends.
+    Daemon(EntityId),
+}
+
+/// Why a turn happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum InputOrigin {
+    /// An event arrived. Its number is the sequence of its link.
+    Event {
+        /// From whom.
+        sender: Sender,
+        /// Every answer up to this number has reached the sender, so none of them is kept.
+        answered: u64,
+    },
+    /// An event on which the daemon panicked: it counts as taken, and the daemon never sees it.
+    Poisoned {
+        /// From whom.
+        sender: Sender,
+        /// As for an event.
+        answered: u64,
+    },
+    /// A timer of the daemon came due.
+    Timer(TimerId),
+    /// A client was granted a session at this position.
+    SessionOpened(ClientId),
+}
+
+/// What a journal adds to an event: position, time, origin and where the daemon then stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The daemon's own time at this turn: nanoseconds since the Unix epoch. It never goes back.
+    pub time: Time,
+    /// In which epoch the owner took it.
+    pub epoch: Epoch,
+    /// Why the turn happened.
+    pub origin: InputOrigin,
+    /// Where the daemon stood after it. The position of the turn is `head.position`.
+    pub head: Head,
+}
+
+/// What a daemon answered in one turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Answer {
+    /// What it put out for the sender.
+    pub outputs: Vec<CausalEvent>,
+    /// Why it declined the event, if it did. The event counts as taken and changed nothing.
+    pub failure: Option<String>,
+}
+
+/// One turn of a daemon, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Turn {
+    /// What came in; empty for timers and sessions.
+    pub event: CausalEvent,
+    /// What the journal adds.
+    pub stamp: Stamp,
+}
+
+impl Turn {
+    /// Its place in the journal.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.stamp.head.position
+    }
+}

@@ -1,0 +1,67 @@
+//! Decides which chore runs: `check`, `fix`, `sim`, `soak`.
+//!
+//! What a chore does is in the module of its name. The rules that `check` enforces on the tree are
+//! in [`arrows`] (who may depend on whom) and [`tidy`] (what a file may contain).
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to a terminal")]
+
+mod arrows;
+mod check;
+mod finding;
+mod fix;
+mod sim;
+mod soak;
+mod tidy;
+mod tools;
+mod tree;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::tree::Tree;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let Some((chore, rest)) = arguments.split_first() else {
+        print!("{}", usage());
+        bail!("name a chore");
+    };
+    match chore.as_str() {
+        "check" => check::run(&Tree::open()?, rest),
+        "fix" => fix::run(&Tree::open()?, rest),
+        "sim" => sim::run(&Tree::open()?, rest),
+        "soak" => soak::run(&Tree::open()?, rest),
+        "help" | "--help" | "-h" => {
+            print!("{}", usage());
+            Ok(())
+        }
+        _ => bail!("there is no chore '{chore}'; 'cargo xtask help' lists them"),
+    }
+}
+
+fn usage() -> String {
+    format!(
+        "cargo xtask check [--from STEP | --only STEP]   the gate; reads only\n\
+         cargo xtask fix                                 formatting and mechanical fixes; writes\n\
+         cargo xtask sim FLAGS                           the simulator, flags passed on\n\
+         cargo xtask soak [--resume]                     the long steps, for a night\n\
+         \n\
+         steps of check: {}\n\
+         steps of soak:  {}\n\
+         {} = release makes the simulator an optimised build\n",
+        check::names().join(", "),
+        soak::names().join(", "),
+        sim::PROFILE_VARIABLE,
+    )
+}
