@@ -298,6 +298,7 @@ fn parse_version(text: &str) -> Option<(u64, u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::scratch::Scratch;
 
     const ROOT: &str = r#"
         [workspace.dependencies]
@@ -425,5 +426,24 @@ mod tests {
         ] {
             assert_eq!(lock_findings(&lock(name, version)).len(), 1, "{name} {version}");
         }
+    }
+
+    #[test]
+    fn every_member_is_asked_also_one_in_a_folder_of_members() {
+        let bad = "[package]\nname = \"whimbrel-wire\"\n[dependencies]\ntokio = \"1\"\n\
+                   [lints]\nworkspace = true";
+        let scratch = Scratch::new(&[
+            ("Cargo.toml", "[workspace]\nmembers = [\"crates/*\", \"xtask\"]"),
+            ("Cargo.lock", "[[package]]\nname = \"bincode\"\nversion = \"1.0.0\""),
+            ("crates/wire/Cargo.toml", bad),
+            ("crates/notes/README.md", "not a member"),
+            ("xtask/Cargo.toml", "[package]\nname = \"xtask\""),
+        ]);
+        let found = check(&scratch.tree).unwrap();
+        let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].starts_with("crates/wire/Cargo.toml: whimbrel-wire → tokio"), "{said:?}");
+        assert!(said[1].starts_with("xtask/Cargo.toml: [lints]"), "{said:?}");
+        assert!(said[2].starts_with("Cargo.lock: bincode"), "{said:?}");
     }
 }

@@ -69,3 +69,53 @@ fn read_ratchet(tree: &Tree) -> Result<Ratchet> {
         false => Ok(Ratchet::default()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::scratch::Scratch;
+
+    #[test]
+    fn every_rule_is_asked_about_every_file() {
+        let long = format!("//! Decides.\nfn go() {{\n{}}}\n", "    x();\n".repeat(80));
+        let outside = ["see /wo", "rk/place"].concat();
+        let scratch = Scratch::new(&[
+            ("bad/opening.rs", "fn a() {}"),
+            ("bad/claim.rs", "//! Decides.\n//!\n//! # Invariants\n//!\n//! * D1 (one owner): so."),
+            ("bad/long.rs", &long),
+            ("bad/link.md", "[a](gone.md)"),
+            ("bad/outside.txt", &outside),
+            ("clippy.toml", "allow-unwrap-in-tests = true"),
+            ("bad/clippy.toml", "disallowed-types = []"),
+            ("good/a.rs", "//! Decides.\nfn a() {}"),
+            ("good/a.md", "[a](a.rs)"),
+            ("good/clippy.toml", "allow-unwrap-in-tests = true\ndisallowed-types = []"),
+        ]);
+        let mut findings = check(&scratch.tree).unwrap();
+        findings.sort();
+        let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let wanted = [
+            "bad/claim.rs:5: invariant D1",
+            "bad/clippy.toml: must repeat",
+            "bad/link.md:1: the link",
+            "bad/long.rs:2: bad/long.rs::go has 82 lines",
+            "bad/opening.rs:1: the file does not open",
+            "bad/outside.txt:1: names",
+        ];
+        assert_eq!(said.len(), wanted.len(), "{said:#?}");
+        for (said, wanted) in said.iter().zip(wanted) {
+            assert!(said.starts_with(wanted), "{said}");
+        }
+    }
+
+    #[test]
+    fn fix_lowers_the_list_on_disk_and_check_is_content_then() {
+        let long = format!("//! Decides.\nfn go() {{\n{}}}\n", "    x();\n".repeat(80));
+        let list = "a.rs::go = 90\na.rs::gone = 80\n";
+        let scratch = Scratch::new(&[("a.rs", &long), ("clippy.toml", ""), (ratchet::PATH, list)]);
+        assert_eq!(check(&scratch.tree).unwrap().len(), 2);
+        lower_ratchet(&scratch.tree).unwrap();
+        assert_eq!(check(&scratch.tree).unwrap(), vec![]);
+        assert!(scratch.tree.text(ratchet::PATH).unwrap().unwrap().ends_with("a.rs::go = 82\n"));
+    }
+}

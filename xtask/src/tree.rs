@@ -11,7 +11,10 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 /// Folders that are never part of the source, for trees without git.
-const NOT_SOURCE: [&str; 3] = [".git", "target", "node_modules"];
+const NOT_SOURCE: [&str; 2] = [".git", "node_modules"];
+
+/// The file by which a folder says that it can be made again; cargo leaves one.
+const MADE_AGAIN: &str = "CACHEDIR.TAG";
 
 /// The repository on disk.
 pub(crate) struct Tree {
@@ -84,9 +87,68 @@ fn walk(folder: &Path, prefix: &str, files: &mut BTreeSet<String>) -> Result<()>
         let kind = entry.file_type()?;
         if kind.is_file() {
             files.insert(path);
-        } else if kind.is_dir() && !NOT_SOURCE.contains(&name.as_str()) {
+        } else if kind.is_dir()
+            && !NOT_SOURCE.contains(&name.as_str())
+            && !entry.path().join(MADE_AGAIN).exists()
+        {
             walk(&entry.path(), &path, files)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod scratch {
+    //! A small tree for a test, without git, gone when the test ends.
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+    /// Owns the folder.
+    pub(crate) struct Scratch {
+        pub(crate) tree: Tree,
+    }
+
+    impl Scratch {
+        /// A folder with these files.
+        pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("xtask-{}-{count}", std::process::id());
+            let tree = Tree { root: std::env::temp_dir().join(name) };
+            for (path, text) in files {
+                let path = tree.root.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            Self { tree }
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            // A folder left behind in the temporary folder hurts nobody.
+            drop(fs::remove_dir_all(&self.tree.root));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scratch::Scratch;
+
+    #[test]
+    fn without_git_all_files_belong_but_not_what_builds_made() {
+        let scratch = Scratch::new(&[
+            ("README.md", ""),
+            ("crates/a/src/target/mod.rs", ""),
+            ("target/CACHEDIR.TAG", ""),
+            ("target/debug/a.rs", ""),
+            (".git/HEAD", "not a repository"),
+        ]);
+        let files: Vec<String> = scratch.tree.files().unwrap().into_iter().collect();
+        assert_eq!(files, vec!["README.md", "crates/a/src/target/mod.rs"]);
+    }
 }

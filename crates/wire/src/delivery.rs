@@ -28,9 +28,11 @@ pub enum DeliveryMessage {
     Deliver {
         /// From whom.
         sender: Sender,
+        /// Which of this sender's events for this daemon; the first is 1.
+        number: u64,
         /// Every answer up to this number has been seen.
         answered: u64,
-        /// The event; its number is the sequence of its link.
+        /// The event.
         event: CausalEvent,
         /// The node that wants the answer.
         reply_to: NodeId,

@@ -72,7 +72,8 @@ pub enum Write {
         attempt: AttemptId,
     },
     /// The commit point of a move, at the source. Refused unless this store owns the daemon in the
-    /// epoch before, its journal ends at the head of the deed, and no deed of this epoch is known.
+    /// epoch before, its journal ends at the position of
+    /// the deed's head, and no deed of this epoch is known.
     HandOver {
         /// The deed.
         deed: SignedDeed,
@@ -101,7 +102,8 @@ pub enum Write {
         turns: Vec<Turn>,
     },
     /// A target goes live: the copy of the deed's attempt becomes the live copy. Refused unless
-    /// that copy exists and ends at the head of the deed, and no deed of this epoch is known.
+    /// that copy exists and ends at the position of the deed's head, and no deed of this epoch is
+    /// known. (Positions, not hashes: a chain goes through a deed without a turn.)
     Accept {
         /// Deeds up to and including the one that makes this node the owner, as far as they were
         /// not known: in order, without gaps.

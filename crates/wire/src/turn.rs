@@ -25,10 +25,13 @@ pub enum Sender {
 /// Why a turn happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum InputOrigin {
-    /// An event arrived. Its number is the sequence of its link.
+    /// An event arrived.
     Event {
         /// From whom.
         sender: Sender,
+        /// Which of the events that this sender sent to this daemon; the first is 1, and it is 0
+        /// when the host is the sender.
+        number: u64,
         /// Every answer up to this number has reached the sender, so none of them is kept.
         answered: u64,
     },
@@ -36,6 +39,8 @@ pub enum InputOrigin {
     Poisoned {
         /// From whom.
         sender: Sender,
+        /// As for an event.
+        number: u64,
         /// As for an event.
         answered: u64,
     },

@@ -82,7 +82,7 @@ pub enum LinkFault {
         /// Where.
         lane: Lane,
     },
-    /// It opened other streams than the lanes of one connection.
-    #[error("peer opened streams that are not lanes")]
-    NotLanes,
+    /// It named a lane that does not exist.
+    #[error("peer named a lane that does not exist")]
+    NotALane,
 }

@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! * I1 (known sender): the `from` of a frame is the node whose key the connection was authenticated
-//!   with, and was a member when the frame was read. It never comes out of a message.
+//!   with, a member when it was accepted; who is struck off is cut off. It never comes out of a message.
 //! * I2 (in order): frames of one peer, lane and connection are handed on in order, each once.
 
 use std::future::Future;
@@ -27,8 +27,8 @@ pub trait Inbound: Send + Sync + 'static {
     #[must_use = "a pause that is not awaited slows nobody down"]
     fn frame(&self, from: NodeId, lane: Lane, frame: Bytes) -> Option<Pause>;
 
-    /// This node's connection for control and events to `peer` stands, the peer has accepted it, and what
-    /// is queued goes out on it. What was sent on an earlier connection may be lost: send it again.
+    /// This node's control lane to `peer` stands, the peer has accepted it, and what is queued goes out
+    /// on it. What was sent on an earlier connection may be lost: send it again.
     fn link_up(&self, peer: NodeId);
 
     /// That connection is gone. Follows each `link_up` once.

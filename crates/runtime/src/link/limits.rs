@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use whimbrel_wire::limits::FRAME_BYTES_MAX;
+
 use crate::link::error::LinkError;
 use crate::link::lane::Lane;
 
@@ -59,26 +61,21 @@ pub struct LinkLimits {
 
 impl Default for LinkLimits {
     fn default() -> Self {
+        let prompt = LaneLimits {
+            frame_bytes_max: FRAME_BYTES_MAX as u32,
+            queue_frames_max: 8_192,
+            queue_bytes_max: 8 * MIB as usize,
+        };
+        let bulk =
+            LaneLimits { queue_frames_max: 1_024, queue_bytes_max: 16 * MIB as usize, ..prompt };
         Self {
-            control: LaneLimits {
-                frame_bytes_max: 256 * KIB,
-                queue_frames_max: 8_192,
-                queue_bytes_max: 8 * MIB as usize,
-            },
-            events: LaneLimits {
-                frame_bytes_max: MIB + 64 * KIB,
-                queue_frames_max: 8_192,
-                queue_bytes_max: 8 * MIB as usize,
-            },
-            bulk: LaneLimits {
-                frame_bytes_max: MIB + 64 * KIB,
-                queue_frames_max: 1_024,
-                queue_bytes_max: 16 * MIB as usize,
-            },
+            control: prompt,
+            events: prompt,
+            bulk,
             stream_window_bytes: 4 * MIB,
             unacknowledged_bytes_max: 8 * MIB,
             handshake_time_max: Duration::from_secs(3),
-            handshakes_max: 64,
+            handshakes_max: 256,
             keep_alive_interval: Duration::from_secs(1),
             idle_time_max: Duration::from_secs(5),
             redial_wait_min: Duration::from_millis(20),

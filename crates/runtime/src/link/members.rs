@@ -88,3 +88,43 @@ impl Members {
         self.list.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use whimbrel_wire::NodeKey;
+
+    use super::*;
+
+    fn member(seed: u8, port: u16) -> Member {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Member { key: NodeKey::from_seed(&[seed; 32]).public(), addresses: vec![address] }
+    }
+
+    #[test]
+    fn one_key_per_node_and_one_place_on_the_list() {
+        let members: Members = [member(1, 1), member(2, 2), member(1, 3)].into_iter().collect();
+        let first = member(1, 3);
+        assert_eq!(members.nodes().len(), 2);
+        assert_eq!(members.by_key(&first.key), Some(first.key.node_id()));
+        assert_eq!(members.member(first.key.node_id()), Some(first.clone()));
+        assert!(!members.holds(first.key.node_id(), &member(2, 2).key));
+        assert!(members.remove(first.key.node_id()));
+        assert!(!members.remove(first.key.node_id()));
+        assert_eq!(members.by_key(&first.key), None);
+    }
+
+    #[test]
+    fn links_hear_of_changes_and_of_nothing_else() {
+        let members = Members::default();
+        let mut changes = members.changes();
+        members.remove(member(1, 1).key.node_id());
+        assert!(!changes.has_changed().unwrap());
+        members.insert(member(1, 1));
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        members.replace([]);
+        assert!(changes.has_changed().unwrap());
+    }
+}

@@ -23,8 +23,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    SignatureAlgorithm, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
+    PeerIncompatible, SignatureAlgorithm, SignatureScheme,
 };
 use whimbrel_wire::{NodeId, NodeKey, PublicKey};
 
@@ -78,12 +78,14 @@ impl Credentials {
 
     /// How this node calls the one with the key `expected`, and nobody else.
     pub(in crate::link) fn call(&self, expected: PublicKey) -> Result<QuicClientConfig, Error> {
-        let verifier = ExpectKey {
-            expected,
-            algorithms: self.provider.signature_verification_algorithms,
-        };
+        QuicClientConfig::try_from(self.caller(expected)?).map_err(|_| no_initial_suite())
+    }
+
+    pub(in crate::link) fn caller(&self, expected: PublicKey) -> Result<ClientConfig, Error> {
+        let verifier =
+            ExpectKey { expected, algorithms: self.provider.signature_verification_algorithms };
         let resolver = AlwaysResolvesClientRawPublicKeys::new(Arc::clone(&self.certified));
-        let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
@@ -92,7 +94,7 @@ impl Credentials {
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         config.enable_sni = false;
-        QuicClientConfig::try_from(config).map_err(|_| no_initial_suite())
+        Ok(config)
     }
 }
 
@@ -123,10 +125,7 @@ impl ResetSecrets {
         let mut connection_ids = [0; 8];
         connection_ids.copy_from_slice(&ids[..8]);
         let reset = blake3::derive_key("whimbrel link 1: stateless reset", root.as_bytes());
-        Self {
-            key: Arc::new(KeyedHash(reset)),
-            connection_ids: u64::from_le_bytes(connection_ids),
-        }
+        Self { key: Arc::new(KeyedHash(reset)), connection_ids: u64::from_le_bytes(connection_ids) }
     }
 }
 

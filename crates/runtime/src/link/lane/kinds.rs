@@ -1,8 +1,8 @@
-//! Decides which lanes exist and which of them share a connection.
+//! Decides which lanes exist.
 //!
-//! A lane is one long-lived stream in each direction. Control and events share a connection and are
-//! separate streams on it; bulk has a connection of its own, so that neither its flow control nor a
-//! fault in it can hold up or end the other two.
+//! A lane is one long-lived stream in each direction, and has a connection of its own in each. Lanes on
+//! one connection would share its congestion window and its send buffer: a flood of events would
+//! then hold up control by milliseconds, and by as long as it lasts if the buffer fills.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub enum Lane {
     Control,
     /// Events of clients and outputs of daemons.
     Events,
-    /// Snapshot chunks. Has its own connection.
+    /// Snapshot chunks.
     Bulk,
 }
 
@@ -44,22 +44,6 @@ impl Lane {
             Self::Bulk => 2,
         }
     }
-
-    /// Among the streams of one connection the higher one is sent first.
-    pub(in crate::link) const fn priority(self) -> i32 {
-        match self {
-            Self::Control => 1,
-            Self::Events | Self::Bulk => 0,
-        }
-    }
-
-    /// The connection this lane travels on.
-    pub(in crate::link) const fn channel(self) -> Channel {
-        match self {
-            Self::Control | Self::Events => Channel::Prompt,
-            Self::Bulk => Channel::Bulk,
-        }
-    }
 }
 
 impl fmt::Display for Lane {
@@ -69,32 +53,5 @@ impl fmt::Display for Lane {
             Self::Events => "events",
             Self::Bulk => "bulk",
         })
-    }
-}
-
-/// One connection to a peer, with the lanes on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::link) enum Channel {
-    /// Control and events.
-    Prompt,
-    /// Bulk alone.
-    Bulk,
-}
-
-impl Channel {
-    pub(in crate::link) const ALL: [Self; 2] = [Self::Prompt, Self::Bulk];
-
-    pub(in crate::link) const fn lanes(self) -> &'static [Lane] {
-        match self {
-            Self::Prompt => &[Lane::Control, Lane::Events],
-            Self::Bulk => &[Lane::Bulk],
-        }
-    }
-
-    pub(in crate::link) const fn index(self) -> usize {
-        match self {
-            Self::Prompt => 0,
-            Self::Bulk => 1,
-        }
     }
 }

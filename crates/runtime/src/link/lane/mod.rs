@@ -4,7 +4,6 @@ mod frames;
 mod kinds;
 mod queue;
 
+pub(in crate::link) use frames::{Decoder, encode};
 pub use kinds::Lane;
-pub(in crate::link) use frames::{Decoder, FrameTooLong, encode};
-pub(in crate::link) use kinds::Channel;
 pub(in crate::link) use queue::Queue;

@@ -26,6 +26,7 @@ pub(in crate::link) struct Queue {
     limits: LaneLimits,
     waiting: Mutex<Waiting>,
     filled: Notify,
+    emptied: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -37,11 +38,11 @@ struct Waiting {
 
 impl Queue {
     pub(in crate::link) fn new(limits: LaneLimits) -> Self {
-        Self { limits, waiting: Mutex::default(), filled: Notify::new() }
+        Self { limits, waiting: Mutex::default(), filled: Notify::new(), emptied: Notify::new() }
     }
 
-    /// Adds a frame at the end. `Ok(true)` if it is the only one, so that somebody has to be woken.
-    pub(in crate::link) fn push(&self, frame: Bytes) -> Result<bool, SendError> {
+    /// Adds a frame at the end.
+    pub(in crate::link) fn push(&self, frame: Bytes) -> Result<(), SendError> {
         if frame.len() > self.limits.frame_bytes_max as usize {
             return Err(SendError::TooLong {
                 bytes: frame.len(),
@@ -65,7 +66,14 @@ impl Queue {
         if first {
             self.filled.notify_one();
         }
-        Ok(first)
+        Ok(())
+    }
+
+    /// Waits until a frame waits.
+    pub(in crate::link) async fn filled(&self) {
+        while self.is_empty() {
+            self.filled.notified().await;
+        }
     }
 
     /// Waits for frames, then moves the first ones to `batch`: at least one, and no more once they
@@ -76,8 +84,15 @@ impl Queue {
         }
     }
 
-    pub(in crate::link) fn is_empty(&self) -> bool {
-        self.waiting().frames.is_empty()
+    /// Waits until at least half of the queue is free, or it takes no more.
+    pub(in crate::link) async fn room(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.has_room(&self.waiting()) {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// How many frames wait, and how many bytes they come to.
@@ -89,6 +104,7 @@ impl Queue {
     /// Drops what waits and takes no more.
     pub(in crate::link) fn end(&self) {
         *self.waiting() = Waiting { ended: true, ..Waiting::default() };
+        self.emptied.notify_waiters();
     }
 
     fn take_waiting(&self, batch: &mut Vec<Bytes>, bytes_max: usize) -> bool {
@@ -101,7 +117,21 @@ impl Queue {
             taken += frame.len() + 4;
             batch.push(frame);
         }
+        let has_room = self.has_room(&waiting);
+        drop(waiting);
+        if has_room {
+            self.emptied.notify_waiters();
+        }
         !batch.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting().frames.is_empty()
+    }
+
+    fn has_room(&self, waiting: &Waiting) -> bool {
+        waiting.bytes <= self.limits.queue_bytes_max / 2
+            && waiting.frames.len() <= self.limits.queue_frames_max / 2
     }
 
     /// Nothing panics while it holds the lock, and what it guards is whole between any two statements.
@@ -130,10 +160,35 @@ mod tests {
         }
         assert_eq!(by_number.push(frame(1)), Err(SendError::Full));
         let by_bytes = queue();
-        assert_eq!(by_bytes.push(frame(10)), Ok(true));
+        assert_eq!(by_bytes.push(frame(10)), Ok(()));
         assert_eq!(by_bytes.push(frame(3)), Err(SendError::Full));
-        assert_eq!(by_bytes.push(frame(2)), Ok(false));
+        assert_eq!(by_bytes.push(frame(2)), Ok(()));
         assert_eq!(by_bytes.length(), (2, 12));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_is_woken_when_half_is_free_or_the_queue_ends() {
+        let queue = std::sync::Arc::new(queue());
+        for _ in 0..2 {
+            queue.push(frame(1)).unwrap();
+        }
+        let wait = |queue: &std::sync::Arc<Queue>| {
+            let queue = std::sync::Arc::clone(queue);
+            tokio::spawn(async move { queue.room().await })
+        };
+        let waiting = wait(&queue);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        queue.take(&mut Vec::new(), 1).await;
+        waiting.await.unwrap();
+        for _ in 0..2 {
+            queue.push(frame(1)).unwrap();
+        }
+        let waiting = wait(&queue);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        queue.end();
+        waiting.await.unwrap();
     }
 
     #[test]

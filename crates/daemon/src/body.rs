@@ -1,0 +1,141 @@
+//! Decides what a host needs of whatever it runs: the one contract under native daemons,
+//! statecharts and isolates.
+//!
+//! A body holds state and takes turns. It knows nothing of chains, epochs, journals or moves.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+use whimbrel_wire::{CatchUp, CausalEvent, Manifest, StateVersion, TimerId};
+
+use crate::capture::FrozenState;
+use crate::context::Context;
+use crate::contract::{ProcessError, Requirements};
+use crate::restore::{RestoreError, StateReader};
+
+/// What a host runs.
+pub trait Body: Send {
+    /// What it is called, for people.
+    fn name(&self) -> &str;
+
+    /// How a copy of it catches up with it.
+    fn catch_up(&self) -> CatchUp;
+
+    /// The format in which it writes its state.
+    fn version(&self) -> StateVersion;
+
+    /// What a node must offer to run it.
+    fn requirements(&self) -> Requirements {
+        Requirements::default()
+    }
+
+    /// Whether this build can run the daemon of `manifest`. Asked before anything is transferred.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`] says why not.
+    fn admit(&self, manifest: &Manifest) -> Result<(), Misfit> {
+        if manifest.version == self.version() {
+            return Ok(());
+        }
+        Err(Misfit(format!("version {} of the state is not read here", manifest.version)))
+    }
+
+    /// Gets ready to be frozen: what takes long and changes no state. Called while the daemon
+    /// still serves.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`] when it cannot be frozen at present.
+    fn prepare(&mut self) -> Result<(), Misfit> {
+        Ok(())
+    }
+
+    /// The gate: whether the state that this body was restored with, and caught up to the last
+    /// position of the source, may go on here.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`] keeps the daemon where it was.
+    fn judge(&self) -> Result<(), Misfit> {
+        Ok(())
+    }
+
+    /// Takes `input`, or goes on with it, for at most `budget`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError`] declines the input. The body has then changed nothing.
+    fn turn(
+        &mut self,
+        context: &mut Context<'_>,
+        input: Input<'_>,
+        budget: Budget,
+    ) -> Result<Step, ProcessError>;
+
+    /// Goes on by itself between turns, for at most `budget`. Only bodies whose copies catch up by
+    /// [`CatchUp::Deltas`] have anything to do here; what they do cannot be seen before a turn.
+    fn idle(&mut self, _budget: Budget) -> Idle {
+        Idle::Resting
+    }
+
+    /// The frozen view of its state. Called under the daemon's lock: it should cost in proportion
+    /// to what changed. A base need not be named: pages that did not change keep their names, and
+    /// a [`ChunkSink`](crate::ChunkSink) wants no chunk twice.
+    fn capture(&mut self) -> Arc<dyn FrozenState>;
+
+    /// Becomes the state that is read, on a fresh body. The bytes may be anything.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`]; the body is then of no use.
+    fn restore(
+        &mut self,
+        version: StateVersion,
+        state: &mut StateReader<'_>,
+    ) -> Result<(), RestoreError>;
+}
+
+/// What a turn is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// An event arrived.
+    Event(&'a CausalEvent),
+    /// A timer came due.
+    Timer(TimerId),
+    /// The body yielded: it goes on where it was.
+    More,
+}
+
+/// How a turn went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The turn is over; these are the answers to the sender.
+    Done(Vec<Bytes>),
+    /// The budget is used up and the turn is not over.
+    Yield,
+    /// The turn is over although the body is in the middle of something: it waits for an input
+    /// that only a later turn can bring. These are the answers so far.
+    Blocked(Vec<Bytes>),
+}
+
+/// Whether a body has more to do by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Nothing.
+    Resting,
+    /// More of the same.
+    Working,
+}
+
+/// How much a body may do before it yields, in units of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Budget(pub u64);
+
+/// Why a body and a state, or a body and a moment, do not fit.
+///
+/// Fault: caller. Changed: nothing. Again: with another build, or later.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Misfit(pub String);

@@ -1,0 +1,152 @@
+//! Decides what a native daemon is: the trait that people implement.
+//!
+//! Who calls it and what becomes of its answers is decided by the [`Host`](crate::Host).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+use whimbrel_wire::{CatchUp, CausalEvent, StateVersion, TimerId};
+
+use crate::capture::FrozenState;
+use crate::context::Context;
+use crate::paged::PagedMap;
+use crate::restore::{RestoreError, StateReader};
+
+/// A stateful, addressable computation: bytes in, bytes out.
+///
+/// An implementation must be deterministic: equal state, event and context give equal outputs and
+/// equal state. Time, randomness and timers are in the [`Context`]; clocks, threads, random hash
+/// orders and global state break the rule. Whoever cannot keep it says so in
+/// [`catch_up`](Self::catch_up).
+pub trait MeshDaemon: Send {
+    /// What it is called, for people.
+    fn name(&self) -> &str;
+
+    /// What a node must offer to run it.
+    fn requirements(&self) -> Requirements {
+        Requirements::default()
+    }
+
+    /// Takes an event and gives the answers to its sender.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError`] declines the event. The implementation must then have changed nothing;
+    /// what it asked of the context is forgotten, and the sender learns the reason.
+    fn process(
+        &mut self,
+        context: &mut Context<'_>,
+        event: &CausalEvent,
+    ) -> Result<Vec<Bytes>, ProcessError>;
+
+    /// A timer came due.
+    fn on_timer(&mut self, _context: &mut Context<'_>, _timer: TimerId) {}
+
+    /// All of its state; none if it has no state, or keeps it in [`paged`](Self::paged).
+    fn snapshot(&self) -> Option<Bytes> {
+        None
+    }
+
+    /// Takes on a state that [`snapshot`](Self::snapshot) gave. Called on a fresh daemon only.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError::Declined`] when the bytes are no state of this kind. They may be anything.
+    fn restore(&mut self, _state: &[u8]) -> Result<(), RestoreError> {
+        Err(RestoreError::declined("this kind does not restore"))
+    }
+
+    /// Whether it has state that travels.
+    fn is_stateful(&self) -> bool {
+        self.snapshot().is_some()
+    }
+
+    /// The format in which it writes its state.
+    fn version(&self) -> StateVersion {
+        StateVersion::new(1)
+    }
+
+    /// Whether it reads a state of this format.
+    fn reads(&self, version: StateVersion) -> bool {
+        version == self.version()
+    }
+
+    /// How a copy of it catches up. A kind that is not deterministic says
+    /// [`CatchUp::FreezeAndCopy`].
+    fn catch_up(&self) -> CatchUp {
+        CatchUp::Replay
+    }
+
+    /// Where it keeps its state, if that is in pages. Then all of its state is there, neither
+    /// [`snapshot`](Self::snapshot) nor [`restore`](Self::restore) is called, and freezing it
+    /// costs next to nothing.
+    fn paged(&mut self) -> Option<&mut dyn Paged> {
+        None
+    }
+}
+
+/// A state whose frozen view costs next to nothing.
+pub trait Paged: Send {
+    /// The frozen view.
+    fn freeze(&self) -> Arc<dyn FrozenState>;
+
+    /// Becomes the state that is read.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`]; this state is then as before.
+    fn thaw(&mut self, state: &mut StateReader<'_>) -> Result<(), RestoreError>;
+}
+
+/// What a node must offer to run a daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// Tags that the node must carry, all of them.
+    pub tags: BTreeSet<String>,
+    /// Memory that must be free, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Why a daemon declined an event.
+///
+/// Fault: sender. Changed: nothing, except that the event counts as taken. Again: not with the
+/// same event.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct ProcessError {
+    reason: String,
+}
+
+impl Requirements {
+    /// Whether a node with these tags and this much free memory will do.
+    #[must_use]
+    pub fn are_met_by(&self, tags: &BTreeSet<String>, memory_bytes: u64) -> bool {
+        self.tags.is_subset(tags) && self.memory_bytes <= memory_bytes
+    }
+}
+
+impl ProcessError {
+    /// The event is declined because of `reason`, which the sender will read.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn into_reason(self) -> String {
+        self.reason
+    }
+}
+
+impl Paged for PagedMap {
+    fn freeze(&self) -> Arc<dyn FrozenState> {
+        Arc::new(self.clone())
+    }
+
+    fn thaw(&mut self, state: &mut StateReader<'_>) -> Result<(), RestoreError> {
+        *self = Self::read(state)?;
+        Ok(())
+    }
+}

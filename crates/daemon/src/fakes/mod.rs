@@ -1,0 +1,14 @@
+//! Small daemons for tests and for the simulator, one for each way of catching up.
+//!
+//! * [`Counting`] replays: it uses all that a context offers and is deterministic.
+//! * [`Churning`] moves by deltas: its memory changes by itself between events.
+//! * [`Drifting`] says that it replays and does not: the divergence must be found.
+//! * [`Stubborn`] is as little deterministic as that, and says so: freeze and copy.
+
+mod churning;
+mod counting;
+mod drifting;
+
+pub use churning::Churning;
+pub use counting::Counting;
+pub use drifting::{Drift, Drifting, Stubborn};

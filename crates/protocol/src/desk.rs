@@ -1,0 +1,163 @@
+//! Decides how a machine says what it wants: the tools that every machine of a seat shares.
+
+use std::collections::BTreeMap;
+
+use whimbrel_wire::{
+    AttemptId, DeliveryMessage, EntityId, Epoch, Message, MigrationEnvelope, MigrationMessage,
+    NodeId, NodeKey, OriginHash, PublicKey, Role, StoreId, Time, TitleMessage, Write,
+};
+
+use crate::port::{Event, Output, SaveTicket, Warning};
+use crate::settings::Settings;
+use crate::title::Title;
+
+/// What is true of the node on which a seat stands.
+#[derive(Clone, Debug)]
+pub struct Station {
+    key: NodeKey,
+    public: PublicKey,
+    node: NodeId,
+    store: StoreId,
+    /// Its waits and bounds.
+    pub settings: Settings,
+}
+
+impl Station {
+    /// The station of the node with this key and this data folder.
+    #[must_use]
+    pub fn new(key: NodeKey, store: StoreId, settings: Settings) -> Self {
+        let public = key.public();
+        Self { key, public, node: public.node_id(), store, settings }
+    }
+
+    /// Its node.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Its public key.
+    #[must_use]
+    pub const fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    /// Its secret key.
+    pub(crate) const fn key(&self) -> &NodeKey {
+        &self.key
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub const fn store(&self) -> StoreId {
+        self.store
+    }
+}
+
+/// Why a save was asked for, so that its end finds its way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Saving {
+    Birth,
+    Turns { count: usize },
+    Snapshot,
+    Housekeeping,
+    Attempt(AttemptId),
+    HandOver,
+    Copy(AttemptId),
+    CopyTurns(AttemptId),
+    Accept(AttemptId),
+    DropState,
+    Delete,
+}
+
+/// Saves whose end is not known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Saves {
+    next: u64,
+    open: BTreeMap<SaveTicket, Saving>,
+}
+
+impl Saves {
+    pub(crate) fn end(&mut self, ticket: SaveTicket) -> Option<Saving> {
+        self.open.remove(&ticket)
+    }
+
+    /// Forgets what was asked for before the record was read anew: late reports find nothing.
+    pub(crate) fn forget(&mut self, which: impl Fn(&Saving) -> bool) {
+        self.open.retain(|_, saving| !which(saving));
+    }
+}
+
+/// The tools of one step.
+pub(crate) struct Desk<'a> {
+    pub(crate) station: &'a Station,
+    pub(crate) entity: EntityId,
+    pub(crate) origin: OriginHash,
+    pub(crate) title: &'a mut Title,
+    pub(crate) saves: &'a mut Saves,
+    pub(crate) now: Time,
+    pub(crate) out: &'a mut Vec<Output>,
+}
+
+impl Desk<'_> {
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.station.settings
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.out.push(output);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.out.push(Output::Event(event));
+    }
+
+    pub(crate) fn warn(&mut self, warning: Warning) {
+        self.event(Event::Warning(warning));
+    }
+
+    pub(crate) fn save(&mut self, saving: Saving, write: Write) {
+        let ticket = SaveTicket(self.saves.next);
+        self.saves.next += 1;
+        self.saves.open.insert(ticket, saving);
+        self.out.push(Output::Save { ticket, write });
+    }
+
+    pub(crate) fn delivery(&mut self, to: NodeId, message: DeliveryMessage) {
+        let entity = self.entity;
+        self.push(Output::Send { to, message: Message::Delivery { entity, message } });
+    }
+
+    pub(crate) fn title_message(&mut self, to: NodeId, message: TitleMessage) {
+        let entity = self.entity;
+        self.push(Output::Send { to, message: Message::Title { entity, message } });
+    }
+
+    pub(crate) fn ask_all(&mut self, attempt: Option<AttemptId>) {
+        let message = TitleMessage::DeedAsked { after: self.title.known(), attempt };
+        let entity = self.entity;
+        self.push(Output::Broadcast { message: Message::Title { entity, message } });
+    }
+
+    pub(crate) fn ask(&mut self, to: NodeId, attempt: Option<AttemptId>) {
+        let after = self.title.known();
+        self.title_message(to, TitleMessage::DeedAsked { after, attempt });
+    }
+
+    /// Wraps a message of a move.
+    pub(crate) fn envelope(
+        &self,
+        attempt: AttemptId,
+        epoch: Epoch,
+        role: Role,
+        message: MigrationMessage,
+    ) -> Message {
+        let entity = self.entity;
+        Message::Migration(MigrationEnvelope { entity, attempt, epoch, role, message })
+    }
+}
+
+/// The save of deeds that make another node the owner.
+pub(crate) const fn learn(deeds: Vec<whimbrel_wire::SignedDeed>) -> Write {
+    Write::Learn { deeds }
+}

@@ -1,0 +1,423 @@
+//! Decides how whoever asked for a move follows it to its end.
+//!
+//! An orchestrator asks, listens, and asks for the cut-over. It holds no part of the truth: if it
+//! dies for good, the source ends or finishes the move by itself and nobody is told.
+//!
+//! # States
+//!
+//! ```text
+//! Searching ─owner known─▶ Asking ─source answers─▶ Watching ─copy built─▶ CuttingOver
+//!     ▲                        │ not ready                                     │ deed
+//!     │                        ▼                                               ▼
+//!     └──────────────────── Resting                                        Finishing ─ack─▶ ended
+//! ```
+//!
+//! Any state → ended when the source says that the attempt failed. A target that does not replay
+//! is asked again under the derived attempt, by freeze-and-copy.
+//!
+//! # Invariants
+//!
+//! * M1 (phases in order): phases are entered one by one, each once in an attempt.
+//!
+//! # Limits
+//!
+//! * `not_ready_max`: how long a target that is still starting is asked again.
+//! * `silence_max`: how long a source may be silent before the cut-over was asked for.
+
+use std::time::Duration;
+
+use whimbrel_wire::{
+    AttemptId, CatchUp, Epoch, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId,
+    Progress, Role, SignedDeed, Time,
+};
+
+use crate::desk::Desk;
+use crate::port::{Event, MoveError, MoveOptions, Output};
+
+/// One move that this node asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Orchestration {
+    /// The attempt under which the caller knows it.
+    pub(crate) asked: AttemptId,
+    /// The attempt that is under way.
+    pub(crate) attempt: AttemptId,
+    target: NodeId,
+    wanted_source: Option<NodeId>,
+    source: NodeId,
+    epoch: Epoch,
+    options: MoveOptions,
+    catch_up: CatchUp,
+    stage: Stage,
+    pub(crate) phase: Option<MigrationPhase>,
+    pub(crate) progress: Option<Progress>,
+    heard: Time,
+    resend_at: Time,
+    not_ready_since: Option<Time>,
+    rest: Duration,
+    tries: u8,
+    cancelled: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Searching,
+    Asking,
+    Watching,
+    CuttingOver,
+    Finishing(Box<SignedDeed>),
+    Resting(Time),
+}
+
+/// What an orchestration asks of its seat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Stay,
+    Ended,
+}
+
+impl Orchestration {
+    pub(crate) fn new(
+        attempt: AttemptId,
+        source: Option<NodeId>,
+        target: NodeId,
+        options: MoveOptions,
+        now: Time,
+    ) -> Self {
+        let catch_up =
+            if options.freeze_and_copy { CatchUp::FreezeAndCopy } else { CatchUp::Replay };
+        Self {
+            asked: attempt,
+            attempt,
+            target,
+            wanted_source: source,
+            source: target,
+            epoch: Epoch::FIRST,
+            options,
+            catch_up,
+            stage: Stage::Searching,
+            phase: None,
+            progress: None,
+            heard: now,
+            resend_at: now,
+            not_ready_since: None,
+            rest: Duration::ZERO,
+            tries: 0,
+            cancelled: false,
+        }
+    }
+
+    /// When it wants to be woken.
+    pub(crate) const fn wake_at(&self) -> Time {
+        match self.stage {
+            Stage::Resting(until) => until,
+            Stage::Searching
+            | Stage::Asking
+            | Stage::Watching
+            | Stage::CuttingOver
+            | Stage::Finishing(_) => self.resend_at,
+        }
+    }
+
+    /// Looks for the owner and asks it.
+    pub(crate) fn start(&mut self, desk: &mut Desk<'_>) -> Next {
+        let Some((owner, epoch)) = desk.title.owner().zip(desk.title.epoch()) else {
+            return self.search(desk);
+        };
+        if owner == self.target {
+            return self.end(desk, MigrationFailureReason::SameNode);
+        }
+        if self.wanted_source.is_some_and(|wanted| wanted != owner) {
+            return self.search(desk);
+        }
+        (self.source, self.epoch) = (owner, epoch);
+        self.stage = Stage::Asking;
+        self.heard = desk.now;
+        self.enter(desk, MigrationPhase::Snapshot);
+        self.ask(desk);
+        Next::Stay
+    }
+
+    /// The title does not show the owner that was named, or none: it is asked for.
+    fn search(&mut self, desk: &mut Desk<'_>) -> Next {
+        if desk.now.since(self.heard) >= desk.settings().search_max {
+            return self.end(desk, MigrationFailureReason::NotOwner);
+        }
+        self.stage = Stage::Searching;
+        match self.wanted_source {
+            Some(source) if source != desk.station.node() => desk.ask(source, None),
+            Some(_) | None => desk.ask_all(None),
+        }
+        self.resend_at = desk.now + desk.settings().resend_after;
+        Next::Stay
+    }
+
+    /// The title has grown.
+    pub(crate) fn title_grew(&mut self, desk: &mut Desk<'_>) -> Next {
+        match self.stage {
+            Stage::Searching => self.start(desk),
+            // The hand-over is known before anybody told: the rest of the way is clear.
+            Stage::Asking | Stage::Watching | Stage::CuttingOver => {
+                let deed = desk.title.deed(self.epoch.next()).cloned();
+                match deed {
+                    Some(deed) if deed.deed.attempt == self.attempt => self.committed(desk, deed),
+                    Some(_) => self.end(desk, MigrationFailureReason::StaleAttempt),
+                    None => Next::Stay,
+                }
+            }
+            Stage::Finishing(_) | Stage::Resting(_) => Next::Stay,
+        }
+    }
+
+    fn send(&self, desk: &mut Desk<'_>, to: NodeId, message: MigrationMessage) {
+        let message = desk.envelope(self.attempt, self.epoch, Role::Orchestrator, message);
+        desk.push(Output::Send { to, message });
+    }
+
+    fn ask(&mut self, desk: &mut Desk<'_>) {
+        let message = MigrationMessage::TakeSnapshot {
+            daemon_origin: desk.origin,
+            target_node: self.target,
+            transport_identity: self.options.transport_identity,
+            catch_up: self.catch_up,
+        };
+        self.send(desk, self.source, message);
+        self.resend_at = desk.now + desk.settings().resend_after;
+    }
+
+    fn enter(&mut self, desk: &mut Desk<'_>, phase: MigrationPhase) {
+        const ALL: [MigrationPhase; 6] = [
+            MigrationPhase::Snapshot,
+            MigrationPhase::Transfer,
+            MigrationPhase::Restore,
+            MigrationPhase::Replay,
+            MigrationPhase::Cutover,
+            MigrationPhase::Complete,
+        ];
+        for next in ALL {
+            if self.phase < Some(next) && next <= phase {
+                self.phase = Some(next);
+                desk.event(Event::Phase { attempt: self.asked, phase: next });
+            }
+        }
+    }
+
+    /// Whether `from` may speak as `role` in this move.
+    pub(crate) fn plays_role(&self, from: NodeId, role: Role) -> bool {
+        match role {
+            Role::Source => from == self.source,
+            Role::Target => from == self.target,
+            Role::Orchestrator => false,
+        }
+    }
+
+    /// A party of the move says something.
+    pub(crate) fn hear(
+        &mut self,
+        desk: &mut Desk<'_>,
+        role: Role,
+        message: &MigrationMessage,
+    ) -> Next {
+        self.heard = desk.now;
+        match message {
+            MigrationMessage::Progressed { progress, .. } => {
+                self.progressed(desk, *progress);
+                Next::Stay
+            }
+            MigrationMessage::RestoreComplete { .. } | MigrationMessage::ReplayComplete { .. } => {
+                self.built(desk);
+                Next::Stay
+            }
+            MigrationMessage::CleanupComplete { deed, .. } => self.heard_deed(desk, deed),
+            MigrationMessage::ActivateAck { deed, .. } => match &self.stage {
+                Stage::Finishing(signed) if signed.digest() == *deed => {
+                    let result = Ok(signed.clone());
+                    desk.event(Event::MoveEnded { attempt: self.asked, result });
+                    Next::Ended
+                }
+                Stage::Finishing(_)
+                | Stage::Searching
+                | Stage::Asking
+                | Stage::Watching
+                | Stage::CuttingOver
+                | Stage::Resting(_) => Next::Stay,
+            },
+            MigrationMessage::MigrationFailed { reason, .. } if role == Role::Source => {
+                self.failed(desk, reason.clone())
+            }
+            // The target's word reaches the source too; only the source ends an attempt.
+            MigrationMessage::MigrationFailed { .. }
+            | MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::SnapshotReady { .. }
+            | MigrationMessage::CutoverNotify { .. }
+            | MigrationMessage::BufferedEvents { .. }
+            | MigrationMessage::ActivateTarget { .. }
+            | MigrationMessage::ChunksWanted { .. }
+            | MigrationMessage::Cancel { .. } => Next::Stay,
+        }
+    }
+
+    fn progressed(&mut self, desk: &mut Desk<'_>, progress: Progress) {
+        if matches!(self.stage, Stage::Asking) {
+            self.stage = Stage::Watching;
+        }
+        self.progress = Some(progress);
+        // What follows the transfer is entered on the word of the party that does it.
+        self.enter(desk, progress.phase.min(MigrationPhase::Cutover));
+        desk.event(Event::Progressed { attempt: self.asked, progress });
+    }
+
+    /// The target has a copy: time to ask for the cut-over.
+    fn built(&mut self, desk: &mut Desk<'_>) {
+        if !matches!(self.stage, Stage::Asking | Stage::Watching) {
+            return;
+        }
+        self.enter(desk, MigrationPhase::Replay);
+        self.stage = Stage::CuttingOver;
+        self.cut_over(desk);
+    }
+
+    fn cut_over(&mut self, desk: &mut Desk<'_>) {
+        let (daemon_origin, target_node) = (desk.origin, self.target);
+        self.send(
+            desk,
+            self.source,
+            MigrationMessage::CutoverNotify { daemon_origin, target_node },
+        );
+        self.resend_at = desk.now + desk.settings().resend_after;
+    }
+
+    fn heard_deed(&mut self, desk: &mut Desk<'_>, deed: &SignedDeed) -> Next {
+        if deed.deed.attempt != self.attempt || desk.title.deed(deed.deed.epoch) != Some(deed) {
+            return Next::Stay;
+        }
+        self.committed(desk, deed.clone())
+    }
+
+    fn committed(&mut self, desk: &mut Desk<'_>, deed: SignedDeed) -> Next {
+        if !matches!(self.stage, Stage::Finishing(_)) {
+            self.enter(desk, MigrationPhase::Complete);
+            self.stage = Stage::Finishing(Box::new(deed));
+            self.resend_at = desk.now + desk.settings().resend_after;
+        }
+        Next::Stay
+    }
+
+    /// The source ended the attempt.
+    fn failed(&mut self, desk: &mut Desk<'_>, reason: MigrationFailureReason) -> Next {
+        if matches!(self.stage, Stage::Finishing(_) | Stage::Resting(_)) {
+            return Next::Stay;
+        }
+        let willing = !self.cancelled;
+        let booting = reason == MigrationFailureReason::NotReady && self.options.retry_not_ready;
+        let diverged = reason == MigrationFailureReason::Diverged;
+        if booting && willing {
+            return self.rest(desk);
+        }
+        if diverged && willing && self.catch_up == CatchUp::Replay {
+            self.catch_up = CatchUp::FreezeAndCopy;
+            return self.again(desk);
+        }
+        self.end(desk, reason)
+    }
+
+    /// The target is still starting: asks again later, under a new attempt.
+    fn rest(&mut self, desk: &mut Desk<'_>) -> Next {
+        let since = *self.not_ready_since.get_or_insert(desk.now);
+        self.tries = self.tries.saturating_add(1);
+        if desk.now.since(since) >= desk.settings().not_ready_max {
+            let attempts = self.tries;
+            return self.end(desk, MigrationFailureReason::NotReadyTimeout { attempts });
+        }
+        let first = desk.settings().not_ready_after;
+        self.rest = (self.rest * 2).clamp(first, first * 16);
+        self.stage = Stage::Resting(desk.now + self.rest);
+        Next::Stay
+    }
+
+    fn again(&mut self, desk: &mut Desk<'_>) -> Next {
+        self.attempt = self.attempt.derived();
+        self.phase = None;
+        self.progress = None;
+        self.start(desk)
+    }
+
+    fn end(&self, desk: &mut Desk<'_>, reason: MigrationFailureReason) -> Next {
+        desk.event(Event::MoveEnded { attempt: self.asked, result: Err(MoveError { reason }) });
+        Next::Ended
+    }
+
+    /// The caller wants it to end.
+    pub(crate) fn cancel(&mut self, desk: &mut Desk<'_>) -> Next {
+        self.cancelled = true;
+        match self.stage {
+            Stage::Searching | Stage::Resting(_) => {
+                self.end(desk, MigrationFailureReason::Cancelled)
+            }
+            Stage::Asking | Stage::Watching | Stage::CuttingOver => {
+                self.say_cancel(desk);
+                Next::Stay
+            }
+            Stage::Finishing(_) => Next::Stay,
+        }
+    }
+
+    fn say_cancel(&mut self, desk: &mut Desk<'_>) {
+        let daemon_origin = desk.origin;
+        self.send(desk, self.source, MigrationMessage::Cancel { daemon_origin });
+        self.resend_at = desk.now + desk.settings().resend_after;
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self, desk: &mut Desk<'_>) -> Next {
+        if self.wake_at() > desk.now {
+            return Next::Stay;
+        }
+        let silent = desk.now.since(self.heard) >= desk.settings().silence_max;
+        match &self.stage {
+            Stage::Searching => self.start(desk),
+            Stage::Resting(_) => self.again(desk),
+            // The source cuts over only when asked: before that, silence may end it.
+            Stage::Asking | Stage::Watching if silent => {
+                self.say_cancel(desk);
+                self.end(desk, MigrationFailureReason::TimedOut)
+            }
+            Stage::Asking | Stage::Watching | Stage::CuttingOver if self.cancelled => {
+                self.say_cancel(desk);
+                Next::Stay
+            }
+            Stage::Asking => {
+                self.ask(desk);
+                Next::Stay
+            }
+            Stage::Watching => {
+                self.resend_at = desk.now + desk.settings().resend_after;
+                Next::Stay
+            }
+            Stage::CuttingOver => {
+                self.cut_over(desk);
+                desk.ask(self.source, Some(self.attempt));
+                Next::Stay
+            }
+            Stage::Finishing(deed) => {
+                let (daemon_origin, deed) = (desk.origin, (**deed).clone());
+                let message = MigrationMessage::ActivateTarget { daemon_origin, deed };
+                self.send(desk, self.target, message);
+                self.resend_at = desk.now + desk.settings().resend_max;
+                Next::Stay
+            }
+        }
+    }
+
+    /// A question about the attempt was answered: the source does not know it, and no deed came.
+    pub(crate) fn unknown_at_source(&self, desk: &mut Desk<'_>, from: NodeId) -> Next {
+        if from != self.source || !matches!(self.stage, Stage::CuttingOver) {
+            return Next::Stay;
+        }
+        let reason = if self.cancelled {
+            MigrationFailureReason::Cancelled
+        } else {
+            MigrationFailureReason::StaleAttempt
+        };
+        self.end(desk, reason)
+    }
+}

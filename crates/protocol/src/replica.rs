@@ -1,0 +1,145 @@
+//! Decides how a copy follows a journal: turns in order, deeds between them, heads compared.
+//!
+//! The owner that starts again and the target of a move do the same: restore a snapshot, make the
+//! turns after it again, and lead the chain through each deed at the place where the epoch
+//! changes.
+//!
+//! # Invariants
+//!
+//! * R1 (replay matches): a replica's head after a turn equals the head that the journal names.
+
+use whimbrel_wire::{CatchUp, CausalLink, Epoch, Head, Ledger, Manifest, Time, TimerId, Turn};
+
+use crate::inbox;
+use crate::port::{ReplayStep, Restored, Turned};
+use crate::settings::Settings;
+use crate::title::Title;
+
+/// A copy of a daemon in memory, as far as decisions need to know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Replica {
+    pub(crate) head: Head,
+    pub(crate) epoch: Epoch,
+    pub(crate) time: Time,
+    pub(crate) last: Option<CausalLink>,
+    pub(crate) ledger: Ledger,
+    pub(crate) next_timer: Option<(Time, TimerId)>,
+    pub(crate) catch_up: CatchUp,
+}
+
+/// Why turns cannot be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplayError {
+    /// They do not follow what the copy has, or no deed explains their epoch.
+    Gap,
+    /// The daemon came out differently.
+    Diverged,
+}
+
+impl Replica {
+    pub(crate) fn restored(manifest: &Manifest, restored: Restored) -> Self {
+        Self {
+            head: manifest.head,
+            epoch: manifest.epoch,
+            time: manifest.time,
+            last: manifest.last,
+            ledger: restored.ledger,
+            next_timer: restored.next_timer,
+            catch_up: restored.catch_up,
+        }
+    }
+
+    /// The steps that make `turns` again, with the deeds between them.
+    pub(crate) fn steps(
+        &self,
+        turns: &[Turn],
+        title: &Title,
+    ) -> Result<Vec<ReplayStep>, ReplayError> {
+        let (mut head, mut epoch) = (self.head, self.epoch);
+        let mut steps = Vec::with_capacity(turns.len());
+        for turn in turns {
+            while epoch < turn.stamp.epoch {
+                epoch = epoch.next();
+                head = Self::deed_step(head, epoch, title, &mut steps)?;
+            }
+            if turn.position() != head.position.next() {
+                return Err(ReplayError::Gap);
+            }
+            head = turn.stamp.head;
+            steps.push(ReplayStep::Turn(turn.clone()));
+        }
+        Ok(steps)
+    }
+
+    /// The steps that lead the chain from where it stands into `epoch`.
+    pub(crate) fn steps_into(
+        &self,
+        into: Epoch,
+        title: &Title,
+    ) -> Result<Vec<ReplayStep>, ReplayError> {
+        let (mut head, mut epoch) = (self.head, self.epoch);
+        let mut steps = Vec::new();
+        while epoch < into {
+            epoch = epoch.next();
+            head = Self::deed_step(head, epoch, title, &mut steps)?;
+        }
+        Ok(steps)
+    }
+
+    /// Takes over what the steps did. `turned` has one result for each turn among them.
+    pub(crate) fn replayed(
+        &mut self,
+        steps: &[ReplayStep],
+        turned: Vec<Turned>,
+        settings: &Settings,
+    ) -> Result<(), ReplayError> {
+        let mut results = turned.into_iter();
+        for step in steps {
+            match step {
+                ReplayStep::Turn(turn) => {
+                    let result = results.next().ok_or(ReplayError::Diverged)?;
+                    if result.head != turn.stamp.head {
+                        return Err(ReplayError::Diverged);
+                    }
+                    self.enter(turn, result, settings);
+                }
+                ReplayStep::Deed { epoch, deed } => {
+                    self.head = self.head.through_deed(deed);
+                    self.epoch = *epoch;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters one turn.
+    pub(crate) fn enter(&mut self, turn: &Turn, turned: Turned, settings: &Settings) {
+        inbox::take(&mut self.ledger, settings, turn, &turned);
+        self.head = turned.head;
+        self.time = turn.stamp.time;
+        self.last = turned.last;
+        self.next_timer = turned.next_timer;
+    }
+
+    /// The link to name when nothing was ever put out: an empty one of the present epoch.
+    pub(crate) fn target_head(&self, origin: whimbrel_wire::OriginHash) -> CausalLink {
+        let sequence = self.head.sequence;
+        let empty = CausalLink { origin, sequence, epoch: self.epoch, parent: self.head.hash };
+        self.last.unwrap_or(empty)
+    }
+
+    fn deed_step(
+        head: Head,
+        epoch: Epoch,
+        title: &Title,
+        steps: &mut Vec<ReplayStep>,
+    ) -> Result<Head, ReplayError> {
+        let signed = title.deed(epoch).ok_or(ReplayError::Gap)?;
+        if signed.deed.head != head {
+            return Err(ReplayError::Gap);
+        }
+        let deed = signed.digest();
+        steps.push(ReplayStep::Deed { epoch, deed });
+        Ok(head.through_deed(&deed))
+    }
+}

@@ -1,0 +1,183 @@
+//! Decides when an owner takes a snapshot, and what it forgets afterwards.
+//!
+//! A snapshot is taken between two turns, made durable elsewhere, published once the journal has
+//! reached it, and only then are older turns forgotten; never while a move may still need them
+//! (rule 12). A kind that does not replay is settled by its snapshots: each group of turns is
+//! answered only when a snapshot beyond it is published (rule 13).
+//!
+//! # Invariants
+//!
+//! * S1 (published within journal): a snapshot is published only at a durable position.
+
+use whimbrel_wire::{CatchUp, Manifest, Position, Turn, Write, WriteError};
+
+use crate::desk::{Desk, Saving};
+use crate::port::{Capture, DeliverError, Output, Ticket};
+use crate::replica::Replica;
+use crate::settings::Settings;
+use crate::tenure::{Life, Owner};
+
+/// Bytes of events after the base snapshot beyond which the next one is taken.
+const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The snapshots of one owner.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshots {
+    base: Manifest,
+    stage: Stage,
+    wanted: bool,
+    journal_bytes: u64,
+    tickets: Vec<Ticket>,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Idle,
+    Capturing,
+    /// Its chunks are durable; it waits until the journal has reached it.
+    Waiting(Box<Manifest>),
+    Publishing(Box<Manifest>),
+}
+
+impl Snapshots {
+    pub(super) const fn with_base(base: Manifest) -> Self {
+        Self { base, stage: Stage::Idle, wanted: false, journal_bytes: 0, tickets: Vec::new() }
+    }
+
+    pub(super) const fn base(&self) -> &Manifest {
+        &self.base
+    }
+
+    pub(super) fn rebase(&mut self, base: Manifest) {
+        self.base = base;
+        self.journal_bytes = 0;
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.stage = Stage::Idle;
+    }
+
+    pub(super) fn grew(&mut self, turn: &Turn) {
+        self.journal_bytes += turn.event.payload.len() as u64;
+    }
+
+    /// How much a target would have to replay from the base.
+    pub(crate) const fn journal_bytes(&self) -> u64 {
+        self.journal_bytes
+    }
+
+    pub(super) fn settle_by_snapshot(&mut self, replica: &Replica) {
+        self.wanted |= replica.catch_up != CatchUp::Replay;
+    }
+
+    /// Up to where turns may be answered.
+    pub(super) fn settled(&self, durable: Position, replica: &Replica) -> Position {
+        match replica.catch_up {
+            CatchUp::Replay => durable,
+            CatchUp::Deltas | CatchUp::FreezeAndCopy => durable.min(self.base.head.position),
+        }
+    }
+
+    pub(super) fn is_due(&self, replica: &Replica, settings: &Settings) -> bool {
+        let turns = replica.head.position.get() - self.base.head.position.get();
+        let many = settings.snapshot_every > 0 && turns >= settings.snapshot_every;
+        matches!(self.stage, Stage::Idle)
+            && (self.wanted || many || self.journal_bytes >= JOURNAL_BYTES_MAX)
+    }
+}
+
+impl Owner {
+    /// Somebody wants a snapshot as of now or later.
+    pub(crate) fn want_snapshot(&mut self, desk: &mut Desk<'_>, ticket: Option<Ticket>) {
+        self.snapshots.wanted = true;
+        self.snapshots.tickets.extend(ticket);
+        self.capture_if_wanted(desk);
+    }
+
+    pub(super) fn capture_if_wanted(&mut self, desk: &mut Desk<'_>) {
+        let idle = matches!(self.snapshots.stage, Stage::Idle) && self.turning.is_none();
+        if idle && self.snapshots.wanted && matches!(self.life, Life::Live) {
+            self.capture(desk);
+        }
+    }
+
+    /// Takes a snapshot between two turns.
+    pub(super) fn capture(&mut self, desk: &mut Desk<'_>) {
+        self.snapshots.stage = Stage::Capturing;
+        self.snapshots.wanted = false;
+        let capture = Capture {
+            copy: self.copy,
+            epoch: self.epoch,
+            head: self.replica.head,
+            ledger: self.replica.ledger.clone(),
+        };
+        desk.push(Output::Capture(Box::new(capture)));
+    }
+
+    /// The chunks of a snapshot are durable, or could not be made so.
+    pub(crate) fn captured(&mut self, desk: &mut Desk<'_>, result: Result<Manifest, String>) {
+        if !matches!(self.snapshots.stage, Stage::Capturing) {
+            return;
+        }
+        match result {
+            Ok(manifest) => {
+                self.snapshots.stage = Stage::Waiting(Box::new(manifest));
+                self.publish(desk);
+            }
+            Err(error) => self.snapshot_failed(desk, &error),
+        }
+    }
+
+    /// Publishes the snapshot that waits, once the journal has reached it.
+    pub(crate) fn publish(&mut self, desk: &mut Desk<'_>) {
+        let Stage::Waiting(manifest) = &self.snapshots.stage else { return };
+        if self.durable < manifest.head.position {
+            return;
+        }
+        let manifest = manifest.clone();
+        let (entity, epoch) = (desk.entity, self.epoch);
+        let write = Write::Publish { entity, epoch, manifest: (*manifest).clone() };
+        desk.save(Saving::Snapshot, write);
+        self.snapshots.stage = Stage::Publishing(manifest);
+    }
+
+    /// The publication has ended. True if a new base stands.
+    pub(crate) fn published(
+        &mut self,
+        desk: &mut Desk<'_>,
+        result: Result<(), WriteError>,
+    ) -> bool {
+        let stage = std::mem::replace(&mut self.snapshots.stage, Stage::Idle);
+        let Stage::Publishing(manifest) = stage else { return false };
+        if let Err(error) = result {
+            self.snapshot_failed(desk, &error.to_string());
+            return false;
+        }
+        self.snapshots.rebase(*manifest);
+        for ticket in std::mem::take(&mut self.snapshots.tickets) {
+            let result = Ok(Box::new(self.snapshots.base.clone()));
+            desk.push(Output::SnapshotTaken { ticket, result });
+        }
+        if self.departure.is_none() {
+            let (entity, epoch) = (desk.entity, self.epoch);
+            let through = self.snapshots.base.head.position;
+            desk.save(Saving::Housekeeping, Write::Compact { entity, epoch, through });
+        }
+        self.release(desk);
+        self.capture_if_wanted(desk);
+        self.pump(desk);
+        true
+    }
+
+    fn snapshot_failed(&mut self, desk: &mut Desk<'_>, error: &str) {
+        self.snapshots.stage = Stage::Idle;
+        desk.warn(crate::port::Warning::Store { error: error.to_owned() });
+        for ticket in std::mem::take(&mut self.snapshots.tickets) {
+            let result = Err(DeliverError::Store(error.to_owned()));
+            desk.push(Output::SnapshotTaken { ticket, result });
+        }
+        if !self.settling.is_empty() && self.replica.catch_up != CatchUp::Replay {
+            self.save_failed(desk, &WriteError::Failed(error.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Decides who owns a daemon, from deeds alone.
+//!
+//! A title is the chain of deeds from the birth on. It only ever grows, and only by deeds that
+//! were verified link by link: a number heard in a message changes nothing (rule 4). Whoever
+//! signed two deeds of one epoch is found out, and the first one that was learnt stands.
+//!
+//! # Invariants
+//!
+//! * T1 (verified title): every deed in a title verifies after the one before it, the first as a
+//!   birth.
+
+use thiserror::Error;
+use whimbrel_wire::{DeedError, EntityId, Epoch, NodeId, SignedDeed};
+
+/// The verified chain of deeds of one daemon, as far as a node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Title {
+    entity: EntityId,
+    deeds: Vec<SignedDeed>,
+}
+
+/// What came of deeds that were heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// Those that were new, in order.
+    pub news: Vec<SignedDeed>,
+}
+
+/// Why deeds were not believed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TitleError {
+    /// They do not reach back to what is known here. Fault: nobody. Changed: nothing. Again:
+    /// with the deeds between.
+    #[error("the deeds do not reach back to {known}")]
+    Gap {
+        /// The last epoch that is known; epoch zero when none is.
+        known: Epoch,
+    },
+    /// One is malformed or forged. Fault: peer. Changed: nothing. Again: no.
+    #[error(transparent)]
+    Deed(#[from] DeedError),
+    /// A valid deed contradicts a known one: its signer signed twice. Fault: the signer. Changed:
+    /// nothing. Again: no.
+    #[error("two valid deeds begin {}", second.deed.epoch)]
+    Conflict {
+        /// The one that was heard second.
+        second: Box<SignedDeed>,
+    },
+}
+
+impl Title {
+    /// No deed yet.
+    #[must_use]
+    pub const fn unknown(entity: EntityId) -> Self {
+        Self { entity, deeds: Vec::new() }
+    }
+
+    /// The title made of deeds that this node verified before it saved them.
+    ///
+    /// # Errors
+    ///
+    /// [`TitleError`] if they are no chain: then the disk is damaged.
+    pub fn from_saved(entity: EntityId, deeds: Vec<SignedDeed>) -> Result<Self, TitleError> {
+        let mut title = Self::unknown(entity);
+        title.learn(&deeds)?;
+        Ok(title)
+    }
+
+    /// The newest deed.
+    #[must_use]
+    pub fn last(&self) -> Option<&SignedDeed> {
+        self.deeds.last()
+    }
+
+    /// The newest epoch; none before a birth is known.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.last().map(|signed| signed.deed.epoch)
+    }
+
+    /// The owner by the newest deed.
+    #[must_use]
+    pub fn owner(&self) -> Option<NodeId> {
+        self.last().map(|signed| signed.deed.owner())
+    }
+
+    /// The epoch up to which deeds are known, zero for none: what a question names.
+    #[must_use]
+    pub fn known(&self) -> Epoch {
+        self.epoch().unwrap_or(Epoch::new(0))
+    }
+
+    /// The deed that began `epoch`.
+    #[must_use]
+    pub fn deed(&self, epoch: Epoch) -> Option<&SignedDeed> {
+        let index = usize::try_from(epoch.get().checked_sub(1)?).ok()?;
+        self.deeds.get(index)
+    }
+
+    /// The deeds after `epoch`, at most `count` of them.
+    #[must_use]
+    pub fn after(&self, epoch: Epoch, count: usize) -> &[SignedDeed] {
+        let start = usize::try_from(epoch.get()).unwrap_or(usize::MAX).min(self.deeds.len());
+        let end = start.saturating_add(count).min(self.deeds.len());
+        &self.deeds[start..end]
+    }
+
+    /// All deeds.
+    #[must_use]
+    pub fn deeds(&self) -> &[SignedDeed] {
+        &self.deeds
+    }
+
+    /// Adds what is new in `heard`. Either all of it is believed or nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`TitleError`] says why it is not believed.
+    pub fn learn(&mut self, heard: &[SignedDeed]) -> Result<Learned, TitleError> {
+        let mut news: Vec<SignedDeed> = Vec::new();
+        for signed in heard {
+            if let Some(known) = self.deed(signed.deed.epoch) {
+                self.compare(known, signed)?;
+                continue;
+            }
+            match news.last().or_else(|| self.deeds.last()) {
+                None if signed.deed.epoch == Epoch::FIRST => signed.verify_birth(&self.entity)?,
+                Some(last) if signed.deed.epoch == last.deed.epoch.next() => {
+                    signed.verify_after(last)?;
+                }
+                None | Some(_) => return Err(TitleError::Gap { known: self.known() }),
+            }
+            news.push(signed.clone());
+        }
+        self.deeds.extend_from_slice(&news);
+        Ok(Learned { news })
+    }
+
+    /// A deed of a known epoch is either the known one or proof that its signer signed twice.
+    fn compare(&self, known: &SignedDeed, heard: &SignedDeed) -> Result<(), TitleError> {
+        if known.deed == heard.deed {
+            return Ok(());
+        }
+        match self.deed(Epoch::new(heard.deed.epoch.get() - 1)) {
+            Some(before) => heard.verify_after(before)?,
+            None => heard.verify_birth(&self.entity)?,
+        }
+        Err(TitleError::Conflict { second: Box::new(heard.clone()) })
+    }
+}

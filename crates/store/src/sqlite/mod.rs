@@ -1,0 +1,341 @@
+//! Decides how an engine keeps everything but chunks in one SQLite file.
+//!
+//! What may happen is decided by `rules`; here it becomes rows. One connection with one writer,
+//! exclusive, so that the same code runs on a real disk and on the faulty one of [`crate::vfs`],
+//! which has no shared memory.
+//!
+//! # When a commit fails
+//!
+//! ```text
+//!           commit failed              read the number of commits
+//!   Open ────────────────▶ Broken ─────────────────────────────────▶ Open
+//!                            ▲ │ cannot open
+//!                            └─┘
+//! ```
+//!
+//! A failed commit may have happened: its pages may lie in the log without a sync. The connection
+//! is closed and opened anew, which copies the log into the database, syncs that and empties the
+//! log; then each commit that can be seen is durable and each other is gone for ever. The number of
+//! commits, which every commit raises, tells which it was. If the disk refuses even that, the
+//! answer is `Unknown`, and each later call first tries to open again.
+//!
+//! For the same reason every opening begins with such a checkpoint: a process that was killed
+//! between writing and syncing leaves commits that are visible and not durable.
+
+mod chunks;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use whimbrel_wire::{
+    AttemptId, EntityId, Position, SeatRecord, StoreId, Turn, Write, WriteError,
+};
+use zeroize::Zeroizing;
+
+pub use self::chunks::SqliteChunks;
+use self::rows::{Rows, damaged, failed, is_surroundings};
+use self::schema::Synced;
+use crate::chunks::Chunks;
+use crate::engine::{Journal, Titles, Vault};
+use crate::error::StoreError;
+use crate::memory::{empty, refused};
+use crate::rules::decide;
+
+/// Where a SQLite file lies: a path, on the disk of the machine or on one of [`crate::vfs`].
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// The name of a registered VFS; none for the disk of the machine.
+    pub vfs: Option<String>,
+}
+
+/// The engine on one SQLite file.
+pub struct Sqlite {
+    place: Place,
+    store: StoreId,
+    synced: Synced,
+    chunks: Option<Arc<dyn Chunks>>,
+    state: State,
+}
+
+/// Whether the file can be used.
+enum State {
+    Open { connection: Connection, commits: i64 },
+    Broken,
+}
+
+/// How an attempt at a group of writes ended.
+enum Outcome {
+    /// Committed, or nothing to commit: these are the answers.
+    Done(Vec<Result<(), WriteError>>),
+    /// The write at this index could not be made, by no fault of the disk as a whole.
+    Without(usize, String),
+    /// Nothing happened.
+    Failed(String),
+    /// Perhaps these answers, perhaps nothing.
+    Unknown(Vec<Result<(), WriteError>>, String),
+}
+
+impl Place {
+    /// A file on the disk of the machine.
+    #[must_use]
+    pub fn real(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_owned(), vfs: None }
+    }
+
+    /// A file on a registered VFS.
+    #[must_use]
+    pub fn on(vfs: &str, path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_owned(), vfs: Some(vfs.to_owned()) }
+    }
+}
+
+impl Sqlite {
+    /// Opens the file at `place`, or makes it for the store `fresh`. With `chunks`, a snapshot is
+    /// refused whose own chunks are not there.
+    ///
+    /// Nothing else may have the file open: [`crate::Folder`] sees to that on a real disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] when the disk refuses, [`StoreError::Damaged`] when the file is not
+    /// ours or of a format that this version does not know.
+    pub fn open(
+        place: Place,
+        fresh: StoreId,
+        chunks: Option<Arc<dyn Chunks>>,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(place, fresh, chunks, Synced::Full)
+    }
+
+    fn open_with(
+        place: Place,
+        fresh: StoreId,
+        chunks: Option<Arc<dyn Chunks>>,
+        synced: Synced,
+    ) -> Result<Self, StoreError> {
+        let connection = schema::open(&place, synced)?;
+        let (store, commits) = schema::meta(&connection, fresh)?;
+        let state = State::Open { connection, commits };
+        Ok(Self { place, store, synced, chunks, state })
+    }
+
+    /// The connection, opened anew if it has to be.
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        if let State::Broken = self.state {
+            let connection = schema::open(&self.place, self.synced)?;
+            let (_, commits) = schema::meta(&connection, self.store)?;
+            self.state = State::Open { connection, commits };
+        }
+        match &mut self.state {
+            State::Open { connection, .. } => Ok(connection),
+            State::Broken => Err(StoreError::Failed("the store is closed".to_owned())),
+        }
+    }
+
+    /// Tries `writes` as one transaction, passing over those that are answered already.
+    fn attempt(
+        &mut self,
+        writes: &[Write],
+        answered: &[Option<WriteError>],
+    ) -> Result<Outcome, StoreError> {
+        let (store, chunks) = (self.store, self.chunks.clone());
+        self.connection()?;
+        let State::Open { connection, commits } = &mut self.state else {
+            return Ok(Outcome::Failed("the store is closed".to_owned()));
+        };
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+        let mut answers = Vec::with_capacity(writes.len());
+        let mut changed = false;
+        for (index, write) in writes.iter().enumerate() {
+            if let Some(error) = &answered[index] {
+                answers.push(Err(error.clone()));
+                continue;
+            }
+            let Some(entity) = write.entity() else {
+                answers.push(empty(write));
+                continue;
+            };
+            let mut rows = Rows { connection, store, chunks: chunks.as_deref(), entity };
+            let changes = match decide(&mut rows, write) {
+                Ok(changes) => changes,
+                Err(problem) => {
+                    answers.push(Err(refused(problem)));
+                    continue;
+                }
+            };
+            changed |= !changes.is_empty();
+            for change in &changes {
+                if let Err(error) = rows.apply(change) {
+                    let outcome = if is_surroundings(&error) {
+                        Outcome::Failed(error.to_string())
+                    } else {
+                        Outcome::Without(index, error.to_string())
+                    };
+                    return Ok(self.roll_back(outcome));
+                }
+            }
+            answers.push(Ok(()));
+        }
+        if !changed {
+            return Ok(self.roll_back(Outcome::Done(answers)));
+        }
+        let next = *commits + 1;
+        let raised = connection
+            .prepare_cached("UPDATE meta SET commits = ?1")
+            .and_then(|mut statement| statement.execute([next]));
+        if let Err(error) = raised {
+            return Ok(self.roll_back(Outcome::Failed(error.to_string())));
+        }
+        match connection.execute_batch("COMMIT") {
+            Ok(()) => {
+                *commits = next;
+                Ok(Outcome::Done(answers))
+            }
+            Err(error) => Ok(self.resolve(next, answers, &error.to_string())),
+        }
+    }
+
+    /// Gives up the transaction; a connection that cannot is closed.
+    fn roll_back(&mut self, outcome: Outcome) -> Outcome {
+        let State::Open { connection, .. } = &mut self.state else { return outcome };
+        if !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err() {
+            self.state = State::Broken;
+        }
+        outcome
+    }
+
+    /// Finds out whether the commit with this number happened.
+    fn resolve(
+        &mut self,
+        next: i64,
+        answers: Vec<Result<(), WriteError>>,
+        error: &str,
+    ) -> Outcome {
+        self.state = State::Broken;
+        let opened = self.connection().map(|_| ());
+        match (&self.state, opened) {
+            (State::Open { commits, .. }, Ok(())) if *commits == next => Outcome::Done(answers),
+            (State::Open { commits, .. }, Ok(())) if *commits + 1 == next => {
+                Outcome::Failed(error.to_owned())
+            }
+            (State::Open { .. } | State::Broken, _) => Outcome::Unknown(answers, error.to_owned()),
+        }
+    }
+
+    /// One statement of its own, synced on return.
+    fn change(&mut self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
+        let outcome = self.connection()?.execute(sql, values);
+        outcome.map(|_| ()).map_err(|error| {
+            self.state = State::Broken;
+            failed(error)
+        })
+    }
+
+    fn rows(&mut self, entity: EntityId) -> Result<Rows<'_>, StoreError> {
+        let store = self.store;
+        let connection = self.connection()?;
+        Ok(Rows { connection, store, chunks: None, entity })
+    }
+}
+
+impl Journal for Sqlite {
+    fn commit(&mut self, writes: &[Write]) -> Vec<Result<(), WriteError>> {
+        let mut answered = vec![None; writes.len()];
+        loop {
+            let outcome = match self.attempt(writes, &answered) {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::Failed(error.to_string()),
+            };
+            match outcome {
+                Outcome::Done(answers) => return answers,
+                // The others are tried again without it; each round answers one write more.
+                Outcome::Without(index, error) => answered[index] = Some(WriteError::Failed(error)),
+                Outcome::Failed(error) => {
+                    return writes.iter().map(|_| Err(WriteError::Failed(error.clone()))).collect();
+                }
+                Outcome::Unknown(answers, error) => {
+                    let unknown = |answer: Result<(), WriteError>| {
+                        answer.and_then(|()| Err(WriteError::Unknown(error.clone())))
+                    };
+                    return answers.into_iter().map(unknown).collect();
+                }
+            }
+        }
+    }
+
+    fn turns(
+        &mut self,
+        entity: &EntityId,
+        attempt: AttemptId,
+        after: Position,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Turn>, StoreError> {
+        self.rows(*entity)?.turns(attempt, after, count_max, bytes_max)
+    }
+}
+
+impl Titles for Sqlite {
+    fn store_id(&self) -> StoreId {
+        self.store
+    }
+
+    fn entities(&mut self) -> Result<Vec<EntityId>, StoreError> {
+        let connection = self.connection()?;
+        let sql = "SELECT entity FROM seat UNION SELECT entity FROM copy ORDER BY 1";
+        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+        let found = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).map_err(failed)?;
+        let entity = |bytes: Result<Vec<u8>, _>| {
+            let bytes = <[u8; 32]>::try_from(bytes.map_err(failed)?);
+            bytes.map(EntityId::from_bytes).map_err(|_| damaged("the id of a daemon"))
+        };
+        found.map(entity).collect()
+    }
+
+    fn record(&mut self, entity: &EntityId) -> Result<SeatRecord, StoreError> {
+        self.rows(*entity)?.record()
+    }
+}
+
+impl Vault for Sqlite {
+    fn put_key(&mut self, entity: &EntityId, sealed: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO key (entity, sealed) VALUES (?1, ?2)
+                   ON CONFLICT (entity) DO UPDATE SET sealed = excluded.sealed";
+        self.change(sql, params![entity.as_bytes(), sealed])
+    }
+
+    fn key(&mut self, entity: &EntityId) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let sql = "SELECT sealed FROM key WHERE entity = ?1";
+        let found = self.connection()?.query_row(sql, [entity.as_bytes()], |row| row.get(0));
+        Ok(found.optional().map_err(failed)?.map(Zeroizing::new))
+    }
+
+    fn drop_key(&mut self, entity: &EntityId) -> Result<(), StoreError> {
+        self.connection()?.pragma_update(None, "secure_delete", "ON").map_err(failed)?;
+        let dropped = self.change("DELETE FROM key WHERE entity = ?1", [entity.as_bytes()]);
+        let connection = self.connection()?;
+        connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
+        dropped?;
+        schema::empty_log(connection)
+    }
+
+    fn set_note(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO note (name, bytes) VALUES (?1, ?2)
+                   ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes";
+        self.change(sql, params![name, bytes])
+    }
+
+    fn note(&mut self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT bytes FROM note WHERE name = ?1";
+        let found = self.connection()?.query_row(sql, [name], |row| row.get(0));
+        found.optional().map_err(failed)
+    }
+}
+
