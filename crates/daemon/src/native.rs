@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use whimbrel_wire::{CatchUp, Manifest, StateVersion};
 
 use crate::body::{Body, Budget, Input, Misfit, Step};
@@ -80,7 +79,7 @@ impl Body for Native {
         if let Some(paged) = self.daemon.paged() {
             return paged.freeze();
         }
-        Arc::new(Whole::new(self.daemon.snapshot().unwrap_or_else(Bytes::new)))
+        Arc::new(Whole::new(self.daemon.snapshot().unwrap_or_default()))
     }
 
     fn restore(

@@ -115,13 +115,13 @@ impl<'a> StateReader<'a> {
     ///
     /// # Errors
     ///
-    /// [`RestoreError`] when the list is not there, not itself, or too long.
+    /// [`RestoreError`] when the list is not there, not itself, empty or too long.
     pub fn next_list(&mut self) -> Result<Option<ChunkRef>, RestoreError> {
         let Some(name) = self.state.lists.get(self.lists) else { return Ok(None) };
         let bytes = checked(self.source, name)?;
         let ChunkList(list) =
             decode(&bytes).map_err(|_| RestoreError::Malformed("a list of chunks is broken"))?;
-        if list.len() > CHUNK_LIST_LENGTH_MAX {
+        if list.is_empty() || list.len() > CHUNK_LIST_LENGTH_MAX {
             return Err(RestoreError::Sizes);
         }
         self.lists += 1;
@@ -133,12 +133,13 @@ impl<'a> StateReader<'a> {
     ///
     /// # Errors
     ///
-    /// [`RestoreError`] when the chunk is not there, not itself, or one too many.
+    /// [`RestoreError`] when the chunk is not there, not itself, empty or one too many.
     pub fn next_chunk(&mut self) -> Result<Option<(ChunkRef, Bytes)>, RestoreError> {
         let Some(name) = self.list.next() else { return Ok(None) };
         self.chunks += 1;
         self.bytes += u64::from(name.bytes);
-        if self.chunks > u64::from(self.state.chunks) || self.bytes > self.state.bytes {
+        let claimed = self.chunks <= u64::from(self.state.chunks) && self.bytes <= self.state.bytes;
+        if !claimed || name.bytes == 0 {
             return Err(RestoreError::Sizes);
         }
         Ok(Some((name, checked(self.source, &name)?)))

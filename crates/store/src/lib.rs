@@ -22,9 +22,9 @@ mod error;
 mod memory;
 mod rules;
 mod sqlite;
+pub mod vfs;
 
-
-pub use chunks::{Chunks, Hold, Marking, MemoryChunks, Swept, Sweep};
+pub use chunks::{Chunks, Hold, Marking, MemoryChunks, Sweep, Swept};
 pub use engine::{Engine, Journal, Titles, Vault};
 pub use error::StoreError;
 pub use memory::Memory;

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::chunks::{Chunks, names_present};
 use crate::engine::{Journal, Titles, Vault};
 use crate::error::StoreError;
-use crate::rules::{Change, Edges, Held, Mark, Problem, Seat, View, decide};
+use crate::rules::{Change, Edges, Held, Problem, Seat, View, decide};
 
 /// An engine that keeps everything in memory. A clone is what a disk would hold at that moment.
 #[derive(Clone)]
@@ -207,15 +207,14 @@ impl Copies {
 
     pub(crate) fn edges(&self, attempt: AttemptId) -> Option<Edges> {
         let copy = self.0.get(&attempt)?;
-        let base = Mark::of(&copy.manifest);
-        let last = copy.turns.values().next_back().map(|turn| turn.stamp);
-        let last = last.map(|stamp| Mark { epoch: stamp.epoch, head: stamp.head });
-        let last = last.filter(|last| base.head.position < last.head.position);
+        let base = copy.manifest.head;
+        let last = copy.turns.values().next_back().map(|turn| turn.stamp.head);
+        let last = last.filter(|last| base.position < last.position);
         Some(Edges { epoch: copy.epoch, forgotten: copy.forgotten, base, last })
     }
 
     fn record(&self, attempt: AttemptId) -> Option<CopyRecord> {
-        let last = self.edges(attempt)?.last.map(|last| last.head);
+        let last = self.edges(attempt)?.last;
         let copy = self.0.get(&attempt)?;
         Some(CopyRecord { attempt, epoch: copy.epoch, manifest: copy.manifest.clone(), last })
     }

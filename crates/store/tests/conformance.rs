@@ -1,5 +1,7 @@
 //! Every engine passes the same battery.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 

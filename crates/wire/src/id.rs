@@ -147,6 +147,18 @@ number!(
     StateVersion(u32),
     "v"
 );
+impl From<u64> for NodeId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl From<u64> for OriginHash {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 wide!(
     /// One try at one move: 128 random bits.
     AttemptId,

@@ -222,9 +222,6 @@ fn read_page(
     let mut bytes = Vec::from(first);
     while bytes.len() < length {
         let (name, more) = state.next_chunk()?.ok_or(BROKEN)?;
-        if more.is_empty() {
-            return Err(BROKEN);
-        }
         names.push(name);
         bytes.extend_from_slice(&more);
     }

@@ -20,13 +20,15 @@ const CHECKS: &[Check] = &[
     ("a missing list stops a collection", a_missing_list_stops_a_collection),
 ];
 
-/// Runs every check on a fresh store of chunks. `make` gives the store and what crashes and opens
-/// it again.
+/// A store of chunks under test, and what crashes it and opens it again.
+pub type ChunksHarness = (Box<dyn Chunks>, Box<dyn FnMut()>);
+
+/// Runs every check on a fresh store of chunks.
 ///
 /// # Panics
 ///
 /// When the store does not pass; the message names the check.
-pub fn chunks_battery(make: &mut dyn FnMut() -> (Box<dyn Chunks>, Box<dyn FnMut()>)) {
+pub fn chunks_battery(make: &mut dyn FnMut() -> ChunksHarness) {
     for (name, check) in CHECKS {
         let (chunks, mut reopen) = make();
         let run = std::panic::AssertUnwindSafe(|| check(chunks.as_ref(), reopen.as_mut()));

@@ -11,7 +11,7 @@ mod moves;
 mod split;
 mod story;
 
-pub use self::chunks::chunks_battery;
+pub use self::chunks::{ChunksHarness, chunks_battery};
 pub use self::split::{Backend, Loss, Split};
 use crate::engine::Engine;
 

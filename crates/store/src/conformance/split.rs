@@ -9,9 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use whimbrel_wire::{
-    AttemptId, EntityId, Position, SeatRecord, StoreId, Turn, Write, WriteError,
-};
+use whimbrel_wire::{AttemptId, EntityId, Position, SeatRecord, StoreId, Turn, Write, WriteError};
 use zeroize::Zeroizing;
 
 use crate::engine::{Journal, Titles, Vault};
@@ -102,8 +100,7 @@ impl Split {
         }
         let mut title = self.authority.get(&entity).cloned().unwrap_or_default();
         let mut copies = self.journals.get(&entity).cloned().unwrap_or_default().copies;
-        let mut view =
-            Halves { store: self.store, chunks: None, title: &title, copies: &copies };
+        let mut view = Halves { store: self.store, chunks: None, title: &title, copies: &copies };
         let changes = decide(&mut view, write).map_err(refused)?;
         let before = title.clone();
         for change in &changes {

@@ -87,7 +87,8 @@ impl<'h> Story<'h> {
             let event = CausalEvent::unchained(origin, index + 1, payload.clone());
             head = head.put_out(origin, epoch, payload).0;
             head.position = head.position.next();
-            let origin = InputOrigin::Event { sender: Sender::Host, number: index + 1, answered: 0 };
+            let origin =
+                InputOrigin::Event { sender: Sender::Host, number: index + 1, answered: 0 };
             let time = Time::from_nanos(head.position.get());
             Turn { event, stamp: Stamp { time, epoch, origin, head } }
         };

@@ -32,9 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use whimbrel_wire::{
-    AttemptId, EntityId, Position, SeatRecord, StoreId, Turn, Write, WriteError,
-};
+use whimbrel_wire::{AttemptId, EntityId, Position, SeatRecord, StoreId, Turn, Write, WriteError};
 use zeroize::Zeroizing;
 
 pub use self::chunks::SqliteChunks;
@@ -212,12 +210,7 @@ impl Sqlite {
     }
 
     /// Finds out whether the commit with this number happened.
-    fn resolve(
-        &mut self,
-        next: i64,
-        answers: Vec<Result<(), WriteError>>,
-        error: &str,
-    ) -> Outcome {
+    fn resolve(&mut self, next: i64, answers: Vec<Result<(), WriteError>>, error: &str) -> Outcome {
         self.state = State::Broken;
         let opened = self.connection().map(|_| ());
         match (&self.state, opened) {
@@ -338,4 +331,3 @@ impl Vault for Sqlite {
         found.optional().map_err(failed)
     }
 }
-

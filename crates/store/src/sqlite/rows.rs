@@ -4,13 +4,13 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use whimbrel_wire::{
-    AttemptId, CopyRecord, EntityId, Epoch, Head, Holding, Manifest, Position, SeatRecord, SignedDeed,
-    StoreId, Turn, decode, encode,
+    AttemptId, CopyRecord, EntityId, Epoch, Head, Holding, Manifest, Position, SeatRecord,
+    SignedDeed, StoreId, Turn, decode, encode,
 };
 
 use crate::chunks::{Chunks, names_present};
 use crate::error::StoreError;
-use crate::rules::{Change, Edges, Held, Mark, Seat, View};
+use crate::rules::{Change, Edges, Held, Seat, View};
 
 /// Most turns in one row, and most bytes of payload: what a reader has to decode to see one.
 const ROW_TURNS_MAX: usize = 256;
@@ -30,14 +30,8 @@ struct CopyRow {
     edges: Edges,
 }
 
-fn mark_bytes(mark: &Mark) -> Vec<u8> {
-    encode(&(mark.epoch, mark.head))
-}
-
-fn mark_from(bytes: &[u8]) -> Result<Mark, StoreError> {
-    let mark: Result<(Epoch, Head), _> = decode(bytes);
-    let (epoch, head) = mark.map_err(|_| damaged("where a copy ends"))?;
-    Ok(Mark { epoch, head })
+fn head_from(bytes: &[u8]) -> Result<Head, StoreError> {
+    decode(bytes).map_err(|_| damaged("where a copy ends"))
 }
 
 /// The error for bytes that are not what was written.
@@ -46,6 +40,7 @@ pub(super) fn damaged(what: &str) -> StoreError {
 }
 
 /// The error for what SQLite could not do.
+#[allow(clippy::wildcard_enum_match_arm, reason = "an error of another crate, open-ended")]
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     match error {
         rusqlite::Error::SqliteFailure(code, _)
@@ -105,7 +100,7 @@ impl Rows<'_> {
             }
             Change::Base { attempt, manifest } => {
                 let sql = "UPDATE copy SET base = ?2, manifest = ?3 WHERE id = ?1";
-                let base = mark_bytes(&Mark::of(manifest));
+                let base = encode(&manifest.head);
                 self.execute(sql, params![self.existing(*attempt)?.id, base, encode(*manifest)])
             }
             Change::Turns { attempt, turns } => self.put_turns(*attempt, turns),
@@ -157,7 +152,7 @@ impl Rows<'_> {
         let sql = "INSERT INTO copy (entity, attempt, epoch, forgotten, base, manifest)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let forgotten = number(manifest.head.position.get())?;
-        let base = mark_bytes(&Mark::of(manifest));
+        let base = encode(&manifest.head);
         let (entity, epoch) = (self.entity.as_bytes(), number(epoch.get())?);
         let manifest = encode(manifest);
         self.execute(sql, params![entity, key(attempt), epoch, forgotten, base, manifest])
@@ -176,13 +171,12 @@ impl Rows<'_> {
             let (batch, later) = rest.split_at(row_length(rest));
             rest = later;
             let Some(last) = batch.last() else { continue };
-            let mark = Mark { epoch: last.stamp.epoch, head: last.stamp.head };
-            let sql = "INSERT INTO turn (copy, first, last, mark, batch)
+            let sql = "INSERT INTO turn (copy, first, last, head, batch)
                        VALUES (?1, ?2, ?3, ?4, ?5)";
             let edges = (number(first.position().get())?, number(last.position().get())?);
             self.execute(
                 sql,
-                params![copy, edges.0, edges.1, mark_bytes(&mark), encode(&batch)],
+                params![copy, edges.0, edges.1, encode(&last.stamp.head), encode(&batch)],
             )?;
         }
         Ok(())
@@ -191,17 +185,16 @@ impl Rows<'_> {
     fn copy(&self, attempt: AttemptId) -> Result<Option<CopyRow>, StoreError> {
         let sql = "SELECT id, epoch, forgotten, base FROM copy WHERE entity = ?1 AND attempt = ?2";
         let values = params![self.entity.as_bytes(), key(attempt)];
-        let read = |row: &Row<'_>| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Vec<u8>>(3)?))
-        };
+        let read =
+            |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Vec<u8>>(3)?));
         let Some((id, epoch, forgotten, base)) = self.one(sql, values, read)? else {
             return Ok(None);
         };
-        let base = mark_from(&base)?;
-        let sql = "SELECT mark FROM turn WHERE copy = ?1 ORDER BY first DESC LIMIT 1";
+        let base = head_from(&base)?;
+        let sql = "SELECT head FROM turn WHERE copy = ?1 ORDER BY first DESC LIMIT 1";
         let last = self.one(sql, [id], |row| row.get::<_, Vec<u8>>(0))?;
-        let last = last.map(|last| mark_from(&last)).transpose()?;
-        let last = last.filter(|last| base.head.position < last.head.position);
+        let last = last.map(|last| head_from(&last)).transpose()?;
+        let last = last.filter(|last| base.position < last.position);
         let epoch = Epoch::new(count(epoch)?);
         let forgotten = Position::new(count(forgotten)?);
         Ok(Some(CopyRow { id, edges: Edges { epoch, forgotten, base, last } }))
@@ -274,9 +267,9 @@ impl Rows<'_> {
             let sql = "SELECT manifest FROM copy WHERE id = ?1";
             let bytes = self.one(sql, [copy.id], |row| row.get::<_, Vec<u8>>(0))?;
             let manifest: Option<Manifest> = bytes.and_then(|bytes| decode(&bytes).ok());
-            let sound = |manifest: &Manifest| Mark::of(manifest) == copy.edges.base;
+            let sound = |manifest: &Manifest| manifest.head == copy.edges.base;
             let manifest = manifest.filter(sound).ok_or_else(|| damaged("a manifest"))?;
-            let last = copy.edges.last.map(|last| last.head);
+            let last = copy.edges.last;
             Ok(CopyRecord { attempt, epoch: copy.edges.epoch, manifest, last })
         };
         found.iter().map(read).collect()
@@ -299,8 +292,7 @@ impl Rows<'_> {
                      (SELECT max(first) FROM turn WHERE copy = ?1 AND first <= ?2), 0)
                    ORDER BY first";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let mut rows =
-            statement.query([copy.id, number(after.next().get())?]).map_err(failed)?;
+        let mut rows = statement.query([copy.id, number(after.next().get())?]).map_err(failed)?;
         let (mut turns, mut bytes, mut position) = (Vec::new(), 0, after);
         while let Some(row) = rows.next().map_err(failed)? {
             let batch = row.get_ref(0).map_err(failed)?.as_blob();

@@ -59,7 +59,7 @@ CREATE TABLE turn (
     copy INTEGER NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
-    mark BLOB NOT NULL,
+    head BLOB NOT NULL,
     batch BLOB NOT NULL,
     PRIMARY KEY (copy, first)
 ) WITHOUT ROWID;

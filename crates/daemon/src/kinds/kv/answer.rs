@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use whimbrel_wire::encode;
 
+use super::blob;
 use super::command::BINARY;
 
 const ABSENT: &[u8] = b"(absent)";
@@ -22,8 +23,7 @@ pub enum KvAnswer<'a> {
         replaced: bool,
     },
     /// The value of the key, if it has one.
-    #[serde(borrow)]
-    Value(Option<&'a [u8]>),
+    Value(#[serde(borrow, serialize_with = "blob::maybe")] Option<&'a [u8]>),
     /// Whether there was anything to delete.
     Deleted(bool),
     /// The number after adding.
@@ -31,12 +31,11 @@ pub enum KvAnswer<'a> {
     /// The value was as expected and is the new one.
     Swapped,
     /// The value is another than expected: this one. Nothing changed.
-    #[serde(borrow)]
-    Differs(Option<&'a [u8]>),
+    Differs(#[serde(borrow, serialize_with = "blob::maybe")] Option<&'a [u8]>),
     /// Entries in order.
     Entries {
         /// Keys and values.
-        #[serde(borrow)]
+        #[serde(borrow, serialize_with = "blob::pairs")]
         entries: Vec<(&'a [u8], &'a [u8])>,
         /// The key to go on from, if there is more.
         next: Option<&'a [u8]>,

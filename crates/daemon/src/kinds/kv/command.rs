@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use whimbrel_wire::encode;
 
+use super::blob;
+
 /// The first byte of a binary payload.
 pub(super) const BINARY: u8 = 0;
 
@@ -29,8 +31,10 @@ pub enum KvCommand<'a> {
     /// Gives a key a value.
     Put {
         /// Which key.
+        #[serde(serialize_with = "blob::one")]
         key: &'a [u8],
         /// Which value.
+        #[serde(serialize_with = "blob::one")]
         value: &'a [u8],
     },
     /// Asks for a value.
@@ -55,9 +59,10 @@ pub enum KvCommand<'a> {
         /// Which key.
         key: &'a [u8],
         /// What its value must be; none if it must have none.
-        #[serde(borrow)]
+        #[serde(borrow, serialize_with = "blob::maybe")]
         expected: Option<&'a [u8]>,
         /// Which value.
+        #[serde(serialize_with = "blob::one")]
         value: &'a [u8],
     },
     /// Asks for entries in the order of their keys.

@@ -9,6 +9,7 @@
 //! * [`KV_SCAN_ENTRIES_MAX`], [`KV_SCAN_BYTES_MAX`]: a scan stops there and says where to go on.
 
 mod answer;
+mod blob;
 mod command;
 
 pub use answer::KvAnswer;

@@ -54,6 +54,38 @@ async fn nodes_that_dial_each_other_at_once_both_get_through() {
     assert_eq!(first.next_frame().await.2, "from the second");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_gets_through_to_everybody_on_every_lane() {
+    const NODES: u8 = 6;
+    const FRAMES: u8 = 20;
+    let mut nodes: Vec<Node> = (1..=NODES).map(Node::new).collect();
+    for (first, seed) in nodes.iter().zip(1..) {
+        for (second, second_seed) in nodes.iter().zip(1..).skip(usize::from(seed)) {
+            introduce(first, seed, second, second_seed);
+        }
+    }
+    let ids: Vec<_> = nodes.iter().map(Node::id).collect();
+    for node in &nodes {
+        for &to in ids.iter().filter(|&&to| to != node.id()) {
+            for number in 0..FRAMES {
+                for lane in Lane::ALL {
+                    node.send(to, lane, &[number]).unwrap();
+                }
+            }
+        }
+    }
+    for node in &mut nodes {
+        let mut next = std::collections::BTreeMap::new();
+        for _ in 0..usize::from(NODES - 1) * Lane::ALL.len() * usize::from(FRAMES) {
+            let (from, lane, frame) = node.next_frame().await;
+            let expected = next.entry((from, lane)).or_insert(0);
+            assert_eq!(frame[..], [*expected]);
+            *expected += 1;
+        }
+        assert_eq!(next.len(), usize::from(NODES - 1) * Lane::ALL.len());
+    }
+}
+
 #[tokio::test]
 async fn empty_and_longest_frames_arrive() {
     let (sender, mut receiver) = pair();
