@@ -133,6 +133,7 @@ fn state() {
     let start = Instant::now();
     (0..entries).for_each(|index| put(&mut host, index, 0));
     println!("filling kv with {entries} values of {VALUE_BYTES} bytes: {:?}", start.elapsed());
+    memory("after filling");
 
     timed("digest, nothing named", || host.digest().unwrap());
     timed("digest, all named", || host.digest().unwrap());
@@ -147,10 +148,13 @@ fn state() {
     let capture = host.capture().unwrap();
     println!("  {:.0} (first 20,000)", writes(&mut host, 20_000, entries, 3));
     println!("  {:.0} (next 180,000)", writes(&mut host, 180_000, entries, 4));
+    memory("with the capture and all pages changed since");
     timed("warming the capture", || capture.warm());
     let mut hole = Hole(0);
     let parts = timed("writing the capture to nowhere", || capture.write(&mut hole).unwrap());
     println!("  {} bytes in {} chunks", parts.state.bytes, parts.state.chunks);
+
+    memory("after the capture is gone");
 
     let mut shelf = ChunkShelf::new();
     let parts = host.capture().unwrap().write(&mut shelf).unwrap();
@@ -161,7 +165,15 @@ fn state() {
     let mut copy = timed("restoring it", || {
         Host::restore(&kind, &manifest, &luggage, body, &mut shelf).unwrap()
     });
+    memory("with the copy");
     timed("digest of the copy", || assert_eq!(copy.digest().unwrap(), manifest.state.digest()));
+}
+
+/// What the kernel says about the memory of this process.
+fn memory(when: &str) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("unknown");
+    println!("  memory {when}: {resident}");
 }
 
 fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {

@@ -20,6 +20,46 @@ use crate::restore::{RestoreError, StateReader};
 /// equal state. Time, randomness and timers are in the [`Context`]; clocks, threads, random hash
 /// orders and global state break the rule. Whoever cannot keep it says so in
 /// [`catch_up`](Self::catch_up).
+///
+/// ```
+/// use bytes::Bytes;
+/// use whimbrel_daemon::{Context, MeshDaemon, ProcessError, RestoreError};
+/// use whimbrel_wire::CausalEvent;
+///
+/// /// Adds up the bytes that it is sent.
+/// #[derive(Default)]
+/// struct Adder {
+///     sum: u64,
+/// }
+///
+/// impl MeshDaemon for Adder {
+///     fn name(&self) -> &str {
+///         "adder"
+///     }
+///
+///     fn process(
+///         &mut self,
+///         _context: &mut Context<'_>,
+///         event: &CausalEvent,
+///     ) -> Result<Vec<Bytes>, ProcessError> {
+///         if event.payload.is_empty() {
+///             return Err(ProcessError::new("there is nothing to add"));
+///         }
+///         self.sum += event.payload.iter().map(|&byte| u64::from(byte)).sum::<u64>();
+///         Ok(vec![self.sum.to_string().into()])
+///     }
+///
+///     fn snapshot(&self) -> Option<Bytes> {
+///         Some(Bytes::copy_from_slice(&self.sum.to_le_bytes()))
+///     }
+///
+///     fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+///         let state = state.try_into().map_err(|_| RestoreError::declined("not eight bytes"))?;
+///         self.sum = u64::from_le_bytes(state);
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait MeshDaemon: Send {
     /// What it is called, for people.
     fn name(&self) -> &str;

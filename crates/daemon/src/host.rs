@@ -413,6 +413,18 @@ impl Host {
         self.head = self.head.through_deed(deed);
     }
 
+    /// The same state as a daemon of its own, born under the deed with the digest `birth`: a copy
+    /// carries no title, so its chain starts anew. Timers and randomness go on.
+    #[must_use]
+    pub fn reborn(mut self, entity: EntityId, birth: &Digest) -> Self {
+        self.entity = entity;
+        self.origin = entity.origin_hash();
+        self.epoch = Epoch::FIRST;
+        self.head = Head::newborn(&entity, birth);
+        self.last = None;
+        self
+    }
+
     /// A frozen view of the daemon. Cheap for bodies in pages; for others in proportion to their
     /// state.
     ///

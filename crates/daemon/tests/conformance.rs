@@ -1,5 +1,7 @@
 //! Every kind of this crate passes the battery, and the battery can fail.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use bytes::Bytes;
 use whimbrel_daemon::conformance::{self, Subject};
 use whimbrel_daemon::fakes::{Churning, Counting, Drift, Drifting, Stubborn};

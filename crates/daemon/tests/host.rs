@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use whimbrel_daemon::fakes::Counting;
+use whimbrel_daemon::fakes::{Churning, Counting};
 use whimbrel_daemon::kinds::{Kv, KvCommand};
 use whimbrel_daemon::limits::{OUTPUTS_PER_TURN_MAX, TIMERS_MAX};
 use whimbrel_daemon::{
-    Body, Budget, ChunkShelf, ChunkSink, Context, Host, HostError, Input, Limit, MeshDaemon,
-    Native, ProcessError, RestoreError, SinkError, StateReader, StateSnapshot, Step, Turned, Whole,
+    Body, Budget, Capture, ChunkShelf, ChunkSink, Context, Host, HostError, Idle, Input, Limit,
+    MeshDaemon, Native, ProcessError, RestoreError, SinkError, StateReader, StateSnapshot, Step,
+    Turned, Whole,
 };
 use whimbrel_wire::{
     CatchUp, CausalEvent, ChunkList, ChunkRef, ClientId, Digest, EntityId, Epoch, Head,
@@ -360,4 +361,45 @@ fn a_sink_is_given_lists_last() {
     }
     assert_eq!(lists, state.lists.len());
     assert_eq!(order.0.len(), state.lists.len() + state.chunks as usize);
+}
+
+#[test]
+fn a_sink_is_not_given_what_it_has() {
+    let mut host = born(Native::boxed(Kv::new()));
+    for index in 0..200_u8 {
+        give(&mut host, 1, &KvCommand::Put { key: &[index], value: &[1; 9000] }.to_bytes())
+            .unwrap();
+    }
+    let mut shelf = ChunkShelf::new();
+    host.capture().unwrap().write(&mut shelf).unwrap();
+    let before = shelf.len();
+    host.capture().unwrap().write(&mut shelf).unwrap();
+    assert_eq!(shelf.len(), before);
+    // One page and the list that names it.
+    give(&mut host, 1, b"put \x01 changed").unwrap();
+    host.capture().unwrap().write(&mut shelf).unwrap();
+    assert_eq!(shelf.len(), before + 2);
+}
+
+#[test]
+fn memory_that_changes_by_itself_is_seen_in_the_next_capture_and_only_what_changed() {
+    let mut host = born(Box::new(Churning::new()));
+    host.idle(Budget(100)).unwrap();
+    let mut shelf = ChunkShelf::new();
+    let first = host.capture().unwrap().write(&mut shelf).unwrap();
+    let (before, head) = (shelf.len(), host.head());
+    assert_eq!(host.idle(Budget(1)), Ok(Idle::Working));
+    let second = host.capture().unwrap().write(&mut shelf).unwrap();
+    assert_ne!(first.state.digest(), second.state.digest());
+    assert_eq!(host.head(), head);
+    // The frame with the registers, the one that it wrote, and the list.
+    assert_eq!(shelf.len(), before + 3);
+}
+
+#[test]
+fn a_host_and_its_captures_can_go_to_other_threads() {
+    fn goes<T: Send + 'static>() {}
+    goes::<Host>();
+    goes::<Capture>();
+    goes::<StateSnapshot>();
 }

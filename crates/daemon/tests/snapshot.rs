@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use whimbrel_daemon::fakes::Counting;
 use whimbrel_daemon::kinds::{Kv, KvCommand};
 use whimbrel_daemon::{
-    ContinuityError, ContinuityProof, Host, Native, SnapshotError, StateSnapshot,
+    ContinuityError, ContinuityProof, Host, Native, RestoreError, SnapshotError, StateSnapshot,
 };
 use whimbrel_wire::{
     AttemptId, CausalEvent, Deed, DeedError, Digest, EntityId, Epoch, Head, Identity, InputOrigin,
-    Kind, Ledger, NodeKey, OriginHash, Position, Sender, Sequence, SignedDeed, StoreId,
+    Kind, Ledger, NodeKey, OriginHash, Position, Purpose, Sender, Sequence, SignedDeed, StoreId,
     SubscriptionBinding, Time,
 };
 
@@ -76,6 +76,40 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
         prop_assert!(StateSnapshot::from_bytes(bytes.into()).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever changes a snapshot can also seal it again: it is refused by what is in it, or is
+    /// another snapshot; never a panic.
+    #[test]
+    fn a_snapshot_that_was_changed_and_sealed_again_does_no_harm(
+        at in any::<prop::sample::Index>(),
+        flip in 1u8..,
+        luggage in proptest::collection::vec(any::<u8>(), 0..60),
+    ) {
+        let entity = EntityId::from_bytes([1; 32]);
+        let body = Native::boxed(Kv::new());
+        let mut host = Host::born(entity, kind(), body, [0; 32], &Digest::ZERO);
+        give(&mut host, Bytes::from_static(b"put key value"));
+        let capture = host.capture().unwrap();
+        let sealed = StateSnapshot::of(capture, Ledger::default(), Vec::new()).unwrap().to_bytes();
+        let mut bytes = sealed[..sealed.len() - 32].to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        let digest = Digest::of(Purpose::Snapshot, &bytes);
+        bytes.extend_from_slice(digest.as_bytes());
+        if let Ok(snapshot) = StateSnapshot::from_bytes(bytes.into()) {
+            let kind = snapshot.kind().clone();
+            let hosted = snapshot.host(&kind, Native::boxed(Kv::new()));
+            prop_assert!(!matches!(hosted, Err(RestoreError::Panicked(_))));
+            let mut chunks = snapshot.chunks().clone();
+            let body = Native::boxed(Kv::new());
+            let hosted = Host::restore(&kind, snapshot.manifest(), &luggage, body, &mut chunks);
+            prop_assert!(hosted.is_err());
+        }
     }
 }
 

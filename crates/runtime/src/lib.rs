@@ -1,3 +1,41 @@
-//! runtime
+//! The doing: links, threads, timers and disks around the pure machines.
+//!
+//! Nothing in here decides who owns a daemon or how it moves. A [`DaemonRuntime`] feeds the
+//! [`Seat`](whimbrel_protocol::Seat)s of its node and does what they ask, in order, and reports
+//! what became of it.
+//!
+//! * [`link`]: QUIC between nodes, authenticated by their keys;
+//! * `cell`: one daemon's seat and hosts under one lock, and the loop that does its outputs;
+//! * `workers`, `saver`, `bulk`, `alarms`: the threads that cells are run, saved, captured and
+//!   woken by;
+//! * `mesh`, `runtime`, `handle`, `client`: what people call.
 
+mod alarms;
+mod bulk;
+mod cell;
+mod client;
+mod config;
+mod core;
+mod error;
+mod handle;
+mod identity;
+mod kinds;
 pub mod link;
+mod mesh;
+mod migration;
+mod perform;
+mod runtime;
+mod saver;
+mod spawn;
+mod stores;
+mod workers;
+
+pub use client::Client;
+pub use config::{DaemonHostConfig, Durability, MeshConfig, MigrationOpts};
+pub use core::RuntimeEvent;
+pub use error::{DaemonError, MeshError, MigrationError};
+pub use handle::{DaemonHandle, DaemonStatus};
+pub use identity::{Binding, EnvelopeUnsealFn, IdentityError, unsealer};
+pub use mesh::Mesh;
+pub use migration::MigrationHandle;
+pub use runtime::DaemonRuntime;

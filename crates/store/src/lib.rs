@@ -18,7 +18,7 @@ mod chunks;
 pub mod conformance;
 mod engine;
 mod error;
-
+mod folder;
 mod memory;
 mod rules;
 mod sqlite;
@@ -27,5 +27,6 @@ pub mod vfs;
 pub use chunks::{Chunks, Hold, Marking, MemoryChunks, Sweep, Swept};
 pub use engine::{Engine, Journal, Titles, Vault};
 pub use error::StoreError;
+pub use folder::{Folder, FolderError, LastClose};
 pub use memory::Memory;
 pub use sqlite::{Place, Sqlite, SqliteChunks};

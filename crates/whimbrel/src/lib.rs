@@ -1,1 +1,31 @@
-//! Whimbrel.
+//! Whimbrel: daemons that keep their state and move between nodes while they work.
+//!
+//! This is the crate to depend on. It decides nothing; it gathers what a program needs that hosts
+//! daemons of its own: a [`Mesh`] to be a node of, a [`DaemonRuntime`] to run daemons on, and the
+//! trait [`MeshDaemon`] for what they do. `examples/` of the repository has a node with a daemon
+//! of its own in under 60 lines.
+//!
+//! The other crates are here under their own names, whole: [`wire`], [`daemon`], [`protocol`],
+//! [`runtime`].
+
+pub use whimbrel_daemon as daemon;
+pub use whimbrel_protocol as protocol;
+pub use whimbrel_runtime as runtime;
+pub use whimbrel_wire as wire;
+
+pub use whimbrel_daemon::kinds::{Kv, KvAnswer, KvCommand, Tally, native_kinds};
+pub use whimbrel_daemon::{
+    Context, ContinuityProof, MeshDaemon, PagedMap, ProcessError, Requirements, RestoreError,
+    StateSnapshot,
+};
+pub use whimbrel_protocol::{Event, Settings, Standing, Warning};
+pub use whimbrel_runtime::link::{LinkLimits, LinkStatistics, Member, Members};
+pub use whimbrel_runtime::{
+    Client, DaemonError, DaemonHandle, DaemonHostConfig, DaemonRuntime, DaemonStatus, Durability,
+    Mesh, MeshConfig, MeshError, MigrationError, MigrationHandle, MigrationOpts, RuntimeEvent,
+};
+pub use whimbrel_wire::{
+    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, EntityId, Epoch, Head, Identity, Kind,
+    MigrationFailureReason, MigrationPhase, NodeId, NodeKey, OriginHash, Position, Progress,
+    PublicKey, Sequence, StoreId, SubscriptionBinding,
+};

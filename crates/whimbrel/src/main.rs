@@ -1,2 +1,33 @@
-//! crates/whimbrel
-fn main() {}
+//! The command `whimbrel`: runs nodes, asks them things, and shows what they can do.
+//!
+//! This file decides nothing but the order: read the words, do them, say how it ended. What the
+//! words are is in [`words`], how a refusal looks and which number the process ends with in
+//! [`failure`].
+
+mod ask;
+mod config;
+mod demo;
+mod failure;
+mod node;
+mod output;
+mod send;
+mod watch;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::words::Words;
+
+fn main() -> ExitCode {
+    let words = Words::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure::report(&error.into()),
+    };
+    match runtime.block_on(Box::pin(words.run())) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}

@@ -115,6 +115,13 @@ impl Group {
 
     /// The name of that list; computed once.
     pub(super) fn name(&self) -> ChunkRef {
+        if let Some(name) = self.name.get() {
+            return *name;
+        }
+        // Pages first: whoever needs this name at the same moment waits for one page at most.
+        for page in &self.pages {
+            page.names();
+        }
         *self.name.get_or_init(|| ChunkRef::of(&self.encoded()))
     }
 

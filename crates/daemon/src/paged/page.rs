@@ -41,8 +41,9 @@ const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 5;
 const ENTRY_HEADER_BYTES: usize = 6;
 
-/// How much room beyond its need a growing page asks for: little, because there are many pages.
-const GROWTH_BYTES: usize = 2 * 1024;
+/// The room of a page is a multiple of this: little is wasted, and what one page leaves fits
+/// another.
+const GROWTH_BYTES: usize = 4 * 1024;
 
 /// Some entries in the order of their keys.
 #[derive(Debug)]
@@ -252,7 +253,8 @@ impl Page {
     pub(super) fn part(&self, range: Range<usize>) -> Self {
         let from = self.offsets.get(range.start).map_or(self.bytes.len(), |&at| usize::from(at));
         let to = self.offsets.get(range.end).map_or(self.bytes.len(), |&at| usize::from(at));
-        let mut page = Self::with_capacity(HEADER_BYTES + (to - from) + GROWTH_BYTES);
+        let mut page =
+            Self::with_capacity((HEADER_BYTES + (to - from)).next_multiple_of(GROWTH_BYTES));
         page.bytes.extend_from_slice(&self.bytes[from..to]);
         // Wraps nowhere: each offset of the range is at least `from`.
         page.offsets
@@ -297,7 +299,8 @@ impl Page {
 
     fn make_room(&mut self, more: usize) {
         if self.bytes.capacity() - self.bytes.len() < more {
-            self.bytes.reserve_exact(more + GROWTH_BYTES.min(self.bytes.len()));
+            let room = (self.bytes.len() + more).next_multiple_of(GROWTH_BYTES);
+            self.bytes.reserve_exact(room - self.bytes.len());
         }
     }
 

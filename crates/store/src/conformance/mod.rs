@@ -9,7 +9,7 @@ mod chunks;
 mod journal;
 mod moves;
 mod split;
-mod story;
+pub(crate) mod story;
 
 pub use self::chunks::{ChunksHarness, chunks_battery};
 pub use self::split::{Backend, Loss, Split};

@@ -32,6 +32,7 @@ checks![
     acceptance_without_a_copy_is_refused,
     acceptance_at_another_head_is_refused,
     acceptance_for_another_store_is_refused,
+    a_copy_offered_in_another_epoch_does_not_go_live,
     acceptance_happens_once,
     acceptance_with_a_gap_is_refused,
     deeds_are_learnt_once_and_without_gaps,
@@ -352,6 +353,15 @@ fn acceptance_for_another_store_is_refused(harness: &mut dyn Harness) {
     let (birth, deed) = arriving(&mut story);
     let elsewhere = story.deed(&birth, false, 5, deed.deed.head);
     story.refused(&Write::Accept { deeds: vec![birth, elsewhere] }, WriteRefusal::NotOwner);
+}
+
+fn a_copy_offered_in_another_epoch_does_not_go_live(harness: &mut dyn Harness) {
+    let mut story = Story::new(harness);
+    let birth = story.foreign_birth();
+    let save = story.save_copy(5, Epoch::new(2), Story::head(10));
+    story.done(&save);
+    let deed = story.deed(&birth, true, 5, Story::head(10));
+    story.refused(&Write::Accept { deeds: vec![birth, deed] }, WriteRefusal::NoCopy);
 }
 
 fn acceptance_happens_once(harness: &mut dyn Harness) {

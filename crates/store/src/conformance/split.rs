@@ -183,3 +183,40 @@ impl Vault for Split {
         self.vault.note(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::Harness;
+    use crate::conformance::story::Story;
+    use crate::engine::Engine;
+
+    struct OnTwo(Split);
+
+    impl Harness for OnTwo {
+        fn engine(&mut self) -> &mut dyn Engine {
+            &mut self.0
+        }
+
+        fn reopen(&mut self) {}
+
+        fn lose_answer(&mut self, done: bool) -> bool {
+            self.0.lose(Loss { backend: Backend::Authority, done });
+            true
+        }
+    }
+
+    #[test]
+    fn a_hand_over_that_the_journal_noted_happens_whatever_the_authority_answers() {
+        for done in [true, false] {
+            let mut harness = OnTwo(Split::new(StoreId::new(42)));
+            let mut story = Story::new(&mut harness);
+            let (birth, head) = story.started(2);
+            let deed = story.deed(&birth, false, 5, head);
+            story.harness.lose_answer(done);
+            let answer = story.commit(&Write::HandOver { deed: deed.clone() });
+            assert!(matches!(answer, Err(WriteError::Unknown(_))), "{answer:?}");
+            assert_eq!(story.record().deeds, [birth, deed]);
+        }
+    }
+}

@@ -10,14 +10,14 @@ use whimbrel_wire::{
 use super::Harness;
 
 /// The attempt that a birth is.
-pub(super) const BIRTH: AttemptId = AttemptId::new(1);
+pub(crate) const BIRTH: AttemptId = AttemptId::new(1);
 
 /// A data folder that is not under test.
-pub(super) const ELSEWHERE: StoreId = StoreId::new(u128::MAX);
+pub(crate) const ELSEWHERE: StoreId = StoreId::new(u128::MAX);
 
 /// One engine and one daemon.
-pub(super) struct Story<'h> {
-    pub(super) harness: &'h mut dyn Harness,
+pub(crate) struct Story<'h> {
+    pub(crate) harness: &'h mut dyn Harness,
     identity: Identity,
     /// The node whose engine is under test.
     here: NodeKey,
@@ -26,7 +26,7 @@ pub(super) struct Story<'h> {
 }
 
 impl<'h> Story<'h> {
-    pub(super) fn new(harness: &'h mut dyn Harness) -> Self {
+    pub(crate) fn new(harness: &'h mut dyn Harness) -> Self {
         Self {
             harness,
             identity: Identity::from_seed(&[3; 32]),
@@ -36,35 +36,35 @@ impl<'h> Story<'h> {
     }
 
     /// The same engine and another daemon.
-    pub(super) fn of_another(&mut self, seed: u8) -> Story<'_> {
+    pub(crate) fn of_another(&mut self, seed: u8) -> Story<'_> {
         let identity = Identity::from_seed(&[seed; 32]);
         let (here, there) = (self.here.clone(), self.there.clone());
         Story { harness: &mut *self.harness, identity, here, there }
     }
 
-    pub(super) fn entity(&self) -> EntityId {
+    pub(crate) fn entity(&self) -> EntityId {
         self.identity.entity_id()
     }
 
-    pub(super) fn store(&mut self) -> StoreId {
+    pub(crate) fn store(&mut self) -> StoreId {
         self.harness.engine().store_id()
     }
 
-    pub(super) fn birth_deed(&mut self) -> SignedDeed {
+    pub(crate) fn birth_deed(&mut self) -> SignedDeed {
         let store = self.store();
         Deed::birth(&self.identity, self.here.public(), store, BIRTH)
     }
 
-    pub(super) fn birth(&mut self) -> Write {
+    pub(crate) fn birth(&mut self) -> Write {
         let deed = self.birth_deed();
         Write::Birth { manifest: self.manifest(Epoch::FIRST, self.newborn(&deed)), deed }
     }
 
-    pub(super) fn newborn(&self, birth: &SignedDeed) -> Head {
+    pub(crate) fn newborn(&self, birth: &SignedDeed) -> Head {
         Head::newborn(&self.entity(), &birth.digest())
     }
 
-    pub(super) fn manifest(&self, epoch: Epoch, head: Head) -> Manifest {
+    pub(crate) fn manifest(&self, epoch: Epoch, head: Head) -> Manifest {
         Manifest {
             entity: self.entity(),
             kind: Kind::new("story").expect("a short name is a kind"),
@@ -79,7 +79,7 @@ impl<'h> Story<'h> {
     }
 
     /// `count` turns in `epoch` after `head`, with one output each.
-    pub(super) fn turns(&self, epoch: Epoch, head: Head, count: u64) -> Vec<Turn> {
+    pub(crate) fn turns(&self, epoch: Epoch, head: Head, count: u64) -> Vec<Turn> {
         let mut head = head;
         let mut turn = |index: u64| {
             let payload = Bytes::from(format!("input {} of {epoch}", head.position.get() + 1));
@@ -95,7 +95,7 @@ impl<'h> Story<'h> {
         (0..count).map(&mut turn).collect()
     }
 
-    pub(super) fn append(&self, epoch: Epoch, after: Head, count: u64) -> (Write, Head) {
+    pub(crate) fn append(&self, epoch: Epoch, after: Head, count: u64) -> (Write, Head) {
         let turns = self.turns(epoch, after, count);
         let head = turns.last().map_or(after, |turn| turn.stamp.head);
         let entity = self.entity();
@@ -103,7 +103,7 @@ impl<'h> Story<'h> {
     }
 
     /// The deed after `previous` that gives the daemon away, or back.
-    pub(super) fn deed(
+    pub(crate) fn deed(
         &mut self,
         previous: &SignedDeed,
         home: bool,
@@ -129,33 +129,33 @@ impl<'h> Story<'h> {
     }
 
     /// A birth deed for a node elsewhere.
-    pub(super) fn foreign_birth(&self) -> SignedDeed {
+    pub(crate) fn foreign_birth(&self) -> SignedDeed {
         Deed::birth(&self.identity, self.there.public(), ELSEWHERE, BIRTH)
     }
 
-    pub(super) fn commit(&mut self, write: &Write) -> Result<(), WriteError> {
+    pub(crate) fn commit(&mut self, write: &Write) -> Result<(), WriteError> {
         let mut answers = self.harness.engine().commit(std::slice::from_ref(write));
         assert_eq!(answers.len(), 1, "one answer for one write");
         answers.remove(0)
     }
 
-    pub(super) fn done(&mut self, write: &Write) {
+    pub(crate) fn done(&mut self, write: &Write) {
         assert_eq!(self.commit(write), Ok(()), "{write:?}");
     }
 
     /// The write is refused and leaves no trace.
-    pub(super) fn refused(&mut self, write: &Write, refusal: WriteRefusal) {
+    pub(crate) fn refused(&mut self, write: &Write, refusal: WriteRefusal) {
         let before = self.record();
         assert_eq!(self.commit(write), Err(WriteError::Refused(refusal)), "{write:?}");
         assert_eq!(self.record(), before, "a refused write changed the record: {write:?}");
     }
 
-    pub(super) fn record(&mut self) -> SeatRecord {
+    pub(crate) fn record(&mut self) -> SeatRecord {
         let entity = self.entity();
         self.harness.engine().record(&entity).expect("an engine in order shows its records")
     }
 
-    pub(super) fn owned(&mut self) -> CopyRecord {
+    pub(crate) fn owned(&mut self) -> CopyRecord {
         match self.record().holding {
             Holding::Owned(copy) => copy,
             other @ (Holding::Nothing | Holding::HandedOver(_) | Holding::Deleted) => {
@@ -165,14 +165,14 @@ impl<'h> Story<'h> {
     }
 
     /// All turns of a copy after `after`.
-    pub(super) fn journal(&mut self, attempt: AttemptId, after: Position) -> Vec<Turn> {
+    pub(crate) fn journal(&mut self, attempt: AttemptId, after: Position) -> Vec<Turn> {
         let entity = self.entity();
         let turns = self.harness.engine().turns(&entity, attempt, after, 10_000, usize::MAX);
         turns.expect("an engine in order shows its turns")
     }
 
     /// Born, and `count` turns on.
-    pub(super) fn started(&mut self, count: u64) -> (SignedDeed, Head) {
+    pub(crate) fn started(&mut self, count: u64) -> (SignedDeed, Head) {
         let birth = self.birth();
         self.done(&birth);
         let deed = self.birth_deed();
@@ -183,7 +183,7 @@ impl<'h> Story<'h> {
     }
 
     /// Born, some turns on, and handed over by the deed that comes back.
-    pub(super) fn gone(&mut self, attempt: u128) -> (SignedDeed, SignedDeed, Head) {
+    pub(crate) fn gone(&mut self, attempt: u128) -> (SignedDeed, SignedDeed, Head) {
         let (birth, head) = self.started(3);
         let attempt_id = AttemptId::new(attempt);
         let (entity, epoch) = (self.entity(), Epoch::FIRST);
@@ -194,7 +194,7 @@ impl<'h> Story<'h> {
     }
 
     /// The copy with which attempt `attempt` would bring the daemon here from `epoch`.
-    pub(super) fn save_copy(&self, attempt: u128, epoch: Epoch, head: Head) -> Write {
+    pub(crate) fn save_copy(&self, attempt: u128, epoch: Epoch, head: Head) -> Write {
         Write::SaveCopy {
             entity: self.entity(),
             attempt: AttemptId::new(attempt),
@@ -204,7 +204,7 @@ impl<'h> Story<'h> {
     }
 
     /// A head somewhere.
-    pub(super) const fn head(position: u64) -> Head {
+    pub(crate) const fn head(position: u64) -> Head {
         let sequence = Sequence::new(position);
         Head { position: Position::new(position), sequence, hash: Digest::from_bytes([7; 32]) }
     }

@@ -9,6 +9,7 @@
 //! * [`READERS_MAX`] idle connections are kept; a reader that finds none opens one.
 //! * [`LOG_BYTES`] of log before a commit copies it into the database.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use whimbrel_wire::{ChunkRef, Digest};
 
 use super::Place;
 use super::rows::{damaged, failed};
-use super::schema::{Synced, connect, prepare, settle};
+use super::schema::{connect, empty_log, keep_log, prepare};
 use crate::chunks::{Chunks, Hold, Swept, Touched, check};
 use crate::error::StoreError;
 
@@ -40,7 +41,6 @@ CREATE TABLE chunk (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, bytes B
 /// Chunks in a SQLite file.
 pub struct SqliteChunks {
     place: Place,
-    synced: Synced,
     /// None after a failure: the next writer opens anew.
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Connection>>,
@@ -54,13 +54,9 @@ impl SqliteChunks {
     ///
     /// As [`crate::Sqlite::open`].
     pub fn open(place: Place) -> Result<Self, StoreError> {
-        Self::open_with(place, Synced::Full)
-    }
-
-    pub(super) fn open_with(place: Place, synced: Synced) -> Result<Self, StoreError> {
-        let writer = Mutex::new(Some(open_writer(&place, synced)?));
+        let writer = Mutex::new(Some(open_writer(&place)?));
         let (readers, touched) = (Mutex::default(), Arc::default());
-        Ok(Self { place, synced, writer, readers, touched })
+        Ok(Self { place, writer, readers, touched })
     }
 
     /// Runs `action` on the writer; after an error the connection is not trusted.
@@ -71,7 +67,7 @@ impl SqliteChunks {
         let mut slot = lock(&self.writer);
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => open_writer(&self.place, self.synced)?,
+            None => open_writer(&self.place)?,
         };
         let outcome = action(&mut connection);
         if outcome.is_ok() {
@@ -102,13 +98,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open_writer(place: &Place, synced: Synced) -> Result<Connection, StoreError> {
+fn open_writer(place: &Place) -> Result<Connection, StoreError> {
     let connection = connect(place)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
     if place.vfs.is_some() {
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
     }
-    settle(&connection, synced)?;
+    keep_log(&connection)?;
+    empty_log(&connection)?;
     let settings = format!(
         "PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -{CACHE_KIB};
@@ -137,6 +134,12 @@ fn is_there(connection: &Connection, digest: &Digest) -> Result<bool, StoreError
     let sql = "SELECT 1 FROM chunk WHERE digest = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     statement.exists([digest.as_bytes()]).map_err(failed)
+}
+
+impl fmt::Debug for SqliteChunks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SqliteChunks(at {})", self.place.path.display())
+    }
 }
 
 impl Chunks for SqliteChunks {

@@ -14,20 +14,26 @@
 //! ```
 //!
 //! A failed commit may have happened: its pages may lie in the log without a sync. The connection
-//! is closed and opened anew, which copies the log into the database, syncs that and empties the
-//! log; then each commit that can be seen is durable and each other is gone for ever. The number of
-//! commits, which every commit raises, tells which it was. If the disk refuses even that, the
-//! answer is `Unknown`, and each later call first tries to open again.
+//! is closed, leaving the log as it is, and opened anew. The number of commits, which every commit
+//! raises, tells what can be seen:
 //!
-//! For the same reason every opening begins with such a checkpoint: a process that was killed
-//! between writing and syncing leaves commits that are visible and not durable.
+//! * the commit cannot be seen: its last page is not whole in the log, and never will be. `Failed`.
+//! * it can be seen, but perhaps only in the cache of the machine: the log is copied into the
+//!   database, that is synced, and the log emptied. Then it is durable: `Ok`.
+//! * the disk refuses even that: `Unknown`, and each later call first tries to open again.
+//!
+//! For the same reason every other opening empties the log: a process that was killed between
+//! writing and syncing leaves commits that are visible and not durable.
 
 mod chunks;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod workload;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,7 +43,6 @@ use zeroize::Zeroizing;
 
 pub use self::chunks::SqliteChunks;
 use self::rows::{Rows, damaged, failed, is_surroundings};
-use self::schema::Synced;
 use crate::chunks::Chunks;
 use crate::engine::{Journal, Titles, Vault};
 use crate::error::StoreError;
@@ -57,7 +62,6 @@ pub struct Place {
 pub struct Sqlite {
     place: Place,
     store: StoreId,
-    synced: Synced,
     chunks: Option<Arc<dyn Chunks>>,
     state: State,
 }
@@ -109,25 +113,16 @@ impl Sqlite {
         fresh: StoreId,
         chunks: Option<Arc<dyn Chunks>>,
     ) -> Result<Self, StoreError> {
-        Self::open_with(place, fresh, chunks, Synced::Full)
-    }
-
-    fn open_with(
-        place: Place,
-        fresh: StoreId,
-        chunks: Option<Arc<dyn Chunks>>,
-        synced: Synced,
-    ) -> Result<Self, StoreError> {
-        let connection = schema::open(&place, synced)?;
+        let connection = schema::open(&place)?;
         let (store, commits) = schema::meta(&connection, fresh)?;
         let state = State::Open { connection, commits };
-        Ok(Self { place, store, synced, chunks, state })
+        Ok(Self { place, store, chunks, state })
     }
 
     /// The connection, opened anew if it has to be.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if let State::Broken = self.state {
-            let connection = schema::open(&self.place, self.synced)?;
+            let connection = schema::open(&self.place)?;
             let (_, commits) = schema::meta(&connection, self.store)?;
             self.state = State::Open { connection, commits };
         }
@@ -148,7 +143,10 @@ impl Sqlite {
         let State::Open { connection, commits } = &mut self.state else {
             return Ok(Outcome::Failed("the store is closed".to_owned()));
         };
-        connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+            self.state = State::Broken;
+            return Ok(Outcome::Failed(error.to_string()));
+        }
         let mut answers = Vec::with_capacity(writes.len());
         let mut changed = false;
         for (index, write) in writes.iter().enumerate() {
@@ -212,13 +210,20 @@ impl Sqlite {
     /// Finds out whether the commit with this number happened.
     fn resolve(&mut self, next: i64, answers: Vec<Result<(), WriteError>>, error: &str) -> Outcome {
         self.state = State::Broken;
-        let opened = self.connection().map(|_| ());
-        match (&self.state, opened) {
-            (State::Open { commits, .. }, Ok(())) if *commits == next => Outcome::Done(answers),
-            (State::Open { commits, .. }, Ok(())) if *commits + 1 == next => {
+        let seen = schema::look(&self.place)
+            .and_then(|connection| Ok((schema::meta(&connection, self.store)?.1, connection)));
+        match seen {
+            Ok((commits, connection)) if commits + 1 == next => {
+                self.state = State::Open { connection, commits };
                 Outcome::Failed(error.to_owned())
             }
-            (State::Open { .. } | State::Broken, _) => Outcome::Unknown(answers, error.to_owned()),
+            Ok((commits, connection))
+                if commits == next && schema::empty_log(&connection).is_ok() =>
+            {
+                self.state = State::Open { connection, commits };
+                Outcome::Done(answers)
+            }
+            Ok(_) | Err(_) => Outcome::Unknown(answers, error.to_owned()),
         }
     }
 
@@ -235,6 +240,12 @@ impl Sqlite {
         let store = self.store;
         let connection = self.connection()?;
         Ok(Rows { connection, store, chunks: None, entity })
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sqlite({} at {})", self.store, self.place.path.display())
     }
 }
 

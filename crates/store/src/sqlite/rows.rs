@@ -44,7 +44,12 @@ pub(super) fn damaged(what: &str) -> StoreError {
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     match error {
         rusqlite::Error::SqliteFailure(code, _)
-            if matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =>
+            if matches!(
+                code.code,
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::ConstraintViolation
+            ) =>
         {
             StoreError::Damaged(error.to_string())
         }

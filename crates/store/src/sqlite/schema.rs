@@ -2,7 +2,8 @@
 //!
 //! A change here is a new [`FORMAT`] and a step in `folder` that brings older files to it.
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use whimbrel_wire::StoreId;
 
 use super::Place;
@@ -15,9 +16,9 @@ pub(crate) const FORMAT: i64 = 1;
 /// Marks the file as ours, as `application_id`: "whim".
 pub(crate) const APPLICATION: i64 = 0x7768_696d;
 
-/// Pages that the log may hold before a commit copies them into the database: 4 MiB. A smaller
-/// log makes each such copy shorter and more of them.
-const LOG_PAGES: i64 = 1024;
+/// Pages that the log may hold before a commit copies them into the database: 1 MiB. A smaller
+/// log makes each such copy shorter and more of them; `examples/commits.rs` measures it.
+const LOG_PAGES: i64 = 256;
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -65,26 +66,6 @@ CREATE TABLE turn (
 ) WITHOUT ROWID;
 ";
 
-/// When a commit waits for the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Synced {
-    /// At each commit.
-    Full,
-    /// Never. It exists to show that the tests notice.
-    #[cfg(test)]
-    Off,
-}
-
-impl Synced {
-    const fn pragma(self) -> &'static str {
-        match self {
-            Self::Full => "FULL",
-            #[cfg(test)]
-            Self::Off => "OFF",
-        }
-    }
-}
-
 /// Opens a file with the settings that everything of ours has.
 pub(super) fn connect(place: &Place) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -95,26 +76,42 @@ pub(super) fn connect(place: &Place) -> Result<Connection, StoreError> {
         None => Connection::open_with_flags(&place.path, flags),
         Some(vfs) => Connection::open_with_flags_and_vfs(&place.path, flags, vfs.as_str()),
     };
-    opened.map_err(failed)
+    let connection = opened.map_err(failed)?;
+    // Closing must not touch the log: what a failed commit left there is for the next opening to
+    // judge, and a log that was removed can come back.
+    let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(no_checkpoint, true).map_err(failed)?;
+    Ok(connection)
 }
 
-/// Switches to a log and sees that what it held is in the database, durably.
-pub(super) fn settle(connection: &Connection, synced: Synced) -> Result<(), StoreError> {
+/// Switches to a log, with a sync at each commit.
+///
+/// With a log EXTRA is what FULL is. It adds that the removal of the journal with which a new file
+/// begins is synced too: that journal must not come back and undo everything.
+pub(super) fn keep_log(connection: &Connection) -> Result<(), StoreError> {
+    connection.pragma_update(None, "synchronous", "EXTRA").map_err(failed)?;
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(failed)?;
     if mode != "wal" {
         return Err(StoreError::Failed(format!("the journal mode is {mode}, not wal")));
     }
-    connection.pragma_update(None, "synchronous", synced.pragma()).map_err(failed)?;
-    empty_log(connection)
+    Ok(())
 }
 
-/// Opens the database, with its tables.
-pub(super) fn open(place: &Place, synced: Synced) -> Result<Connection, StoreError> {
+/// Opens the database, with its tables, and makes everything that can be seen durable.
+pub(super) fn open(place: &Place) -> Result<Connection, StoreError> {
+    let connection = look(place)?;
+    empty_log(&connection)?;
+    prepare(&connection, TABLES)?;
+    Ok(connection)
+}
+
+/// Opens the database: what is seen may not be durable.
+pub(super) fn look(place: &Place) -> Result<Connection, StoreError> {
     let connection = connect(place)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
-    settle(&connection, synced)?;
+    keep_log(&connection)?;
     let settings = format!(
         "PRAGMA secure_delete = FAST;
          PRAGMA temp_store = MEMORY;
@@ -126,7 +123,6 @@ pub(super) fn open(place: &Place, synced: Synced) -> Result<Connection, StoreErr
     );
     connection.execute_batch(&settings).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
-    prepare(&connection, TABLES)?;
     Ok(connection)
 }
 
@@ -150,11 +146,13 @@ pub(super) fn prepare(connection: &Connection, tables: &str) -> Result<(), Store
 
 /// Which store this is and how many commits it has seen; a new file becomes `fresh`.
 pub(super) fn meta(connection: &Connection, fresh: StoreId) -> Result<(StoreId, i64), StoreError> {
-    let sql = "INSERT INTO meta (id, store, commits) VALUES (1, ?1, 0) ON CONFLICT DO NOTHING";
-    connection.execute(sql, [fresh.get().to_be_bytes()]).map_err(failed)?;
     let sql = "SELECT store, commits FROM meta";
     let row = connection.query_row(sql, [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)));
-    let (store, commits) = row.map_err(failed)?;
+    let Some((store, commits)) = row.optional().map_err(failed)? else {
+        let sql = "INSERT INTO meta (id, store, commits) VALUES (1, ?1, 0)";
+        connection.execute(sql, [fresh.get().to_be_bytes()]).map_err(failed)?;
+        return Ok((fresh, 0));
+    };
     Ok((StoreId::new(wide(&store)?), commits))
 }
 

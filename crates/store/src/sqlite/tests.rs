@@ -1,1 +1,432 @@
+//! The engine and the chunks on a disk that fails.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use whimbrel_wire::{ChunkRef, WriteError};
+
+use super::workload::{STORE, Workload, same};
+use super::{Place, Sqlite, SqliteChunks, State};
+use crate::chunks::{Chunks, Marking, MemoryChunks};
+use crate::conformance::story::Story;
+use crate::conformance::{Harness, battery, chunks_battery};
+use crate::engine::{Engine, Journal, Titles, Vault};
+use crate::error::StoreError;
+use crate::memory::Memory;
+use crate::vfs::FaultyDisk;
+use crate::vfs::image::Random;
+
+const STEPS: u64 = 60;
+
+fn place(disk: &FaultyDisk) -> Place {
+    Place::on(disk.name(), "whimbrel.db")
+}
+
+/// Opens with a log so short that a few commits fill it.
+fn open(disk: &FaultyDisk) -> Result<Sqlite, StoreError> {
+    let engine = Sqlite::open(place(disk), STORE, None)?;
+    set(&engine, "wal_autocheckpoint", "20");
+    Ok(engine)
+}
+
+fn set(engine: &Sqlite, name: &str, value: &str) {
+    if let State::Open { connection, .. } = &engine.state {
+        connection.pragma_update(None, name, value).unwrap();
+    }
+}
+
+/// How a run ended, and what a store may hold after it.
+struct Run {
+    /// What was acknowledged.
+    held: Memory,
+    /// The same with the group whose answer is not known.
+    perhaps: Option<Memory>,
+}
+
+/// Runs until something is not as it should be, or to the end.
+fn run(engine: &mut Sqlite, workload: &mut Workload, held: Memory, steps: u64) -> Run {
+    let mut held = held;
+    for _ in 0..steps {
+        let group = workload.group(&held);
+        let mut after = held.clone();
+        let expected = after.commit(&group);
+        let answers = engine.commit(&group);
+        if answers == expected {
+            held = after;
+            continue;
+        }
+        let unknown = answers.iter().any(|answer| matches!(answer, Err(WriteError::Unknown(_))));
+        let failed = answers.iter().all(|answer| matches!(answer, Err(WriteError::Failed(_))));
+        assert!(unknown || failed, "{answers:?} instead of {expected:?}");
+        return Run { held, perhaps: unknown.then_some(after) };
+    }
+    Run { held, perhaps: None }
+}
+
+/// One life on one disk: works, stops where `fault` says, loses power, opens again. Whether the
+/// disk then holds what it must. Commits that are not `synced` show that this can be false.
+fn survives(seed: u64, synced: bool, fault: impl FnOnce(&FaultyDisk)) -> bool {
+    let disk = FaultyDisk::new().unwrap();
+    let mut workload = Workload::new(seed);
+    let mut engine = open(&disk).unwrap();
+    if !synced {
+        set(&engine, "synchronous", "OFF");
+    }
+    let first = run(&mut engine, &mut workload, Memory::new(STORE, None), STEPS / 2);
+    fault(&disk);
+    let second = run(&mut engine, &mut workload, first.held, STEPS / 2);
+    disk.crash(seed);
+    drop(engine);
+    let Ok(mut engine) = open(&disk) else { return false };
+    let kept = same(&mut engine, &second.held);
+    kept || second.perhaps.is_some_and(|perhaps| same(&mut engine, &perhaps))
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_refused_is_found_after_a_crash() {
+    for seed in 0..200 {
+        let at = Random(seed).below(300);
+        assert!(survives(seed, true, |disk| disk.stop_at_write(at)), "seed {seed}");
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_at_any_sync() {
+    for at in 0..80 {
+        assert!(survives(3, true, |disk| disk.stop_at_sync(at)), "sync {at}");
+    }
+}
+
+#[test]
+fn a_missing_sync_is_found() {
+    let lost = (0..30).filter(|seed| !survives(*seed, false, |_| {})).count();
+    assert!(10 < lost, "only {lost} of 30 crashes without syncs lost anything");
+}
+
+#[test]
+fn a_sync_that_fails_loses_nothing_acknowledged() {
+    for seed in 0..100 {
+        let count = 1 + seed % 4;
+        assert!(survives(seed, true, |disk| disk.fail_syncs(count)), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_definite_failure_and_can_be_emptied() {
+    let mut definite = 0;
+    for seed in 0..40 {
+        let disk = FaultyDisk::new().unwrap();
+        let mut workload = Workload::new(seed);
+        let mut engine = open(&disk).unwrap();
+        let first = run(&mut engine, &mut workload, Memory::new(STORE, None), STEPS / 2);
+        disk.limit(Some(disk.bytes() + Random(seed).below(60_000)));
+        let second = run(&mut engine, &mut workload, first.held, STEPS * 4);
+        definite += usize::from(second.perhaps.is_none());
+        disk.limit(None);
+        let mut held = second.held;
+        if let Some(perhaps) = second.perhaps
+            && same(&mut engine, &perhaps)
+        {
+            held = perhaps;
+        }
+        assert!(same(&mut engine, &held), "seed {seed}");
+        let third = run(&mut engine, &mut workload, held, STEPS / 2);
+        assert!(third.perhaps.is_none());
+        disk.crash(seed);
+        drop(engine);
+        let held = third.held;
+        assert!(same(&mut open(&disk).unwrap(), &held), "seed {seed}");
+    }
+    assert!(30 < definite, "only {definite} of 40 full disks gave a definite answer");
+}
+
+#[test]
+fn what_a_killed_process_left_visible_is_durable_once_it_is_read() {
+    for seed in 0..60 {
+        let disk = FaultyDisk::new().unwrap();
+        let mut workload = Workload::new(seed);
+        let mut engine = open(&disk).unwrap();
+        let first = run(&mut engine, &mut workload, Memory::new(STORE, None), STEPS / 4);
+        disk.stop_at_sync(seed % 20);
+        let mut second = run(&mut engine, &mut workload, first.held, STEPS / 2);
+        disk.kill();
+        drop(engine);
+        let mut engine = open(&disk).unwrap();
+        let found = match second.perhaps {
+            Some(perhaps) if same(&mut engine, &perhaps) => perhaps,
+            Some(_) | None => second.held.clone(),
+        };
+        assert!(same(&mut engine, &found), "seed {seed}");
+        second.held = found;
+        disk.crash(seed);
+        drop(engine);
+        assert!(same(&mut open(&disk).unwrap(), &second.held), "seed {seed}");
+    }
+}
+
+#[test]
+fn two_runs_of_a_seed_ask_the_same_of_the_disk() {
+    let trace = || {
+        let disk = FaultyDisk::new().unwrap();
+        let mut engine = open(&disk).unwrap();
+        run(&mut engine, &mut Workload::new(9), Memory::new(STORE, None), STEPS);
+        (disk.syncs(), disk.writes(), disk.bytes())
+    };
+    assert_eq!(trace(), trace());
+}
+
+#[test]
+fn one_group_is_one_sync() {
+    let disk = FaultyDisk::new().unwrap();
+    let mut engine = Sqlite::open(place(&disk), STORE, None).unwrap();
+    let mut workload = Workload::new(1);
+    let first = run(&mut engine, &mut workload, Memory::new(STORE, None), 10);
+    let group: Vec<_> = (0..3).flat_map(|_| workload.group(&first.held)).collect();
+    let before = disk.syncs();
+    let answers = engine.commit(&group);
+    assert!(answers.iter().any(Result::is_ok), "{answers:?}");
+    assert_eq!(disk.syncs() - before, 1);
+}
+
+#[test]
+fn a_damaged_file_never_panics() {
+    let disk = FaultyDisk::new().unwrap();
+    let mut engine = Sqlite::open(place(&disk), STORE, None).unwrap();
+    let held = run(&mut engine, &mut Workload::new(2), Memory::new(STORE, None), 40).held;
+    drop(engine);
+    // Once more, so that all of it lies in the database and nothing in the log.
+    drop(Sqlite::open(place(&disk), STORE, None).unwrap());
+    let mut random = Random(5);
+    let mut noticed = 0;
+    for _ in 0..300 {
+        let offset = random.below(disk.bytes()) as usize;
+        assert!(disk.flip("whimbrel.db", offset));
+        let read = Sqlite::open(place(&disk), STORE, None).and_then(|mut engine| {
+            for entity in held.clone().entities()? {
+                let record = engine.record(&entity)?;
+                for copy in record.waiting {
+                    engine.turns(
+                        &entity,
+                        copy.attempt,
+                        copy.manifest.head.position,
+                        999,
+                        1 << 20,
+                    )?;
+                }
+            }
+            Ok(())
+        });
+        noticed += usize::from(read.is_err());
+        assert!(disk.flip("whimbrel.db", offset));
+    }
+    assert!(0 < noticed, "no damage was noticed");
+    assert!(same(&mut Sqlite::open(place(&disk), STORE, None).unwrap(), &held));
+}
+
+#[test]
+fn one_damaged_daemon_does_not_stop_its_group() {
+    let disk = FaultyDisk::new().unwrap();
+    let engine = Sqlite::open(place(&disk), STORE, None).unwrap();
+    let mut harness = OnFaulty { disk, engine: Some(engine) };
+    let mut story = Story::new(&mut harness);
+    let (birth, head) = story.started(2);
+    let deed = story.deed(&birth, false, 5, head);
+    let (other, _) = story.append(deed.deed.epoch, head, 1);
+    let entity = story.entity();
+    let hand_over = whimbrel_wire::Write::HandOver { deed };
+    let birth = story.of_another(9).birth();
+    let engine = harness.engine.as_mut().unwrap();
+    // A deed lies where none can be by the ownership row.
+    let sql = "INSERT INTO deed (entity, epoch, deed) VALUES (?1, 2, x'00')";
+    engine.change(sql, [entity.as_bytes()]).unwrap();
+    let answers = engine.commit(&[hand_over, birth, other]);
+    assert!(matches!(answers[0], Err(WriteError::Failed(_))), "{answers:?}");
+    assert_eq!(answers[1], Ok(()));
+    assert!(matches!(answers[2], Err(WriteError::Refused(_))), "{answers:?}");
+}
+
+struct OnFaulty {
+    disk: FaultyDisk,
+    engine: Option<Sqlite>,
+}
+
+impl Harness for OnFaulty {
+    fn engine(&mut self) -> &mut dyn Engine {
+        self.engine.as_mut().unwrap()
+    }
+
+    fn reopen(&mut self) {
+        self.disk.crash(self.disk.writes());
+        self.engine = None;
+        self.engine = Some(open(&self.disk).unwrap());
+    }
+
+    fn lose_answer(&mut self, _: bool) -> bool {
+        false
+    }
+}
+
+#[test]
+fn the_engine_passes_on_a_disk_that_loses_power_each_time() {
+    battery(&mut || {
+        let disk = FaultyDisk::new().unwrap();
+        let engine = Some(open(&disk).unwrap());
+        Box::new(OnFaulty { disk, engine })
+    });
+}
+
+#[test]
+fn a_copy_that_is_gone_leaves_no_turns_behind() {
+    let disk = FaultyDisk::new().unwrap();
+    let engine = Some(open(&disk).unwrap());
+    let mut harness = OnFaulty { disk, engine };
+    let mut story = Story::new(&mut harness);
+    let (_, deed, _) = story.gone(5);
+    let entity = story.entity();
+    story.done(&whimbrel_wire::Write::DropState { entity, deed: deed.digest() });
+    let engine = harness.engine.as_mut().unwrap();
+    let sql = "SELECT (SELECT count(*) FROM turn) + (SELECT count(*) FROM copy)";
+    let rows: i64 = engine.connection().unwrap().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 0);
+}
+
+#[test]
+fn a_snapshot_whose_chunks_are_not_there_is_refused() {
+    let chunks = Arc::new(MemoryChunks::new());
+    let disk = FaultyDisk::new().unwrap();
+    let engine = Some(Sqlite::open(place(&disk), STORE, Some(chunks.clone())).unwrap());
+    let mut harness = OnFaulty { disk, engine };
+    let mut story = Story::new(&mut harness);
+    let (_, head) = story.started(2);
+    let (entity, epoch) = (story.entity(), whimbrel_wire::Epoch::FIRST);
+    let (named, bytes) = chunk(1);
+    let mut manifest = story.manifest(epoch, head);
+    manifest.luggage.push(named);
+    let write = whimbrel_wire::Write::Publish { entity, epoch, manifest };
+    story.refused(&write, whimbrel_wire::WriteRefusal::ChunkMissing);
+    chunks.put(&[(named, bytes)]).unwrap();
+    story.done(&write);
+}
+
+#[test]
+fn chunks_are_read_while_others_are_put_and_collected() {
+    let folder = tempfile::tempdir().unwrap();
+    let chunks = SqliteChunks::open(Place::real(folder.path().join("chunks.db"))).unwrap();
+    let kept: Vec<_> = (0..8).map(chunk).collect();
+    chunks.put(&kept).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for batch in 1..40 {
+                let batch: Vec<_> = (0..8).map(|index| chunk(batch * 8 + index)).collect();
+                chunks.put(&batch).unwrap();
+                let mut marking = Marking::begin(&chunks);
+                kept.iter().for_each(|(chunk, _)| marking.pin(&chunk.digest));
+                let mut sweep = marking.sweep();
+                while sweep.step(&chunks, 6).unwrap().last.is_some() {}
+            }
+        });
+        for _ in 0..200 {
+            for (chunk, bytes) in &kept {
+                assert_eq!(chunks.get(&chunk.digest).unwrap().as_ref(), Some(bytes));
+            }
+        }
+    });
+    let mut sweep = Marking::begin(&chunks).sweep();
+    assert_eq!(sweep.step(&chunks, 1000).unwrap().removed, kept.len());
+}
+
+#[test]
+fn a_wiped_key_is_nowhere_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("whimbrel.db");
+    let mut engine = Sqlite::open(Place::real(&path), STORE, None).unwrap();
+    let entity = whimbrel_wire::EntityId::from_bytes([1; 32]);
+    let sealed = b"thirty-two bytes nobody may read";
+    engine.put_key(&entity, sealed).unwrap();
+    engine.put_key(&whimbrel_wire::EntityId::from_bytes([2; 32]), b"another").unwrap();
+    let found = || {
+        let files = ["whimbrel.db", "whimbrel.db-wal"].map(|name| folder.path().join(name));
+        let bytes = files.iter().filter_map(|file| std::fs::read(file).ok());
+        bytes.flatten().collect::<Vec<_>>().windows(32).any(|window| window == sealed)
+    };
+    assert!(found());
+    engine.drop_key(&entity).unwrap();
+    assert!(!found());
+}
+
+fn chunk(seed: u64) -> (ChunkRef, Bytes) {
+    let mut random = Random(seed);
+    let length = 1 + random.below(60_000) as usize;
+    let bytes: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
+    (ChunkRef::of(&bytes), bytes.into())
+}
+
+#[test]
+fn chunks_survive_a_crash_at_any_write_and_a_sweep_takes_no_living_one() {
+    for seed in 0..60 {
+        let disk = FaultyDisk::new().unwrap();
+        let place = Place::on(disk.name(), "chunks.db");
+        let chunks = SqliteChunks::open(place.clone()).unwrap();
+        let all: Vec<_> = (0..24).map(|index| chunk(seed * 100 + index)).collect();
+        disk.stop_at_write(Random(seed).below(600));
+        let saved = all.chunks(4).take_while(|batch| chunks.put(batch).is_ok()).count() * 4;
+        let mut marking = Marking::begin(&chunks);
+        all[..saved].iter().step_by(2).for_each(|(chunk, _)| marking.pin(&chunk.digest));
+        let mut sweep = marking.sweep();
+        while sweep.step(&chunks, 5).is_ok_and(|swept| swept.last.is_some()) {}
+        disk.crash(seed);
+        drop((sweep, chunks));
+        let chunks = SqliteChunks::open(place).unwrap();
+        for (index, (chunk, bytes)) in all.iter().enumerate() {
+            let found = chunks.get(&chunk.digest).unwrap();
+            let living = index < saved && index % 2 == 0;
+            assert!(!living || found.is_some(), "seed {seed}, chunk {index}");
+            assert!(found.is_none_or(|found| found == *bytes));
+        }
+    }
+}
+
+#[test]
+fn chunks_pass_on_a_faulty_disk() {
+    chunks_battery(&mut || {
+        let disk = FaultyDisk::new().unwrap();
+        let place = Place::on(disk.name(), "chunks.db");
+        let chunks = SqliteChunks::open(place).unwrap();
+        let reopen = move || {
+            disk.kill();
+        };
+        (Box::new(Reviving(chunks)), Box::new(reopen))
+    });
+}
+
+/// Chunks that try once more after a failure: the first call after a kill finds a dead file.
+struct Reviving(SqliteChunks);
+
+impl Chunks for Reviving {
+    fn put(&self, chunks: &[(ChunkRef, Bytes)]) -> Result<(), StoreError> {
+        self.0.put(chunks)
+    }
+
+    fn get(&self, digest: &whimbrel_wire::Digest) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(digest).or_else(|_| self.0.get(digest))
+    }
+
+    fn missing(&self, chunks: &[ChunkRef]) -> Result<Vec<usize>, StoreError> {
+        self.0.missing(chunks).or_else(|_| self.0.missing(chunks))
+    }
+
+    fn hold(&self) -> crate::chunks::Hold {
+        self.0.hold()
+    }
+
+    fn sweep(
+        &self,
+        keep: &dyn Fn(&whimbrel_wire::Digest) -> bool,
+        floor: u64,
+        after: Option<whimbrel_wire::Digest>,
+        count_max: usize,
+    ) -> Result<crate::chunks::Swept, StoreError> {
+        let again = |_| self.0.sweep(keep, floor, after, count_max);
+        self.0.sweep(keep, floor, after, count_max).or_else(again)
+    }
+}

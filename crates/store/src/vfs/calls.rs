@@ -204,6 +204,9 @@ unsafe extern "C" fn read(
     let (Ok(length), Ok(offset)) = (usize::try_from(length), usize::try_from(offset)) else {
         return ffi::SQLITE_IOERR;
     };
+    if length == 0 {
+        return ffi::SQLITE_OK;
+    }
     // SAFETY: an open file, and a buffer of `length` bytes that SQLite lends for this call.
     let (handle, out) =
         unsafe { (handle_of(file), std::slice::from_raw_parts_mut(buffer.cast::<u8>(), length)) };
@@ -223,6 +226,9 @@ unsafe extern "C" fn write(
     let (Ok(length), Ok(offset)) = (usize::try_from(length), usize::try_from(offset)) else {
         return ffi::SQLITE_IOERR;
     };
+    if length == 0 {
+        return ffi::SQLITE_OK;
+    }
     // SAFETY: an open file, and `length` bytes that SQLite lends for this call.
     let (handle, bytes) =
         unsafe { (handle_of(file), std::slice::from_raw_parts(buffer.cast::<u8>(), length)) };

@@ -70,10 +70,10 @@ pub(super) struct Key {
 
 /// SplitMix64.
 #[derive(Debug, Default)]
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -81,7 +81,8 @@ impl Random {
         word ^ (word >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    /// A number from 0 on, below `bound`.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 }
@@ -420,8 +421,7 @@ mod tests {
     #[test]
     fn a_failed_sync_is_not_made_good_by_the_next() {
         let lost = (0..50).filter(|seed| {
-            let mut image = Image::default();
-            image.random = Random(*seed);
+            let mut image = Image { random: Random(*seed), ..Image::default() };
             let key = written(&mut image, &[7; 4000]);
             image.failing_syncs = 1;
             assert_eq!(image.sync(&key), Err(Fault::Sync));

@@ -11,7 +11,7 @@
 //! the disk from run to run, never the order of calls or what a reader finds.
 
 mod calls;
-mod image;
+pub(crate) mod image;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

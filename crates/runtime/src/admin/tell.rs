@@ -1,0 +1,108 @@
+//! Decides which words stand for what happens, for people and their scripts.
+
+use std::time::SystemTime;
+
+use whimbrel_protocol::{Event, Standing, Warning};
+use whimbrel_wire::{Head, MigrationPhase, Progress};
+
+use super::words::{EventLine, daemon_text};
+use crate::core::RuntimeEvent;
+
+pub(super) fn line_of(event: &RuntimeEvent) -> EventLine {
+    let since = event.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (word, detail) = describe(&event.event);
+    EventLine {
+        at_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
+        daemon: daemon_text(&event.entity),
+        event: word.to_owned(),
+        detail,
+    }
+}
+
+pub(super) const fn phase_word(phase: MigrationPhase) -> &'static str {
+    match phase {
+        MigrationPhase::Snapshot => "snapshot",
+        MigrationPhase::Transfer => "transfer",
+        MigrationPhase::Restore => "restore",
+        MigrationPhase::Replay => "replay",
+        MigrationPhase::Cutover => "cutover",
+        MigrationPhase::Complete => "complete",
+    }
+}
+
+pub(super) fn standing_word(standing: &Standing) -> String {
+    match standing {
+        Standing::Reading => "reading".to_owned(),
+        Standing::Stranger => "elsewhere".to_owned(),
+        Standing::Bearing => "being born".to_owned(),
+        Standing::Opening => "opening".to_owned(),
+        Standing::Live => "live".to_owned(),
+        Standing::Frozen => "frozen".to_owned(),
+        Standing::Parked(reason) => format!("parked: {reason}"),
+        Standing::Stopped => "stopped".to_owned(),
+        Standing::Departed => "departed".to_owned(),
+        Standing::Deleted => "deleted".to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn describe(event: &Event) -> (&'static str, String) {
+    match event {
+        Event::Phase { attempt, phase } => {
+            ("phase", format!("{attempt} entered {}", phase_word(*phase)))
+        }
+        Event::Progressed { attempt, progress } => {
+            ("progress", format!("{attempt} {}", progress_text(progress)))
+        }
+        Event::MoveEnded { attempt, result } => match result {
+            Ok(deed) => {
+                let (epoch, node) = (deed.deed.epoch, deed.deed.to.node_id());
+                ("moved", format!("{attempt} to {node}, in {epoch}"))
+            }
+            Err(error) => ("move-failed", format!("{attempt} {error}")),
+        },
+        Event::Frozen { attempt, head } => ("frozen", format!("{attempt} at {}", place(head))),
+        Event::Thawed { attempt, reason } => ("thawed", format!("{attempt} {reason}")),
+        Event::HandedOver { deed } => {
+            let (epoch, node) = (deed.deed.epoch, deed.deed.to.node_id());
+            ("handed-over", format!("to {node}, {epoch} at {}", place(&deed.deed.head)))
+        }
+        Event::Live { epoch, head } => ("live", format!("in {epoch} from {}", place(head))),
+        Event::Dropped { epoch } => ("dropped", format!("its state of {epoch}")),
+        Event::Warning(warning) => ("warning", warn(warning)),
+        _ => ("other", format!("{event:?}")),
+    }
+}
+
+fn warn(warning: &Warning) -> String {
+    match warning {
+        Warning::WrongPeer { from, attempt } => {
+            format!("{from} does not play the role that its message needs ({attempt}): refused")
+        }
+        Warning::BadDeed { from } => format!("{from} told of a deed that does not hold: refused"),
+        Warning::Conflict { second } => {
+            let (epoch, node) = (second.deed.epoch, second.deed.to.node_id());
+            format!("two valid deeds begin {epoch}; the second is for {node}")
+        }
+        Warning::Diverged { copy } => {
+            format!("it does not replay to the same state ({copy}): moved by freeze-and-copy")
+        }
+        Warning::Panicked { message } => format!("it panicked and was built anew: {message}"),
+        Warning::NotRunnable { reason } => format!("it cannot run here: {reason}"),
+        Warning::Store { error } => format!("the store failed, unsaved turns went back: {error}"),
+        Warning::LostTitle { epoch } => {
+            format!("a deed names another data folder as heir, in {epoch}")
+        }
+        _ => format!("{warning:?}"),
+    }
+}
+
+fn progress_text(progress: &Progress) -> String {
+    let Progress { phase, bytes_sent, bytes_total, events_replayed, lag, .. } = progress;
+    let phase = phase_word(*phase);
+    format!("{phase}: {bytes_sent} of {bytes_total} bytes, {events_replayed} replayed, lag {lag}")
+}
+
+fn place(head: &Head) -> String {
+    format!("{} {}", head.position, head.sequence)
+}

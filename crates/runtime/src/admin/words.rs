@@ -1,0 +1,487 @@
+//! Decides what can be asked of a node, and how questions and answers look as lines of JSON.
+//!
+//! A request is `{"v":1,"id":7,"ask":…}`, a reply `{"v":1,"id":7,"body":…}`. The asker chooses the
+//! id; replies to different requests may come in any order. A request is answered by any number of
+//! parts and one end: `done` or `failed`. Ids are written as people see them: daemons as 64
+//! hexadecimal digits, nodes as `n` and a number.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use whimbrel_wire::{EntityId, Identity};
+use zeroize::Zeroizing;
+
+use super::fault::AdminFault;
+
+/// The version of these words. A node refuses any other.
+pub const VERSION: u32 = 1;
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// [`VERSION`].
+    pub v: u32,
+    /// Comes back with each reply.
+    pub id: u64,
+    /// What.
+    pub ask: Ask,
+}
+
+/// What can be asked. A `daemon` is a full id, the unique beginning of one, an origin hash
+/// (`o123`) or a name that was given at this node; a node is `n123` or a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// Who are you?
+    Node {},
+    /// Whom do you know? One part for each node.
+    Nodes {},
+    /// Which daemons do you know? One part for each.
+    Daemons {},
+    /// Which daemon is it, and where does it live?
+    Find {
+        /// Which.
+        daemon: String,
+    },
+    /// Bear a daemon.
+    Spawn {
+        /// Of which kind.
+        kind: String,
+        /// How it is hosted, who it is and what it is called here.
+        birth: Birth,
+    },
+    /// Send an event, exactly once. Events of one connection are numbered in the order in which
+    /// they were asked for.
+    Send {
+        /// To which daemon.
+        daemon: String,
+        /// What.
+        payload: Payload,
+    },
+    /// Move a daemon and wait for the end.
+    Migrate {
+        /// Which.
+        daemon: String,
+        /// Where to.
+        to: String,
+        /// Whether its key travels.
+        transport_identity: bool,
+        /// Freeze first and copy then.
+        freeze_and_copy: bool,
+        /// Whether parts say how it goes.
+        watch: bool,
+    },
+    /// Give up a move that was asked for here.
+    Cancel {
+        /// Of which daemon.
+        daemon: String,
+    },
+    /// What happened: the recent past, one part for each event.
+    Events {
+        /// And what happens from here on, without end.
+        follow: bool,
+    },
+    /// Check the chain of a daemon that lives here.
+    Verify {
+        /// Which.
+        daemon: String,
+    },
+    /// Write a snapshot of a daemon that lives here into a new file.
+    Export {
+        /// Which.
+        daemon: String,
+        /// Where to; an absolute path.
+        file: PathBuf,
+    },
+    /// Bear a daemon from a snapshot.
+    Import {
+        /// Where it is; an absolute path.
+        file: PathBuf,
+        /// Of which kind, if not the one that the snapshot names.
+        kind: Option<String>,
+        /// How it is hosted, who it is and what it is called here.
+        birth: Birth,
+    },
+    /// Stop a daemon. It stays on disk.
+    Stop {
+        /// Which.
+        daemon: String,
+    },
+    /// Delete a daemon for good.
+    Delete {
+        /// Which.
+        daemon: String,
+    },
+}
+
+/// What a new daemon is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Birth {
+    /// The seed of its key; none for a random one.
+    pub seed: Option<Seed>,
+    /// What it is called at this node.
+    pub name: Option<String>,
+    /// Whether it lives in memory alone.
+    pub volatile: bool,
+}
+
+/// The secret from which the key of a daemon grows: 64 hexadecimal digits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seed(Zeroizing<String>);
+
+/// Bytes: text as a string, anything else as `{"hex":"…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Payload {
+    /// Bytes that are UTF-8.
+    Text(String),
+    /// Any bytes.
+    Hex {
+        /// Two hexadecimal digits for each.
+        hex: String,
+    },
+}
+
+/// What comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// [`VERSION`].
+    pub v: u32,
+    /// To which request; 0 when that could not be read.
+    pub id: u64,
+    /// What.
+    pub body: Body,
+}
+
+/// One part of an answer, or its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// More follows.
+    Part(Part),
+    /// The end.
+    Done(Done),
+    /// The end: it was not done.
+    Failed(AdminFault),
+}
+
+/// One of many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// A node.
+    Node(NodeLine),
+    /// A daemon.
+    Daemon(DaemonLine),
+    /// Something that happened.
+    Event(EventLine),
+    /// How a move goes.
+    Progress(MoveProgress),
+}
+
+/// How a request ended well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// There is nothing to add.
+    Nothing,
+    /// The node that was asked.
+    Node(NodeLine),
+    /// A daemon: found or born.
+    Daemon(DaemonLine),
+    /// What a daemon answered; the turn is durable.
+    Answered {
+        /// Its outputs.
+        outputs: Vec<Payload>,
+        /// Why it declined the event, which counts as taken.
+        declined: Option<String>,
+    },
+    /// A move ended on the target.
+    Moved(MoveReport),
+    /// A chain holds.
+    Verified(Verdict),
+    /// A file was written.
+    Exported {
+        /// How long it is.
+        bytes: u64,
+    },
+}
+
+/// A node, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeLine {
+    /// Its id.
+    pub node: String,
+    /// What it is called here.
+    pub name: Option<String>,
+    /// Its public key.
+    pub key: String,
+    /// Where it can be dialled.
+    pub addresses: Vec<String>,
+    /// Whether it is the node that was asked.
+    pub own: bool,
+    /// Whether a connection to it stands.
+    pub connected: bool,
+    /// The estimated time to it and back, in microseconds.
+    pub round_trip_us: Option<u64>,
+    /// How many daemons live on it, as far as the node that was asked knows.
+    pub daemons: u64,
+    /// Whether the node that was asked is ready.
+    pub ready: bool,
+}
+
+/// A daemon, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonLine {
+    /// Its id.
+    pub daemon: String,
+    /// Its origin hash.
+    pub origin: String,
+    /// What it is called here.
+    pub name: Option<String>,
+    /// Its kind, where known.
+    pub kind: Option<String>,
+    /// What the node that was asked is to it.
+    pub standing: String,
+    /// Where it lives, as far as known.
+    pub owner: Option<String>,
+    /// What that node is called here.
+    pub owner_name: Option<String>,
+    /// In which epoch, as far as known.
+    pub epoch: Option<u64>,
+    /// How many inputs it has taken, if it lives on the node that was asked.
+    pub position: Option<u64>,
+    /// How many events wait at its gate.
+    pub held: u64,
+}
+
+/// Something that happened to a daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// When, in microseconds since the Unix epoch, by the clock of the node.
+    pub at_us: u64,
+    /// To which daemon.
+    pub daemon: String,
+    /// What, in one word.
+    pub event: String,
+    /// The rest.
+    pub detail: String,
+}
+
+/// How a move goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveProgress {
+    /// In which phase.
+    pub phase: Option<String>,
+    /// Bytes of the snapshot that were sent.
+    pub bytes_sent: u64,
+    /// Bytes of the snapshot in all.
+    pub bytes_total: u64,
+    /// Turns that the target has replayed.
+    pub events_replayed: u64,
+    /// Turns that it still lacks.
+    pub lag: u64,
+    /// Since the move was asked for, in microseconds.
+    pub elapsed_us: u64,
+    /// The pause to expect if the daemon froze at this moment, in microseconds: a round trip to the
+    /// target and the replay of what it lacks, at the speed seen so far.
+    pub pause_expected_us: Option<u64>,
+}
+
+/// How a move went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveReport {
+    /// Where the daemon lives.
+    pub owner: String,
+    /// Since when, in epochs.
+    pub epoch: Option<u64>,
+    /// How long the move took, in microseconds.
+    pub elapsed_us: u64,
+    /// How long its last step took, seen from the node that was asked, in microseconds.
+    pub cutover_us: Option<u64>,
+    /// Bytes of the snapshot.
+    pub bytes_total: u64,
+    /// Turns that were replayed on the target.
+    pub events_replayed: u64,
+}
+
+/// A chain that holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whose.
+    pub daemon: String,
+    /// Deeds from its birth on, each with a good signature.
+    pub deeds: u64,
+    /// Outputs that were followed link by link.
+    pub links: u64,
+    /// Whether that is all outputs since its birth. Otherwise older ones are not at hand.
+    pub complete: bool,
+    /// How many outputs it has made in all.
+    pub sequence: u64,
+    /// In which epoch the chain ends.
+    pub epoch: u64,
+}
+
+impl Seed {
+    /// The seed of these bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(hex(bytes)))
+    }
+
+    /// The seed in a text; none if it is not 64 hexadecimal digits, white space around it aside.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let bytes = Zeroizing::new(unhex(text)?);
+        (bytes.len() == 32).then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The text: 64 hexadecimal digits.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The identity that grows from it; none if it is no seed.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        let bytes = Zeroizing::new(unhex(&self.0)?);
+        let seed: Zeroizing<[u8; 32]> = Zeroizing::new(bytes.as_slice().try_into().ok()?);
+        Some(Identity::from_seed(&seed))
+    }
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed(secret)")
+    }
+}
+
+impl Serialize for Seed {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(from)?);
+        Self::parse(&text).ok_or_else(|| D::Error::custom("a seed is 64 hexadecimal digits"))
+    }
+}
+
+impl Payload {
+    /// The words for these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Hex { hex: hex(bytes) },
+        }
+    }
+
+    /// The bytes; none if the digits are none.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::Text(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
+            Self::Hex { hex } => unhex(hex).map(Bytes::from),
+        }
+    }
+}
+
+/// The 64 digits of a daemon.
+#[must_use]
+pub fn daemon_text(entity: &EntityId) -> String {
+    hex(entity.as_bytes())
+}
+
+/// The daemon of 64 digits.
+#[must_use]
+pub fn daemon_of(text: &str) -> Option<EntityId> {
+    if text.len() != 64 {
+        return None;
+    }
+    Some(EntityId::from_bytes(unhex(text)?.try_into().ok()?))
+}
+
+/// Two lower-case digits for each byte.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+/// The bytes of such digits.
+#[must_use]
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
+    digits.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_line_and_comes_back_as_it_was() {
+        let ask = Ask::Send { daemon: "cafe".into(), payload: Payload::of(b"put a\nb") };
+        let request = Request { v: VERSION, id: 7, ask };
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(
+            line,
+            r#"{"v":1,"id":7,"ask":{"send":{"daemon":"cafe","payload":"put a\nb"}}}"#
+        );
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+    }
+
+    #[test]
+    fn any_bytes_travel_and_bad_digits_do_not() {
+        for bytes in [&b""[..], b"text", "ä\n".as_bytes(), &[0xff, 0, 0x80]] {
+            let line = serde_json::to_string(&Payload::of(bytes)).unwrap();
+            let back: Payload = serde_json::from_str(&line).unwrap();
+            assert_eq!(back.bytes().unwrap(), bytes);
+        }
+        for hex in ["f", "fg", "+1", "ää"] {
+            assert_eq!(Payload::Hex { hex: hex.into() }.bytes(), None, "{hex}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_word_is_refused() {
+        let refused = [
+            r#"{"v":1,"id":7}"#,
+            r#"{"v":1,"id":7,"ask":{"explode":{}}}"#,
+            r#"{"v":1,"id":7,"ask":{"find":{"daemon":"a","more":1}}}"#,
+            r#"{"v":1,"id":-7,"ask":{"node":{}}}"#,
+        ];
+        for line in refused {
+            assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_read_from_its_digits_and_never_printed() {
+        let seed = Seed::new(&[7; 32]);
+        assert_eq!(Seed::parse(&format!("{}\n", seed.text())), Some(seed.clone()));
+        assert_eq!(format!("{seed:?}"), "Seed(secret)");
+        assert_eq!(
+            seed.identity().unwrap().entity_id(),
+            Identity::from_seed(&[7; 32]).entity_id()
+        );
+        assert_eq!(Seed::parse("77"), None);
+        assert_eq!(Seed::parse(&"x".repeat(64)), None);
+    }
+}

@@ -1,0 +1,581 @@
+//! Decides what each request does, in calls of the runtime.
+//!
+//! # Limits
+//!
+//! * [`CHRONICLE_MAX`] events are remembered; older ones are forgotten.
+//! * [`EVENTS_BEHIND`]: who follows events more slowly than they come misses some and is told so.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use whimbrel_daemon::StateSnapshot;
+use whimbrel_daemon::limits::SNAPSHOT_BYTES_MAX;
+use whimbrel_protocol::{Event, Standing};
+use whimbrel_wire::{EntityId, Identity, MigrationPhase, NodeId, Progress, PublicKey};
+
+use super::fault::{AdminFault, Again, Code, Fault, chain};
+use super::names::Names;
+use super::server::Replies;
+use super::tell::{line_of, phase_word, standing_word};
+use super::words::{
+    Ask, Birth, DaemonLine, Done, EventLine, MoveProgress, MoveReport, NodeLine, Part, Payload,
+    Seed, Verdict, daemon_text,
+};
+use crate::client::Client;
+use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
+use crate::core::RuntimeEvent;
+use crate::handle::DaemonStatus;
+use crate::migration::MigrationHandle;
+use crate::runtime::DaemonRuntime;
+
+/// Events that are remembered.
+const CHRONICLE_MAX: usize = 1_000;
+
+/// What a follower who missed events is told.
+const EVENTS_BEHIND: &str = "missed";
+
+/// How often a watcher sees how a move goes.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What a node does for whoever asks.
+pub(super) struct Work {
+    runtime: DaemonRuntime,
+    names: Names,
+    /// Moves that were asked for here and have not ended.
+    moves: Mutex<HashMap<EntityId, MigrationHandle>>,
+    chronicle: Mutex<VecDeque<EventLine>>,
+}
+
+impl Work {
+    pub(super) fn new(runtime: DaemonRuntime, names: Names) -> Self {
+        Self { runtime, names, moves: Mutex::default(), chronicle: Mutex::default() }
+    }
+
+    pub(super) fn runtime(&self) -> &DaemonRuntime {
+        &self.runtime
+    }
+
+    /// Remembers what happens.
+    pub(super) async fn keep_chronicle(self: Arc<Self>) {
+        let mut events = self.runtime.events();
+        while let Some(line) = next_line(&mut events).await {
+            let mut chronicle = lock(&self.chronicle);
+            if chronicle.len() >= CHRONICLE_MAX {
+                chronicle.pop_front();
+            }
+            chronicle.push_back(line);
+        }
+    }
+
+    /// Numbers the event at once; its end is waited for with what is returned.
+    pub(super) fn send(
+        &self,
+        client: &Client,
+        daemon: &str,
+        payload: &Payload,
+    ) -> Result<impl Future<Output = Result<Done, AdminFault>> + Send + use<>, AdminFault> {
+        let entity = self.daemon(daemon)?;
+        let payload: Bytes = payload.bytes().ok_or_else(|| {
+            AdminFault::caller(Code::Malformed, "the digits are not hexadecimal", "mend them")
+        })?;
+        let answer = client.send(entity, payload);
+        Ok(async move {
+            let answer = answer.await?;
+            let outputs = answer.outputs.iter().map(|event| Payload::of(&event.payload)).collect();
+            Ok(Done::Answered { outputs, declined: answer.failure })
+        })
+    }
+
+    /// Everything but [`Ask::Send`], which is numbered when it is read.
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        ask: Ask,
+        replies: &Replies,
+    ) -> Result<Done, AdminFault> {
+        match ask {
+            Ask::Node {} => Ok(Done::Node(self.node_line(self.own_node()))),
+            Ask::Nodes {} => {
+                for node in self.nodes() {
+                    replies.part(Part::Node(self.node_line(node))).await;
+                }
+                Ok(Done::Nothing)
+            }
+            Ask::Daemons {} => {
+                for status in self.runtime.daemons() {
+                    replies.part(Part::Daemon(self.daemon_line(&status))).await;
+                }
+                Ok(Done::Nothing)
+            }
+            Ask::Find { daemon } => self.find(&daemon).await,
+            Ask::Spawn { kind, birth } => self.spawn(&kind, birth).await,
+            Ask::Send { daemon, payload } => {
+                self.send(&self.runtime.client(), &daemon, &payload)?.await
+            }
+            Ask::Migrate { daemon, to, transport_identity, freeze_and_copy, watch } => {
+                let options = MigrationOpts {
+                    transport_identity,
+                    freeze_and_copy,
+                    ..MigrationOpts::default()
+                };
+                self.migrate(&daemon, &to, options, watch.then_some(replies)).await
+            }
+            Ask::Cancel { daemon } => self.cancel(&daemon),
+            Ask::Events { follow } => self.events(follow, replies).await,
+            Ask::Verify { daemon } => self.verify(&daemon).await,
+            Ask::Export { daemon, file } => self.export(&daemon, file).await,
+            Ask::Import { file, kind, birth } => self.import(file, kind, birth).await,
+            Ask::Stop { daemon } => {
+                self.runtime.stop(self.daemon(&daemon)?.origin_hash()).await?;
+                Ok(Done::Nothing)
+            }
+            Ask::Delete { daemon } => self.delete(&daemon).await,
+        }
+    }
+
+    fn own_node(&self) -> NodeId {
+        self.runtime.mesh().node_id()
+    }
+
+    /// This node first, then the others.
+    fn nodes(&self) -> Vec<NodeId> {
+        let own = self.own_node();
+        let others = self.runtime.mesh().members().nodes().into_iter().filter(|&node| node != own);
+        std::iter::once(own).chain(others).collect()
+    }
+
+    fn daemon(&self, word: &str) -> Result<EntityId, AdminFault> {
+        self.names
+            .daemon(word, || self.runtime.daemons().iter().map(|status| status.entity).collect())
+    }
+
+    fn node_line(&self, node: NodeId) -> NodeLine {
+        let mesh = self.runtime.mesh();
+        let own = node == self.own_node();
+        let member = mesh.members().member(node);
+        let link = mesh.link_statistics(node);
+        let key: Option<PublicKey> =
+            if own { Some(mesh.public_key()) } else { member.as_ref().map(|member| member.key) };
+        let addresses = match member {
+            Some(member) if !own => member.addresses,
+            Some(_) | None if own => vec![mesh.local_address()],
+            Some(_) | None => Vec::new(),
+        };
+        let living = self.runtime.daemons().iter().filter(|it| it.owner == Some(node)).count();
+        NodeLine {
+            node: node.to_string(),
+            name: self.names.of_node(node),
+            key: key.map(|key| key.to_string()).unwrap_or_default(),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            own,
+            connected: own || link.is_some_and(|link| link.connected.contains(&true)),
+            round_trip_us: link.and_then(|link| link.round_trip).map(micros),
+            daemons: living as u64,
+            ready: own && self.runtime.is_ready(),
+        }
+    }
+
+    fn daemon_line(&self, status: &DaemonStatus) -> DaemonLine {
+        DaemonLine {
+            daemon: daemon_text(&status.entity),
+            origin: status.origin_hash.to_string(),
+            name: self.names.of(&status.entity),
+            kind: status.kind.as_ref().map(ToString::to_string),
+            standing: standing_word(&status.standing),
+            owner: status.owner.map(|node| node.to_string()),
+            owner_name: status.owner.and_then(|node| self.names.of_node(node)),
+            epoch: status.epoch.map(whimbrel_wire::Epoch::get),
+            position: status.head.map(|head| head.position.get()),
+            held: status.held as u64,
+        }
+    }
+
+    /// What is known here about a daemon, even if that is little.
+    fn known(&self, entity: EntityId) -> DaemonLine {
+        match self.runtime.status(entity) {
+            Some(status) => self.daemon_line(&status),
+            None => DaemonLine {
+                daemon: daemon_text(&entity),
+                origin: entity.origin_hash().to_string(),
+                name: self.names.of(&entity),
+                standing: standing_word(&Standing::Stranger),
+                ..DaemonLine::default()
+            },
+        }
+    }
+
+    async fn find(&self, word: &str) -> Result<Done, AdminFault> {
+        let entity = self.daemon(word)?;
+        let owner = self.runtime.find(entity).await?;
+        Ok(Done::Daemon(DaemonLine {
+            owner: Some(owner.to_string()),
+            owner_name: self.names.of_node(owner),
+            ..self.known(entity)
+        }))
+    }
+
+    async fn spawn(&self, kind: &str, birth: Birth) -> Result<Done, AdminFault> {
+        let (identity, config) = self.prepare(&birth)?;
+        let entity = self.runtime.spawn(kind, identity, config).await?.entity_id();
+        self.christen(&birth, entity)
+    }
+
+    fn prepare(&self, birth: &Birth) -> Result<(Identity, DaemonHostConfig), AdminFault> {
+        if let Some(name) = &birth.name {
+            self.names.check(name)?;
+        }
+        let mut config = DaemonHostConfig::default();
+        if birth.volatile {
+            config.durability = Durability::Volatile;
+        }
+        Ok((identity(birth.seed.as_ref())?, config))
+    }
+
+    fn christen(&self, birth: &Birth, entity: EntityId) -> Result<Done, AdminFault> {
+        if let Some(name) = &birth.name {
+            self.names.give(name, &entity)?;
+        }
+        Ok(Done::Daemon(self.known(entity)))
+    }
+
+    async fn migrate(
+        self: &Arc<Self>,
+        word: &str,
+        to: &str,
+        options: MigrationOpts,
+        watch: Option<&Replies>,
+    ) -> Result<Done, AdminFault> {
+        let entity = self.daemon(word)?;
+        let target = self.names.node(to, &self.nodes())?;
+        let events = self.runtime.events();
+        let begun = Instant::now();
+        let handle = self.runtime.migrate(entity, target, options).await?;
+        self.keep(entity, handle.clone());
+        let mut course = Course::new(entity, begun);
+        let round_trip = self.runtime.mesh().link_statistics(target);
+        course.round_trip = round_trip.and_then(|link| link.round_trip).unwrap_or_default();
+        course.follow(&handle, events, watch).await?;
+        let epoch = self.runtime.status(entity).and_then(|status| status.epoch);
+        Ok(Done::Moved(MoveReport {
+            owner: target.to_string(),
+            epoch: epoch.map(whimbrel_wire::Epoch::get),
+            elapsed_us: micros(begun.elapsed()),
+            cutover_us: course.cutover().map(micros),
+            bytes_total: course.progress.map_or(0, |progress| progress.bytes_total),
+            events_replayed: course.progress.map_or(0, |progress| progress.events_replayed),
+        }))
+    }
+
+    /// Keeps the handle while the move goes on, even if whoever asked for it goes away.
+    fn keep(self: &Arc<Self>, entity: EntityId, handle: MigrationHandle) {
+        lock(&self.moves).insert(entity, handle.clone());
+        let work = Arc::clone(self);
+        tokio::spawn(async move {
+            // How it ended is told to whoever asked for it.
+            let _ = handle.wait().await;
+            let mut moves = lock(&work.moves);
+            if moves.get(&entity).is_some_and(|last| last.attempt() == handle.attempt()) {
+                moves.remove(&entity);
+            }
+        });
+    }
+
+    fn cancel(&self, word: &str) -> Result<Done, AdminFault> {
+        let entity = self.daemon(word)?;
+        let Some(handle) = lock(&self.moves).get(&entity).cloned() else {
+            return Err(AdminFault::caller(
+                Code::NoMove,
+                "no move of this daemon that was asked for at this node is under way",
+                "cancel it at the node at which it was asked for; if it ended, move it back",
+            ));
+        };
+        handle.cancel();
+        Ok(Done::Nothing)
+    }
+
+    async fn events(&self, follow: bool, replies: &Replies) -> Result<Done, AdminFault> {
+        let mut events = self.runtime.events();
+        let past: Vec<EventLine> = lock(&self.chronicle).iter().cloned().collect();
+        for line in past {
+            replies.part(Part::Event(line)).await;
+        }
+        while follow && let Some(line) = next_line(&mut events).await {
+            if !replies.part(Part::Event(line)).await {
+                break;
+            }
+        }
+        Ok(Done::Nothing)
+    }
+
+    async fn verify(&self, word: &str) -> Result<Done, AdminFault> {
+        let entity = self.daemon(word)?;
+        let proof = self.runtime.lineage(entity).await?;
+        proof.verify(&entity).map_err(|error| {
+            let next = "stop the daemon, keep the data folders of all nodes, and report this";
+            AdminFault::caller(Code::Chain, format!("the chain does not hold: {error}"), next)
+                .blaming(Fault::Peer, Again::No)
+        })?;
+        Ok(Done::Verified(Verdict {
+            daemon: daemon_text(&entity),
+            deeds: proof.deeds.len() as u64,
+            links: proof.links.len() as u64,
+            complete: proof.is_complete(),
+            sequence: proof.to.sequence.get(),
+            epoch: proof.deeds.last().map_or(0, |deed| deed.deed.epoch.get()),
+        }))
+    }
+
+    async fn export(&self, word: &str, file: PathBuf) -> Result<Done, AdminFault> {
+        let entity = self.daemon(word)?;
+        let snapshot = self.runtime.snapshot(entity.origin_hash()).await?.ok_or_else(|| {
+            AdminFault::caller(Code::Snapshot, "a daemon of this kind has no state", "leave it")
+        })?;
+        let bytes = on_thread(move || write_new(&file, &snapshot.to_bytes())).await?;
+        Ok(Done::Exported { bytes })
+    }
+
+    async fn import(
+        &self,
+        file: PathBuf,
+        kind: Option<String>,
+        birth: Birth,
+    ) -> Result<Done, AdminFault> {
+        let (identity, config) = self.prepare(&birth)?;
+        let bytes = on_thread(move || read_whole(&file)).await?;
+        let snapshot = StateSnapshot::from_bytes(bytes).map_err(|error| {
+            let next = "use a file that whimbrel snapshot export wrote, whole and unchanged";
+            AdminFault::caller(Code::Snapshot, chain(&error), next)
+        })?;
+        let kind = kind.unwrap_or_else(|| snapshot.kind().to_string());
+        let born = self.runtime.spawn_from_snapshot(&kind, identity, snapshot, config).await?;
+        self.christen(&birth, born.entity_id())
+    }
+
+    async fn delete(&self, word: &str) -> Result<Done, AdminFault> {
+        let entity = self.daemon(word)?;
+        self.runtime.delete(entity.origin_hash()).await?;
+        if let Err(error) = self.names.forget(&entity) {
+            tracing::warn!(%error, "could not forget the name of a deleted daemon");
+        }
+        Ok(Done::Nothing)
+    }
+}
+
+/// What was seen of one move.
+struct Course {
+    entity: EntityId,
+    begun: Instant,
+    round_trip: Duration,
+    phase: Option<MigrationPhase>,
+    progress: Option<Progress>,
+    replay_begun: Option<Instant>,
+    cutover_at: Option<SystemTime>,
+    live_at: Option<SystemTime>,
+}
+
+impl Course {
+    fn new(entity: EntityId, begun: Instant) -> Self {
+        Self {
+            entity,
+            begun,
+            round_trip: Duration::ZERO,
+            phase: None,
+            progress: None,
+            replay_begun: None,
+            cutover_at: None,
+            live_at: None,
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        handle: &MigrationHandle,
+        mut events: Receiver<RuntimeEvent>,
+        watch: Option<&Replies>,
+    ) -> Result<(), AdminFault> {
+        let ended = handle.wait();
+        tokio::pin!(ended);
+        let mut ticks = interval(WATCH_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => {
+                    if let Ok(event) = event {
+                        self.see(&event);
+                    }
+                }
+                result = &mut ended => {
+                    while let Ok(event) = events.try_recv() {
+                        self.see(&event);
+                    }
+                    if let Some(replies) = watch {
+                        replies.part(Part::Progress(self.telling())).await;
+                    }
+                    return Ok(result?);
+                }
+                _ = ticks.tick() => {
+                    self.look(handle);
+                    if let Some(replies) = watch {
+                        replies.part(Part::Progress(self.telling())).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, handle: &MigrationHandle) {
+        if let Some(phase) = handle.phase() {
+            self.enter(phase);
+        }
+        self.progress = handle.progress().or(self.progress);
+    }
+
+    fn see(&mut self, event: &RuntimeEvent) {
+        if event.entity != self.entity {
+            return;
+        }
+        match &event.event {
+            Event::Phase { phase, .. } => {
+                self.enter(*phase);
+                if *phase == MigrationPhase::Cutover {
+                    self.cutover_at = Some(event.at);
+                }
+            }
+            Event::Progressed { progress, .. } => self.progress = Some(*progress),
+            Event::MoveEnded { .. } => self.live_at = Some(event.at),
+            Event::Frozen { .. }
+            | Event::Thawed { .. }
+            | Event::HandedOver { .. }
+            | Event::Live { .. }
+            | Event::Dropped { .. }
+            | Event::Warning(_) => {}
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, phase: MigrationPhase) {
+        self.phase = Some(phase);
+        if phase == MigrationPhase::Replay && self.replay_begun.is_none() {
+            self.replay_begun = Some(Instant::now());
+        }
+    }
+
+    fn cutover(&self) -> Option<Duration> {
+        self.live_at?.duration_since(self.cutover_at?).ok()
+    }
+
+    fn telling(&self) -> MoveProgress {
+        let progress = self.progress;
+        let number = |of: fn(&Progress) -> u64| progress.as_ref().map_or(0, of);
+        MoveProgress {
+            phase: self.phase.map(|phase| phase_word(phase).to_owned()),
+            bytes_sent: number(|progress| progress.bytes_sent),
+            bytes_total: number(|progress| progress.bytes_total),
+            events_replayed: number(|progress| progress.events_replayed),
+            lag: number(|progress| progress.lag),
+            elapsed_us: micros(self.begun.elapsed()),
+            pause_expected_us: self.pause_expected().map(micros),
+        }
+    }
+
+    /// A round trip, and the replay of the lag at the speed seen so far. None before there is any.
+    fn pause_expected(&self) -> Option<Duration> {
+        let progress = self.progress?;
+        let replaying = self.replay_begun?.elapsed();
+        if progress.lag == 0 {
+            return Some(self.round_trip);
+        }
+        let replayed = u32::try_from(progress.events_replayed).ok().filter(|&count| count > 0)?;
+        let lag = u32::try_from(progress.lag).unwrap_or(u32::MAX);
+        Some(self.round_trip + (replaying / replayed).saturating_mul(lag))
+    }
+}
+
+/// None when there will be no more.
+async fn next_line(events: &mut Receiver<RuntimeEvent>) -> Option<EventLine> {
+    match events.recv().await {
+        Ok(event) => Some(line_of(&event)),
+        Err(RecvError::Lagged(count)) => Some(EventLine {
+            at_us: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros),
+            daemon: String::new(),
+            event: EVENTS_BEHIND.to_owned(),
+            detail: format!("{count} events came faster than they were read"),
+        }),
+        Err(RecvError::Closed) => None,
+    }
+}
+
+fn identity(seed: Option<&Seed>) -> Result<Identity, AdminFault> {
+    if let Some(seed) = seed {
+        return seed.identity().ok_or_else(|| {
+            AdminFault::caller(Code::Malformed, "the seed is none", "give 64 hexadecimal digits")
+        });
+    }
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|error| {
+        let message = format!("the system gives no random bytes: {error}");
+        AdminFault::caller(Code::Internal, message, "look at the machine")
+            .blaming(Fault::Surroundings, Again::Yes)
+    })?;
+    Ok(Identity::from_seed(&seed))
+}
+
+/// What blocks, on a thread that may.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AdminFault> + Send + 'static,
+) -> Result<T, AdminFault> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        let fault = AdminFault::caller(Code::Internal, error.to_string(), "look at the log");
+        Err(fault.blaming(Fault::Node, Again::No))
+    })
+}
+
+fn file_failed(what: &str, file: &Path, error: &io::Error) -> AdminFault {
+    let message = format!("could not {what} {}: {error}", file.display());
+    let next = "name a file in a folder that the node may use; none is overwritten";
+    AdminFault::caller(Code::File, message, next).blaming(Fault::Surroundings, Again::Yes)
+}
+
+/// The file appears whole and durable, or not at all.
+fn write_new(file: &Path, bytes: &[u8]) -> Result<u64, AdminFault> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let write = || {
+        let mut options = std::fs::OpenOptions::new();
+        let mut open = options.write(true).create_new(true).mode(0o600).open(file)?;
+        let written = open.write_all(bytes).and_then(|()| open.sync_all());
+        if written.is_err() {
+            // Half a file is worse than none.
+            let _ = std::fs::remove_file(file);
+        }
+        written
+    };
+    write().map_err(|error| file_failed("write", file, &error))?;
+    Ok(bytes.len() as u64)
+}
+
+fn read_whole(file: &Path) -> Result<Bytes, AdminFault> {
+    let failed = |error: &io::Error| file_failed("read", file, error);
+    let bytes = std::fs::metadata(file).map_err(|error| failed(&error))?.len();
+    if bytes > SNAPSHOT_BYTES_MAX {
+        let message = format!("a snapshot of {bytes} bytes is longer than {SNAPSHOT_BYTES_MAX}");
+        return Err(AdminFault::caller(Code::TooLong, message, "move the daemon instead"));
+    }
+    Ok(std::fs::read(file).map_err(|error| failed(&error))?.into())
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,264 @@
+//! Decides how one daemon's seat is run: one step at a time, under one lock, in the order in which
+//! things came.
+//!
+//! # Invariants
+//!
+//! * K1 (one step at a time): a seat is only ever touched under its cell's lock.
+//! * K2 (never forgotten): work that was pushed is run, by whoever finds the cell not scheduled.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use whimbrel_daemon::Host;
+use whimbrel_protocol::{DeliverError, Input, Output, Seat, SendError, SpawnError, Ticket};
+use whimbrel_store::Hold;
+use whimbrel_wire::{
+    Answer, AttemptId, CausalEvent, ClientId, EntityId, Identity, Manifest, OriginHash, SeatRecord,
+    Time,
+};
+
+use crate::core::{Core, lock};
+use crate::perform;
+use crate::stores::Store;
+
+/// Works done in one go before other cells get their turn.
+const GO_MAX: usize = 512;
+
+/// No alarm is set.
+const NO_ALARM: u64 = u64::MAX;
+
+/// One daemon on this node: its seat, its hosts and what waits for them.
+pub(crate) struct Cell {
+    entity: EntityId,
+    origin: OriginHash,
+    pub(crate) store: Store,
+    inner: Mutex<Inner>,
+    line: Mutex<Line>,
+    alarm: AtomicU64,
+}
+
+/// What is under the lock.
+pub(crate) struct Inner {
+    pub(crate) seat: Seat,
+    pub(crate) hosts: BTreeMap<AttemptId, Host>,
+    /// Keys that came with copies.
+    pub(crate) arriving: BTreeMap<AttemptId, Identity>,
+    /// Chunks that no manifest on disk names yet.
+    pub(crate) holds: BTreeMap<AttemptId, Hold>,
+    /// Copies whose state is being named beforehand.
+    pub(crate) warming: BTreeMap<AttemptId, Arc<AtomicBool>>,
+    pub(crate) replies: BTreeMap<Ticket, Reply>,
+    /// The end of a question whose asker holds the lock.
+    pub(crate) finished: Option<(Ticket, Result<Answer, DeliverError>)>,
+    pub(crate) pending: VecDeque<Input>,
+    out: Vec<Output>,
+}
+
+/// Something to do.
+pub(crate) enum Work {
+    Input(Input),
+    /// A host was built: it is taken in with the report.
+    Install { copy: AttemptId, host: Box<Host>, input: Input },
+    /// A client sends an event.
+    Send { client: ClientId, payload: Bytes, reply: oneshot::Sender<Result<Answer, SendError>> },
+    /// A caller asks something.
+    Ask { ask: Box<dyn FnOnce(Ticket) -> Input + Send>, reply: Reply },
+}
+
+/// Who waits for an answer.
+pub(crate) enum Reply {
+    Delivered(oneshot::Sender<Result<Answer, DeliverError>>),
+    Blocked(std::sync::mpsc::SyncSender<Result<Answer, DeliverError>>),
+    Sent(oneshot::Sender<Result<Answer, SendError>>),
+    Spawned(oneshot::Sender<Result<(), SpawnError>>),
+    Snapshot(oneshot::Sender<Result<Box<Manifest>, DeliverError>>),
+    Stopped(oneshot::Sender<Result<(), DeliverError>>),
+}
+
+#[derive(Default)]
+struct Line {
+    work: VecDeque<Work>,
+    scheduled: bool,
+}
+
+/// How a delivery went at once.
+pub(crate) enum Delivery<T> {
+    Done(Result<Answer, DeliverError>),
+    Waiting(T),
+}
+
+impl Cell {
+    /// The cell of `entity`. One that the store knows nothing of needs no reading.
+    pub(crate) fn new(core: &Core, entity: EntityId, store: Store, fresh: bool) -> Self {
+        let mut seat = Seat::new(Arc::clone(&core.station), entity);
+        let mut out = Vec::new();
+        if fresh {
+            let record = Ok(SeatRecord::default());
+            seat.handle(core.clock.now(), Input::Read(record), &mut out);
+        }
+        let inner = Inner {
+            seat,
+            hosts: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            warming: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            finished: None,
+            pending: VecDeque::new(),
+            out,
+        };
+        Self {
+            entity,
+            origin: entity.origin_hash(),
+            store,
+            inner: Mutex::new(inner),
+            line: Mutex::default(),
+            alarm: AtomicU64::new(NO_ALARM),
+        }
+    }
+
+    pub(crate) const fn entity(&self) -> EntityId {
+        self.entity
+    }
+
+    pub(crate) const fn origin(&self) -> OriginHash {
+        self.origin
+    }
+
+    /// Adds work. True if the cell must be scheduled for it.
+    pub(crate) fn push(&self, work: Work) -> bool {
+        let mut line = lock(&self.line);
+        line.work.push_back(work);
+        !std::mem::replace(&mut line.scheduled, true)
+    }
+
+    /// Does what waits. Called by workers, for a cell that was scheduled.
+    pub(crate) fn run(self: &Arc<Self>, core: &Arc<Core>) {
+        let mut inner = lock(&self.inner);
+        for _ in 0..GO_MAX {
+            let next = {
+                let mut line = lock(&self.line);
+                let next = line.work.pop_front();
+                line.scheduled = next.is_some();
+                next
+            };
+            match next {
+                Some(work) => inner.work(core, self, work),
+                None => {
+                    self.set_alarm(core, &inner);
+                    return;
+                }
+            }
+        }
+        self.set_alarm(core, &inner);
+        drop(inner);
+        core.workers.schedule(Arc::clone(self));
+    }
+
+    /// Looks at the seat.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
+        look(&lock(&self.inner))
+    }
+
+    /// Changes what is under the lock and is no business of the seat.
+    pub(crate) fn adjust<T>(&self, adjust: impl FnOnce(&mut Inner) -> T) -> T {
+        adjust(&mut lock(&self.inner))
+    }
+
+    /// Starts reading the record from the store.
+    pub(crate) fn open(self: &Arc<Self>, core: &Arc<Core>) {
+        let mut inner = lock(&self.inner);
+        let mut out = std::mem::take(&mut inner.out);
+        inner.seat.open(core.clock.now(), &mut out);
+        inner.out = out;
+        inner.perform(core, self);
+        self.set_alarm(core, &inner);
+    }
+
+    /// Delivers an event on the caller's thread. A volatile daemon answers at once; otherwise
+    /// `wait` makes what is told later.
+    pub(crate) fn deliver<T>(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        event: CausalEvent,
+        wait: impl FnOnce() -> (Reply, T),
+    ) -> Delivery<T> {
+        let ticket = core.ticket();
+        let mut inner = lock(&self.inner);
+        inner.step(core, self, Input::Deliver { ticket, event });
+        if let Some((finished, result)) = inner.finished.take()
+            && finished == ticket
+        {
+            self.set_alarm(core, &inner);
+            return Delivery::Done(result);
+        }
+        let (reply, waiting) = wait();
+        inner.replies.insert(ticket, reply);
+        self.set_alarm(core, &inner);
+        Delivery::Waiting(waiting)
+    }
+
+    /// The alarm rang: the next one may be set.
+    pub(crate) fn rang(&self) {
+        self.alarm.store(NO_ALARM, Ordering::Release);
+    }
+
+    /// Sets the alarm to when the seat wants to be woken, if none rings before.
+    fn set_alarm(&self, core: &Core, inner: &Inner) {
+        let Some(at) = inner.seat.wake_at() else { return };
+        if at.as_nanos() < self.alarm.load(Ordering::Acquire) {
+            self.alarm.store(at.as_nanos(), Ordering::Release);
+            core.alarms.set(at.max(Time::ZERO), self.entity);
+        }
+    }
+}
+
+impl Inner {
+    fn work(&mut self, core: &Arc<Core>, cell: &Arc<Cell>, work: Work) {
+        match work {
+            Work::Input(input) => self.step(core, cell, input),
+            Work::Install { copy, host, input } => {
+                self.hosts.insert(copy, *host);
+                self.step(core, cell, input);
+            }
+            Work::Send { client, payload, reply } => {
+                let ticket = core.ticket();
+                self.replies.insert(ticket, Reply::Sent(reply));
+                self.step(core, cell, Input::Send { ticket, client, payload });
+            }
+            Work::Ask { ask, reply } => {
+                let ticket = core.ticket();
+                self.replies.insert(ticket, reply);
+                self.step(core, cell, ask(ticket));
+            }
+        }
+    }
+
+    /// Feeds the seat and does what it asks, and what follows from that at once.
+    fn step(&mut self, core: &Arc<Core>, cell: &Arc<Cell>, input: Input) {
+        let mut out = std::mem::take(&mut self.out);
+        self.seat.handle(core.clock.now(), input, &mut out);
+        self.out = out;
+        self.perform(core, cell);
+    }
+
+    fn perform(&mut self, core: &Arc<Core>, cell: &Arc<Cell>) {
+        loop {
+            let mut out = std::mem::take(&mut self.out);
+            for output in out.drain(..) {
+                perform::output(core, cell, self, output);
+            }
+            let next = self.pending.pop_front();
+            if let Some(input) = next {
+                self.seat.handle(core.clock.now(), input, &mut out);
+                self.out = out;
+            } else {
+                self.out = out;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Decides what a node and a daemon can be told when they start.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use whimbrel_protocol::Settings;
+use whimbrel_wire::NodeKey;
+
+use crate::link::{LinkLimits, Member};
+
+/// What a node needs to know to be one.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// Who it is.
+    pub key: NodeKey,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whom it talks to. The list can change while it runs.
+    pub members: Vec<Member>,
+    /// Its data folder; without one everything is volatile.
+    pub data: Option<PathBuf>,
+    /// The waits and bounds of its machines.
+    pub settings: Settings,
+    /// The waits and bounds of its links.
+    pub links: LinkLimits,
+    /// Threads that run daemons.
+    pub workers: usize,
+    /// What it offers to daemons that have requirements.
+    pub tags: BTreeSet<String>,
+}
+
+impl MeshConfig {
+    /// A node without members and without a data folder.
+    #[must_use]
+    pub fn new(key: NodeKey, listen: SocketAddr) -> Self {
+        Self {
+            key,
+            listen,
+            members: Vec::new(),
+            data: None,
+            settings: Settings::default(),
+            links: LinkLimits::default(),
+            workers: 2,
+            tags: BTreeSet::new(),
+        }
+    }
+}
+
+/// How one daemon is hosted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaemonHostConfig {
+    /// Turns between two automatic snapshots; zero leaves it to the size of the journal.
+    pub auto_snapshot_interval: u64,
+    /// Outputs that stay at hand for [`DaemonRuntime::lineage`](crate::DaemonRuntime::lineage).
+    /// The journal after the last snapshot is always at hand.
+    pub max_log_entries: usize,
+    /// What survives the process.
+    pub durability: Durability,
+}
+
+/// What survives the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Everything that was acknowledged: each turn is on disk before its answer leaves.
+    Durable,
+    /// Nothing: the daemon lives in memory alone. It moves like any other, and a node that dies
+    /// takes it along.
+    Volatile,
+}
+
+impl Default for DaemonHostConfig {
+    fn default() -> Self {
+        Self {
+            auto_snapshot_interval: 16_384,
+            max_log_entries: 10_000,
+            durability: Durability::Durable,
+        }
+    }
+}
+
+/// How a daemon is to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MigrationOpts {
+    /// Whether its key travels, sealed to the target.
+    pub transport_identity: bool,
+    /// How long a target that is still starting is asked again; none gives up at once.
+    pub retry_not_ready: Option<Duration>,
+    /// Freeze first and copy then, instead of the way of the kind.
+    pub freeze_and_copy: bool,
+}
+
+impl Default for MigrationOpts {
+    fn default() -> Self {
+        Self {
+            transport_identity: true,
+            retry_not_ready: Some(Duration::from_secs(30)),
+            freeze_and_copy: false,
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Decides how the parts of a node find each other: cells by daemon, posts, moves, events.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use whimbrel_protocol::{Event, Input, Station, Ticket};
+use whimbrel_wire::{
+    EntityId, Message, MigrationMessage, NodeId, NodeKey, OriginHash, Time, decode_frame,
+    encode_frame,
+};
+
+use crate::alarms::Alarms;
+use crate::bulk::Bulk;
+use crate::cell::{Cell, Work};
+use crate::config::Durability;
+use crate::kinds::Kinds;
+use crate::link::{Inbound, Lane, LinkFault, Links, Members, Pause};
+use crate::migration::Moves;
+use crate::stores::Stores;
+use crate::workers::Workers;
+
+/// Events that a slow listener may fall behind before it misses some.
+const EVENTS_KEPT: usize = 4_096;
+
+/// Something that happened to a daemon, for people.
+#[derive(Clone, Debug)]
+pub struct RuntimeEvent {
+    /// When, by the clock on the wall.
+    pub at: SystemTime,
+    /// To which daemon.
+    pub entity: EntityId,
+    /// What.
+    pub event: Event,
+}
+
+/// What all parts of a node share.
+pub(crate) struct Core {
+    pub(crate) station: Arc<Station>,
+    pub(crate) key: NodeKey,
+    pub(crate) stores: Stores,
+    pub(crate) members: Members,
+    pub(crate) links: OnceLock<Links>,
+    pub(crate) tokio: OnceLock<tokio::runtime::Handle>,
+    pub(crate) kinds: Kinds,
+    pub(crate) tags: BTreeSet<String>,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) alarms: Arc<Alarms>,
+    pub(crate) bulk: Bulk,
+    pub(crate) moves: Moves,
+    pub(crate) clock: Clock,
+    pub(crate) ready: AtomicBool,
+    pub(crate) unready_on_purpose: AtomicBool,
+    /// Daemons of which the store knows something: they are opened when the runtime starts.
+    pub(crate) recorded: Mutex<BTreeSet<EntityId>>,
+    cells: RwLock<HashMap<EntityId, Arc<Cell>>>,
+    events: broadcast::Sender<RuntimeEvent>,
+    tickets: AtomicU64,
+}
+
+/// The clock of a node: nanoseconds since it started.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn started() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn now(self) -> Time {
+        Time::from_nanos(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The time on the wall.
+    pub(crate) fn wall() -> Time {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Time::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// What a core is made of.
+pub(crate) struct Parts {
+    pub(crate) station: Station,
+    pub(crate) key: NodeKey,
+    pub(crate) stores: Stores,
+    pub(crate) members: Members,
+    pub(crate) tags: BTreeSet<String>,
+    pub(crate) recorded: BTreeSet<EntityId>,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { station, key, stores, members, tags, recorded } = parts;
+        Self {
+            station: Arc::new(station),
+            key,
+            stores,
+            members,
+            links: OnceLock::new(),
+            tokio: OnceLock::new(),
+            kinds: Kinds::default(),
+            tags,
+            workers: Arc::default(),
+            alarms: Arc::default(),
+            bulk: Bulk::default(),
+            moves: Moves::default(),
+            clock: Clock::started(),
+            ready: AtomicBool::new(false),
+            unready_on_purpose: AtomicBool::new(false),
+            recorded: Mutex::new(recorded),
+            cells: RwLock::default(),
+            events: broadcast::channel(EVENTS_KEPT).0,
+            tickets: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.station.node()
+    }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
+        self.events.subscribe()
+    }
+
+    pub(crate) fn tell(&self, entity: EntityId, event: Event) {
+        if let Event::Warning(warning) = &event {
+            tracing::warn!(%entity, ?warning, "dealt with");
+        }
+        self.moves.hear(&event);
+        // Nobody listening is fine.
+        drop(self.events.send(RuntimeEvent { at: SystemTime::now(), entity, event }));
+    }
+
+    /// The cell of a daemon that was mentioned here.
+    pub(crate) fn known_cell(&self, entity: &EntityId) -> Option<Arc<Cell>> {
+        read(&self.cells).get(entity).cloned()
+    }
+
+    /// The cell of a daemon, made if need be.
+    pub(crate) fn cell(&self, entity: EntityId) -> Arc<Cell> {
+        if let Some(cell) = self.known_cell(&entity) {
+            return cell;
+        }
+        let expected = self.kinds.expected(entity.origin_hash());
+        let durability = expected.map_or(Durability::Durable, |known| known.config.durability);
+        self.cell_in(entity, durability)
+    }
+
+    /// The cell of a daemon, made with this durability unless it is there.
+    pub(crate) fn cell_in(&self, entity: EntityId, durability: Durability) -> Arc<Cell> {
+        let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
+        let cell = cells.entry(entity).or_insert_with(|| {
+            let recorded = lock(&self.recorded).contains(&entity);
+            let durability = if recorded { Durability::Durable } else { durability };
+            Arc::new(Cell::new(self, entity, self.stores.of(durability), !recorded))
+        });
+        Arc::clone(cell)
+    }
+
+    /// Forgets a cell that knows nothing, so that it can be made anew with another store.
+    pub(crate) fn forget_cell(&self, entity: &EntityId) {
+        self.cells.write().unwrap_or_else(PoisonError::into_inner).remove(entity);
+    }
+
+    pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
+        let mut cells: Vec<Arc<Cell>> = read(&self.cells).values().cloned().collect();
+        cells.sort_by_key(|cell| cell.entity());
+        cells
+    }
+
+    /// The daemons with this index.
+    pub(crate) fn by_origin(&self, origin: OriginHash) -> Vec<Arc<Cell>> {
+        let cells = read(&self.cells);
+        cells.values().filter(|cell| cell.origin() == origin).cloned().collect()
+    }
+
+    /// Gives a cell something to do, on a worker.
+    pub(crate) fn post(&self, cell: &Arc<Cell>, work: Work) {
+        if cell.push(work) {
+            self.workers.schedule(Arc::clone(cell));
+        }
+    }
+
+    /// Sends a message to another node. What does not get through is sent again by the machines.
+    pub(crate) fn send(&self, to: NodeId, message: &Message) {
+        let lane = lane(message);
+        match (encode_frame(message), self.links.get()) {
+            (Ok(frame), Some(links)) => {
+                if let Err(error) = links.send(to, lane, frame) {
+                    tracing::debug!(%to, %error, "not sent");
+                }
+            }
+            (Err(error), _) => tracing::error!(%to, %error, "a message does not fit a frame"),
+            (Ok(_), None) => {}
+        }
+    }
+
+    pub(crate) fn broadcast(&self, message: &Message) {
+        for node in self.members.nodes() {
+            if node != self.node() {
+                self.send(node, message);
+            }
+        }
+    }
+}
+
+impl Inbound for Core {
+    fn frame(&self, from: NodeId, _lane: Lane, frame: Bytes) -> Option<Pause> {
+        match decode_frame(&frame) {
+            Ok(message) => {
+                let cell = self.cell(message.entity());
+                self.post(&cell, Work::Input(Input::Message { from, message }));
+            }
+            Err(error) => tracing::warn!(%from, %error, "a frame was refused"),
+        }
+        None
+    }
+
+    fn link_up(&self, peer: NodeId) {
+        tracing::debug!(%peer, "link up");
+    }
+
+    fn link_down(&self, peer: NodeId) {
+        tracing::debug!(%peer, "link down");
+    }
+
+    fn link_fault(&self, peer: NodeId, fault: LinkFault) {
+        tracing::warn!(%peer, %fault, "link fault");
+    }
+}
+
+/// Votes and deeds must not wait behind events, nor these behind chunks.
+const fn lane(message: &Message) -> Lane {
+    match message {
+        Message::Delivery { .. } => Lane::Events,
+        Message::Title { .. } => Lane::Control,
+        Message::Migration(envelope) => match &envelope.message {
+            MigrationMessage::SnapshotReady { chunk_index: 1.., .. } => Lane::Bulk,
+            MigrationMessage::SnapshotReady { .. }
+            | MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::RestoreComplete { .. }
+            | MigrationMessage::ReplayComplete { .. }
+            | MigrationMessage::CutoverNotify { .. }
+            | MigrationMessage::CleanupComplete { .. }
+            | MigrationMessage::MigrationFailed { .. }
+            | MigrationMessage::BufferedEvents { .. }
+            | MigrationMessage::ActivateTarget { .. }
+            | MigrationMessage::ActivateAck { .. }
+            | MigrationMessage::ChunksWanted { .. }
+            | MigrationMessage::Progressed { .. }
+            | MigrationMessage::Cancel { .. } => Lane::Control,
+        },
+    }
+}
+
+/// The guard of a mutex. A thread that panicked left data that the next step checks anyway.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(guarded: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    guarded.read().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,118 @@
+//! Decides what a caller can be told when something did not work.
+
+use std::io;
+
+use thiserror::Error;
+use whimbrel_daemon::SnapshotError;
+use whimbrel_protocol::{DeliverError, SendError, SpawnError};
+use whimbrel_store::{FolderError, StoreError};
+use whimbrel_wire::{KindError, MigrationFailureReason, NodeId, OriginHash};
+
+use crate::link::LinkError;
+
+/// Why a node could not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MeshError {
+    /// Its link could not be bound. Fault: surroundings. Changed: nothing. Again: see the cause.
+    #[error("could not open the link")]
+    Link(#[from] LinkError),
+    /// Its data folder could not be opened. Fault: surroundings. Changed: nothing. Again: see the
+    /// cause.
+    #[error("could not open the store")]
+    Store(#[from] StoreError),
+    /// Its data folder is in use, foreign, or of a newer format. Fault: caller. Changed: nothing.
+    /// Again: see the cause.
+    #[error("could not open the data folder")]
+    Folder(#[from] FolderError),
+    /// A folder or a thread could not be made. Fault: surroundings. Changed: nothing. Again: yes.
+    #[error("the system refused")]
+    System(#[from] io::Error),
+    /// The system gave no random bytes. Fault: surroundings. Changed: nothing. Again: yes.
+    #[error("there is no randomness")]
+    Randomness,
+}
+
+/// Why a runtime did not do what it was asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// `start` was not called yet. Fault: caller. Changed: nothing. Again: afterwards.
+    #[error("the runtime is not started")]
+    NotReady,
+    /// The runtime is going down. Fault: caller. Changed: nothing. Again: no.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
+    /// The kind has a factory. Fault: caller. Changed: nothing. Again: no.
+    #[error("the kind {0:?} has a factory already")]
+    FactoryAlreadyRegistered(String),
+    /// The kind has no factory here. Fault: caller. Changed: nothing. Again: after it was
+    /// registered.
+    #[error("the kind {0:?} has no factory here")]
+    FactoryNotFound(String),
+    /// The name is no name for a kind. Fault: caller. Changed: nothing. Again: with another.
+    #[error(transparent)]
+    Kind(#[from] KindError),
+    /// No daemon of this index is known here. Fault: caller. Changed: nothing. Again: no.
+    #[error("no daemon {0} is known here")]
+    NotFound(OriginHash),
+    /// Two daemons share this index: name the whole identity. Fault: nobody. Changed: nothing.
+    #[error("the index {0} is ambiguous")]
+    Ambiguous(OriginHash),
+    /// The snapshot is of another daemon. Fault: caller. Changed: nothing. Again: no.
+    #[error("the snapshot is of another daemon")]
+    SnapshotIdentityMismatch,
+    /// The snapshot cannot be taken or read. Fault: caller. Changed: nothing. Again: no.
+    #[error("the snapshot cannot be used")]
+    Snapshot(#[from] SnapshotError),
+    /// The state cannot be used by this kind. Fault: caller. Changed: nothing. Again: no.
+    #[error("the daemon cannot be built: {0}")]
+    Build(String),
+    /// The daemon was not born. See the cause.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The event was not delivered. See the cause.
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
+    /// The daemon declined the event, which counts as taken. Fault: caller. Again: not with the
+    /// same event.
+    #[error("the daemon declined: {0}")]
+    Declined(String),
+    /// The event did not reach its daemon for certain. See the cause.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The call would block a thread that runs async tasks. Fault: caller. Changed: nothing.
+    /// Again: with the async variant.
+    #[error("this would block an async thread: use the async variant")]
+    WouldBlock,
+    /// No member knows the daemon. Fault: caller. Changed: nothing. Again: later.
+    #[error("no member knows the daemon")]
+    Unknown,
+    /// The node is no member. Fault: caller. Changed: nothing. Again: after it was admitted.
+    #[error("{0} is no member")]
+    UnknownNode(NodeId),
+    /// The store failed. Fault: surroundings. Changed: nothing. Again: yes.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The move cannot be started. See the reason.
+    #[error(transparent)]
+    Migration(#[from] MigrationFailureReason),
+    /// There is no randomness. Fault: surroundings. Changed: nothing. Again: yes.
+    #[error("there is no randomness")]
+    Randomness,
+}
+
+/// Why a wait for a move ended without the daemon on the target.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MigrationError {
+    /// The move failed; the daemon goes on where it was.
+    #[error("the daemon was not moved: {0}")]
+    Failed(MigrationFailureReason),
+    /// The wait was over first; the move goes on.
+    #[error("the move has not ended yet")]
+    StillRunning,
+    /// The runtime that orchestrated it went down; the parties end it by themselves.
+    #[error("the orchestrator went down")]
+    OrchestratorGone,
+}

@@ -1,0 +1,140 @@
+//! Decides how a node comes up: store, links, threads; and how they go down again.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use whimbrel_protocol::Station;
+use whimbrel_wire::{NodeId, PublicKey, StoreId};
+
+use crate::config::MeshConfig;
+use crate::core::{Core, Parts, lock};
+use crate::error::MeshError;
+use crate::link::{LinkStatistics, Links, Member, Members};
+use crate::stores::{Stores, Writer};
+use crate::{alarms, workers};
+
+/// A node of the mesh: its key, its links, its data folder. A
+/// [`DaemonRuntime`](crate::DaemonRuntime) hosts daemons on it.
+pub struct Mesh {
+    core: Arc<Core>,
+    links: Links,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Mesh {
+    /// Opens the data folder, binds the link and starts the threads. Must be called inside a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`MeshError`]; nothing is left running then.
+    pub async fn open(config: MeshConfig) -> Result<Arc<Self>, MeshError> {
+        let data = config.data.clone();
+        let fresh = StoreId::new(random()?);
+        let opened = tokio::task::spawn_blocking(move || {
+            let stores = Stores::open(data.as_deref(), fresh)?;
+            let recorded = match stores.durable().map(|store| &store.writer) {
+                Some(Writer::Queued(saver)) => {
+                    saver.answer(|engine| engine.entities()).transpose()?.unwrap_or_default()
+                }
+                Some(Writer::Direct(_)) | None => Vec::new(),
+            };
+            Ok::<_, MeshError>((stores, recorded))
+        });
+        let (stores, recorded) = opened.await.map_err(std::io::Error::other)??;
+        let members: Members = config.members.iter().cloned().collect();
+        members.insert(Member { key: config.key.public(), addresses: Vec::new() });
+        let station = Station::new(config.key.clone(), stores.id(), config.settings.clone());
+        let core = Arc::new(Core::new(Parts {
+            station,
+            key: config.key.clone(),
+            stores,
+            members: members.clone(),
+            tags: config.tags.clone(),
+            recorded: recorded.into_iter().collect(),
+        }));
+        let inbound = Arc::clone(&core);
+        let links = Links::bind(&config.key, config.listen, members, config.links, inbound)?;
+        drop(core.links.set(links.clone()));
+        drop(core.tokio.set(tokio::runtime::Handle::current()));
+        let mut threads = workers::start(&core, config.workers)?;
+        threads.push(alarms::start(&core)?);
+        threads.extend(core.bulk.start()?);
+        Ok(Arc::new(Self { core, links, threads: Mutex::new(threads) }))
+    }
+
+    /// Which node it is.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.core.node()
+    }
+
+    /// The key that others must know it by.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.core.station.public()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.links.local_address()
+    }
+
+    /// Whom it talks to; changes take effect at once.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.core.members
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.core.station.store()
+    }
+
+    /// The figures of its link to `node`.
+    #[must_use]
+    pub fn link_statistics(&self, node: NodeId) -> Option<LinkStatistics> {
+        self.links.statistics(node)
+    }
+
+    pub(crate) const fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Closes links, store and threads. What was acknowledged is on disk before.
+    pub(crate) async fn close(&self) {
+        self.links.close().await;
+        self.core.alarms.close();
+        self.core.workers.close();
+        self.core.bulk.close();
+        let saver = self.core.stores.durable().map(|store| store.writer.clone());
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let ended = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                drop(thread.join());
+            }
+            if let Some(Writer::Queued(saver)) = saver {
+                saver.close();
+            }
+        });
+        drop(ended.await);
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        self.core.alarms.close();
+        self.core.workers.close();
+        self.core.bulk.close();
+    }
+}
+
+/// 128 random bits.
+pub(crate) fn random() -> Result<u128, MeshError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|_| MeshError::Randomness)?;
+    Ok(u128::from_le_bytes(bytes))
+}

@@ -1,0 +1,147 @@
+//! Decides what really happened to each daemon: the turns that a disk of an owner ever held.
+//!
+//! A turn counts from the moment when the owner's disk has it, told or not. Two different turns at
+//! one position are two histories.
+
+use std::collections::BTreeMap;
+
+use whimbrel_wire::{CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, Turn, Write};
+
+use super::Observed;
+use crate::scribe::Style;
+
+/// All journals.
+#[derive(Default)]
+pub(crate) struct Journals {
+    daemons: BTreeMap<EntityId, Journal>,
+    wiped: bool,
+}
+
+/// The true history of one daemon.
+pub(crate) struct Journal {
+    pub(crate) born: Head,
+    pub(crate) style: Style,
+    /// By position.
+    pub(crate) turns: BTreeMap<u64, Fact>,
+    /// The deed that began each epoch.
+    pub(crate) deeds: BTreeMap<Epoch, (Head, Digest)>,
+    /// What was made in memory, by position.
+    made: BTreeMap<u64, Vec<Fact>>,
+}
+
+/// One turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fact {
+    pub(crate) epoch: Epoch,
+    pub(crate) origin: InputOrigin,
+    pub(crate) event: CausalEvent,
+    pub(crate) head: Head,
+    pub(crate) outputs: Vec<CausalEvent>,
+    /// The daemon declined it, or never saw it.
+    pub(crate) failed: bool,
+}
+
+impl Journals {
+    pub(crate) fn of(&self, entity: &EntityId) -> Option<&Journal> {
+        self.daemons.get(entity)
+    }
+
+    pub(super) fn see(&mut self, observed: &Observed<'_>) -> Result<(), String> {
+        match observed {
+            Observed::Wiped => self.wiped = true,
+            Observed::Born { entity, head, style } => {
+                let journal = Journal {
+                    born: *head,
+                    style: *style,
+                    turns: BTreeMap::new(),
+                    deeds: BTreeMap::new(),
+                    made: BTreeMap::new(),
+                };
+                self.daemons.insert(*entity, journal);
+            }
+            Observed::Turned { entity, epoch, origin, event, head, outputs, failed, .. }
+            | Observed::Replayed { entity, epoch, origin, event, head, outputs, failed } => {
+                if let Some(journal) = self.daemons.get_mut(entity) {
+                    journal.make(Fact {
+                        epoch: *epoch,
+                        origin: *origin,
+                        event: (*event).clone(),
+                        head: *head,
+                        outputs: outputs.clone(),
+                        failed: *failed,
+                    });
+                }
+            }
+            Observed::Committed { write: Write::Append { entity, turns, .. }, .. } => {
+                if let Some(journal) = self.daemons.get_mut(entity) {
+                    for turn in turns {
+                        journal.commit(turn, self.wiped)?;
+                    }
+                }
+            }
+            Observed::Committed { write: Write::HandOver { deed }, .. } => {
+                let digest = deed.digest();
+                if let Some(journal) = self.daemons.get_mut(&deed.deed.entity) {
+                    let known = journal.deeds.insert(deed.deed.epoch, (deed.deed.head, digest));
+                    if known.is_some_and(|(_, known)| known != digest) && !self.wiped {
+                        return Err(format!("two deeds begin {}", deed.deed.epoch));
+                    }
+                }
+            }
+            Observed::Committed { .. }
+            | Observed::Offered { .. }
+            | Observed::Answered { .. }
+            | Observed::TurnFailed
+            | Observed::Stepped { .. }
+            | Observed::Posted { .. }
+            | Observed::Said { .. }
+            | Observed::Digested { .. }
+            | Observed::Live { .. }
+            | Observed::MoveAsked { .. }
+            | Observed::Died { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl Journal {
+    fn make(&mut self, fact: Fact) {
+        let position = fact.head.position.get();
+        if self.turns.get(&position).is_some_and(|known| *known == fact) {
+            return;
+        }
+        let made = self.made.entry(position).or_default();
+        if !made.contains(&fact) {
+            made.push(fact);
+        }
+    }
+
+    fn commit(&mut self, turn: &Turn, wiped: bool) -> Result<(), String> {
+        let position = turn.position().get();
+        let same = |fact: &Fact| {
+            fact.head == turn.stamp.head
+                && fact.epoch == turn.stamp.epoch
+                && fact.event == turn.event
+        };
+        if let Some(known) = self.turns.get(&position) {
+            if same(known) || wiped {
+                return Ok(());
+            }
+            return Err(format!(
+                "two histories at p{position}: {:?} in {} and {:?} in {}",
+                known.origin, known.epoch, turn.stamp.origin, turn.stamp.epoch
+            ));
+        }
+        let made = self.made.remove(&position).unwrap_or_default();
+        let fact = made.into_iter().find(same);
+        let fact = fact.ok_or_else(|| format!("p{position} was saved and never made"))?;
+        self.turns.insert(position, fact);
+        Ok(())
+    }
+
+    /// Whether an output is part of the history.
+    pub(crate) fn holds(&self, output: &CausalEvent) -> bool {
+        // The last turns are the likely ones.
+        self.turns.values().rev().any(|fact| fact.outputs.contains(output))
+    }
+}

@@ -1,0 +1,182 @@
+//! Decides whether a run kept what we promise; one file for each promise, named after it.
+//!
+//! The cluster tells what happens as [`Observed`]; a checker answers at once when that breaks its
+//! promise, and once more at the end.
+
+mod it_ends;
+mod journals;
+mod nothing_lost;
+mod nothing_twice;
+mod one_lineage;
+mod one_owner;
+mod same_meaning;
+mod still_serving;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use whimbrel_protocol::Event;
+use whimbrel_wire::{
+    Answer, AttemptId, CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, NodeId, Write,
+};
+
+use crate::scribe::{Pages, Style};
+use journals::Journals;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{promise} broken at {seconds:.6} s: {what}")]
+pub struct Violation {
+    /// Which promise.
+    pub promise: &'static str,
+    /// How.
+    pub what: String,
+    /// When, in simulated seconds.
+    pub seconds: Seconds,
+}
+
+/// Seconds that can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(pub(crate) u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000_000, self.0 / 1_000 % 1_000_000)
+    }
+}
+
+/// Something that happened.
+pub(crate) enum Observed<'a> {
+    /// A daemon was born.
+    Born { entity: EntityId, head: Head, style: Style },
+    /// Somebody gave an event away.
+    Offered { entity: EntityId, author: u64, number: u64 },
+    /// What became of it, as its author is told.
+    Answered { entity: EntityId, author: u64, number: u64, reply: Reply<'a> },
+    /// A live daemon made a turn.
+    Turned {
+        node: usize,
+        entity: EntityId,
+        epoch: Epoch,
+        frozen: bool,
+        /// The newest epoch on the disk of that node.
+        known: Option<Epoch>,
+        origin: InputOrigin,
+        event: &'a CausalEvent,
+        head: Head,
+        outputs: Vec<CausalEvent>,
+        failed: bool,
+    },
+    /// A live daemon's turn was asked for and failed.
+    TurnFailed,
+    /// A copy made a turn again.
+    Replayed {
+        entity: EntityId,
+        epoch: Epoch,
+        origin: InputOrigin,
+        event: &'a CausalEvent,
+        head: Head,
+        outputs: Vec<CausalEvent>,
+        failed: bool,
+    },
+    /// A write is on a disk.
+    Committed { node: usize, write: &'a Write },
+    /// Who runs a daemon after a step.
+    Stepped { entity: EntityId, lives: Vec<(usize, Epoch)> },
+    /// An output left for another daemon.
+    Posted { entity: EntityId, event: &'a CausalEvent },
+    /// A node said something.
+    Said { node: usize, entity: EntityId, event: &'a Event },
+    /// The digest of a frozen owner was taken.
+    Digested { entity: EntityId, epoch: Epoch, head: Head, state: Digest },
+    /// A daemon is live; where, and in which state.
+    Live { node: usize, entity: EntityId, epoch: Epoch, head: Head, state: Digest, has_key: bool },
+    /// A move was asked for.
+    MoveAsked { node: usize, entity: EntityId, attempt: AttemptId, target: NodeId },
+    /// A node lost its memory.
+    Died { node: usize },
+    /// A disk was wiped: what it alone held may be gone.
+    Wiped,
+}
+
+/// What an author is told.
+pub(crate) enum Reply<'a> {
+    Taken(&'a Answer),
+    /// It was not taken and never will be.
+    Never(String),
+    Unknown,
+}
+
+/// How a daemon ended up.
+pub(crate) struct EndDaemon {
+    pub(crate) entity: EntityId,
+    pub(crate) style: Style,
+    pub(crate) lives: Vec<(usize, Epoch, Head)>,
+    pub(crate) pages: Option<Pages>,
+    pub(crate) standings: Vec<String>,
+    pub(crate) phases: Vec<String>,
+    /// Which nodes hold its key.
+    pub(crate) keys: Vec<usize>,
+    pub(crate) settled: bool,
+    pub(crate) waiting_clients: usize,
+}
+
+/// All checkers.
+#[derive(Default)]
+pub(crate) struct Checkers {
+    pub(crate) journals: Journals,
+    one_owner: one_owner::OneOwner,
+    nothing_lost: nothing_lost::NothingLost,
+    nothing_twice: nothing_twice::NothingTwice,
+    one_lineage: one_lineage::OneLineage,
+    it_ends: it_ends::ItEnds,
+    still_serving: still_serving::StillServing,
+    same_meaning: same_meaning::SameMeaning,
+    /// A disk was wiped: losses are told and expected.
+    pub(crate) wiped: bool,
+}
+
+/// A broken promise without its moment.
+pub(crate) type Broken = (&'static str, String);
+
+impl Checkers {
+    pub(crate) fn see(&mut self, observed: &Observed<'_>) -> Result<(), Broken> {
+        if matches!(observed, Observed::Wiped) {
+            self.wiped = true;
+        }
+        self.journals.see(observed).map_err(|what| (one_lineage::NAME, what))?;
+        let journals = &self.journals;
+        self.one_owner.see(observed).map_err(|what| (one_owner::NAME, what))?;
+        self.nothing_lost.see(observed, journals).map_err(|what| (nothing_lost::NAME, what))?;
+        self.nothing_twice.see(observed).map_err(|what| (nothing_twice::NAME, what))?;
+        self.one_lineage.see(observed, journals).map_err(|what| (one_lineage::NAME, what))?;
+        self.it_ends.see(observed).map_err(|what| (it_ends::NAME, what))?;
+        self.still_serving.see(observed).map_err(|what| (still_serving::NAME, what))?;
+        self.same_meaning.see(observed).map_err(|what| (same_meaning::NAME, what))
+    }
+
+    /// The last look. `authors` says which daemon writes as which author.
+    pub(crate) fn end(
+        &self,
+        daemons: &[EndDaemon],
+        authors: &BTreeMap<EntityId, u64>,
+    ) -> Result<(), Broken> {
+        for daemon in daemons {
+            self.it_ends.end(daemon).map_err(|what| (it_ends::NAME, what))?;
+            self.one_owner.end(daemon).map_err(|what| (one_owner::NAME, what))?;
+            if self.wiped {
+                continue;
+            }
+            let journals = &self.journals;
+            self.nothing_lost.end(daemon, journals).map_err(|what| (nothing_lost::NAME, what))?;
+            self.nothing_twice.end(daemon).map_err(|what| (nothing_twice::NAME, what))?;
+            self.one_lineage.end(daemon, journals).map_err(|what| (one_lineage::NAME, what))?;
+        }
+        nothing_lost::end_between(daemons, authors).map_err(|what| (nothing_lost::NAME, what))
+    }
+
+    /// Turns made while a move was under way and the daemon not frozen.
+    pub(crate) const fn served(&self) -> u64 {
+        self.still_serving.served
+    }
+}

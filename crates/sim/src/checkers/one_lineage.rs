@@ -1,0 +1,93 @@
+//! Decides one-lineage: all outputs of a daemon form one chain, hand-overs included.
+
+use std::collections::BTreeMap;
+
+use whimbrel_wire::{CausalEvent, Digest, EntityId, Epoch, Sequence};
+
+use super::journals::Journals;
+use super::{EndDaemon, Observed, Reply};
+
+pub(super) const NAME: &str = "one-lineage";
+
+#[derive(Default)]
+pub(super) struct OneLineage {
+    seen: BTreeMap<(EntityId, Sequence), Digest>,
+    wiped: bool,
+}
+
+impl OneLineage {
+    pub(super) fn see(&mut self, observed: &Observed<'_>, _: &Journals) -> Result<(), String> {
+        match observed {
+            Observed::Wiped => self.wiped = true,
+            Observed::Answered { entity, reply: Reply::Taken(answer), .. } => {
+                for output in &answer.outputs {
+                    self.left(entity, output)?;
+                }
+            }
+            Observed::Posted { entity, event } => self.left(entity, event)?,
+            Observed::Answered { .. }
+            | Observed::Born { .. }
+            | Observed::Offered { .. }
+            | Observed::Turned { .. }
+            | Observed::TurnFailed
+            | Observed::Replayed { .. }
+            | Observed::Committed { .. }
+            | Observed::Stepped { .. }
+            | Observed::Said { .. }
+            | Observed::Digested { .. }
+            | Observed::Live { .. }
+            | Observed::MoveAsked { .. }
+            | Observed::Died { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn left(&mut self, entity: &EntityId, output: &CausalEvent) -> Result<(), String> {
+        let (sequence, digest) = (output.link.sequence, output.digest());
+        let known = self.seen.insert((*entity, sequence), digest);
+        if known.is_some_and(|known| known != digest) && !self.wiped {
+            return Err(format!("{entity} put out two different outputs {sequence}"));
+        }
+        Ok(())
+    }
+
+    /// Folds the whole history: every link and every deed.
+    pub(super) fn end(&self, daemon: &EndDaemon, journals: &Journals) -> Result<(), String> {
+        let entity = daemon.entity;
+        let Some(journal) = journals.of(&entity) else { return Ok(()) };
+        let (mut head, mut epoch) = (journal.born, Epoch::FIRST);
+        for (position, fact) in &journal.turns {
+            while epoch < fact.epoch {
+                epoch = epoch.next();
+                let Some((at, deed)) = journal.deeds.get(&epoch) else {
+                    return Err(format!("{entity} entered {epoch} without a deed"));
+                };
+                if *at != head {
+                    return Err(format!("the deed of {epoch} names another head of {entity}"));
+                }
+                head = head.through_deed(deed);
+            }
+            if *position != head.position.next().get() {
+                return Err(format!("{entity} has no turn before p{position}"));
+            }
+            head.position = head.position.next();
+            for output in &fact.outputs {
+                let origin = entity.origin_hash();
+                let (next, event) = head.put_out(origin, epoch, output.payload.clone());
+                if event != *output {
+                    let sequence = output.link.sequence;
+                    return Err(format!("output {sequence} of {entity} is not in its chain"));
+                }
+                head = next;
+            }
+            if head != fact.head {
+                return Err(format!("the chain of {entity} breaks at p{position}"));
+            }
+        }
+        let Some((.., last)) = daemon.lives.first() else { return Ok(()) };
+        if last.position != head.position || last.sequence != head.sequence {
+            return Err(format!("{entity} stands at {last:?}, its history at {head:?}"));
+        }
+        Ok(())
+    }
+}

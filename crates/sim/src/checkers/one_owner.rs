@@ -1,0 +1,85 @@
+//! Decides one-owner: at no moment do two nodes run one daemon in epochs that anyone honours.
+
+use std::collections::BTreeMap;
+
+use whimbrel_wire::{Digest, EntityId, Epoch, Write};
+
+use super::{EndDaemon, Observed};
+
+pub(super) const NAME: &str = "one-owner";
+
+#[derive(Default)]
+pub(super) struct OneOwner {
+    deeds: BTreeMap<(EntityId, Epoch), Digest>,
+    /// Which nodes have given a daemon away, and in which epoch they last did.
+    left: BTreeMap<(EntityId, usize), Epoch>,
+    wiped: bool,
+}
+
+impl OneOwner {
+    pub(super) fn see(&mut self, observed: &Observed<'_>) -> Result<(), String> {
+        match observed {
+            Observed::Stepped { entity, lives } if lives.len() > 1 && !self.wiped => {
+                Err(format!("{entity} runs on several nodes: {lives:?}"))
+            }
+            Observed::Turned { node, entity, epoch, known, .. } if *known > Some(*epoch) => Err(
+                format!("node {node} made a turn of {entity} in {epoch} and its disk says {known:?}"),
+            ),
+            Observed::Committed { node, write: Write::HandOver { deed } } => {
+                let (entity, epoch) = (deed.deed.entity, deed.deed.epoch);
+                let known = self.deeds.insert((entity, epoch), deed.digest());
+                if known.is_some_and(|known| known != deed.digest()) && !self.wiped {
+                    return Err(format!("two deeds of {entity} begin {epoch}"));
+                }
+                self.left.insert((entity, *node), epoch);
+                Ok(())
+            }
+            Observed::Committed { node, write: Write::Accept { deeds } } => {
+                let Some(last) = deeds.last() else { return Ok(()) };
+                let (entity, epoch) = (last.deed.entity, last.deed.epoch);
+                self.left.remove(&(entity, *node));
+                let known = self.deeds.get(&(entity, epoch));
+                if known.is_none_or(|known| *known != last.digest()) && !self.wiped {
+                    return Err(format!("a deed of {entity} for {epoch} was accepted, not given"));
+                }
+                Ok(())
+            }
+            Observed::Live { node, entity, has_key: false, .. } => {
+                Err(format!("{entity} is live on node {node} without its key"))
+            }
+            Observed::Wiped => {
+                self.wiped = true;
+                Ok(())
+            }
+            Observed::Stepped { .. }
+            | Observed::Turned { .. }
+            | Observed::Committed { .. }
+            | Observed::Live { .. }
+            | Observed::Born { .. }
+            | Observed::Offered { .. }
+            | Observed::Answered { .. }
+            | Observed::TurnFailed
+            | Observed::Replayed { .. }
+            | Observed::Posted { .. }
+            | Observed::Said { .. }
+            | Observed::Digested { .. }
+            | Observed::MoveAsked { .. }
+            | Observed::Died { .. } => Ok(()),
+        }
+    }
+
+    /// The key is where the daemon is, and nowhere that it left.
+    pub(super) fn end(&self, daemon: &EndDaemon) -> Result<(), String> {
+        if self.wiped {
+            return Ok(());
+        }
+        let [(owner, ..)] = daemon.lives[..] else {
+            return Err(format!("{} runs on {:?}", daemon.entity, daemon.lives));
+        };
+        if daemon.keys != [owner] {
+            let keys = &daemon.keys;
+            return Err(format!("{} lives on {owner}, its key on {keys:?}", daemon.entity));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! Decides same-meaning: what goes live on the target is what was frozen on the source.
+
+use std::collections::BTreeMap;
+
+use whimbrel_wire::{Digest, EntityId, Epoch, Position};
+
+use super::Observed;
+
+pub(super) const NAME: &str = "same-meaning";
+
+#[derive(Default)]
+pub(super) struct SameMeaning {
+    frozen: BTreeMap<(EntityId, Epoch, Position), Digest>,
+}
+
+impl SameMeaning {
+    pub(super) fn see(&mut self, observed: &Observed<'_>) -> Result<(), String> {
+        match observed {
+            Observed::Digested { entity, epoch, head, state } => {
+                self.frozen.insert((*entity, *epoch, head.position), *state);
+            }
+            Observed::Live { node, entity, epoch, head, state, .. } => {
+                let before = Epoch::new(epoch.get() - 1);
+                let frozen = self.frozen.get(&(*entity, before, head.position));
+                if frozen.is_some_and(|frozen| frozen != state) {
+                    return Err(format!("{entity} came out differently on node {node}"));
+                }
+            }
+            Observed::Said { .. }
+            | Observed::Committed { .. }
+            | Observed::Answered { .. }
+            | Observed::Posted { .. }
+            | Observed::Born { .. }
+            | Observed::Offered { .. }
+            | Observed::Turned { .. }
+            | Observed::TurnFailed
+            | Observed::Replayed { .. }
+            | Observed::Stepped { .. }
+            | Observed::MoveAsked { .. }
+            | Observed::Died { .. }
+            | Observed::Wiped => {}
+        }
+        Ok(())
+    }
+}

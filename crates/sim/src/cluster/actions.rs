@@ -1,0 +1,253 @@
+//! Decides how births, events, moves and faults enter the cluster.
+
+use whimbrel_daemon::{Body, Host, Native};
+use whimbrel_protocol::{Input, MoveOptions, Ticket};
+use whimbrel_wire::{
+    AttemptId, CausalEvent, ClientId, Deed, EntityId, Identity, Ledger, StoreId, Time, encode,
+};
+
+use super::{Action, Cluster, Daemon, Happening, MILLI};
+use crate::checkers::Observed;
+use crate::clients::{AUTHOR_HOSTS, Asker, Client};
+use crate::scribe::{AUTHOR_DAEMONS, Act, Line, Scribe, Style};
+
+/// The first moment of the daemons' own time: any but zero.
+const WALL: u64 = 1_700_000_000_000_000_000;
+
+impl Cluster {
+    /// A daemon is born on a node.
+    pub(crate) fn spawn(&mut self, node: usize, style: Style) -> usize {
+        let identity = Identity::from_seed(&self.dice.seed());
+        let entity = identity.entity_id();
+        let (attempt, seed) = (AttemptId::new(self.dice.wide()), self.dice.seed());
+        let index = self.daemons.len();
+        let place = &mut self.nodes[node];
+        let station = &place.station;
+        let birth = Deed::birth(&identity, station.public(), station.store(), attempt);
+        let body: Box<dyn Body> =
+            Native::boxed(Scribe::new(style, AUTHOR_DAEMONS + index as u64));
+        let mut host = Host::born(entity, style.kind(), body, seed, &birth.digest());
+        let (head, catch_up) = (host.head(), host.catch_up());
+        let mut sink = super::perform::Shelf(place.disk.chunks.clone());
+        let parts = host.capture().ok().and_then(|capture| capture.write(&mut sink).ok());
+        let manifest =
+            parts.and_then(|parts| parts.manifest(Ledger::default(), Vec::new(), &mut sink).ok());
+        let Some(manifest) = manifest else {
+            self.broken(("same-meaning", "a newborn could not be captured".to_owned()));
+            return index;
+        };
+        place.hosts.insert((entity, attempt), host);
+        place.keys.insert(entity, attempt);
+        self.daemons.push(Daemon { entity, identity, style });
+        self.see(&Observed::Born { entity, head, style });
+        let ticket = self.ticket(Asker::Spawner);
+        // The seat has to have read its record first.
+        self.feed(node, entity, Input::Woke);
+        self.run_until(self.now + 50 * MILLI);
+        let wall = Time::from_nanos(WALL);
+        let (birth, manifest) = (Box::new(birth), Box::new(manifest));
+        self.feed(node, entity, Input::Spawn { ticket, birth, manifest, wall, catch_up });
+        self.run_until(self.now + 50 * MILLI);
+        index
+    }
+
+    fn ticket(&mut self, asker: Asker) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.tickets.insert(ticket, asker);
+        ticket
+    }
+
+    /// A client begins to send `count` events.
+    pub(crate) fn add_client(
+        &mut self,
+        node: usize,
+        daemon: usize,
+        count: u64,
+        window: usize,
+        rest: u64,
+    ) -> usize {
+        let index = self.clients.len();
+        let client = Client {
+            id: ClientId::new(self.dice.wide()),
+            author: index as u64 + 1,
+            node,
+            life: self.nodes[node].life,
+            entity: self.daemons[daemon].entity,
+            next: 1,
+            left: count,
+            under_way: std::collections::BTreeMap::new(),
+            window,
+            rest,
+            taken: 0,
+        };
+        self.clients.push(client);
+        self.plan(rest, Happening::Act(Action::ClientSends(index)));
+        index
+    }
+
+    fn client_sends(&mut self, index: usize) {
+        let client = &self.clients[index];
+        if !self.is_alive(client) {
+            return;
+        }
+        let (entity, node, rest) = (client.entity, client.node, client.rest);
+        if client.left > 0 && client.under_way.len() < client.window {
+            let (author, number, id) = (client.author, client.next, client.id);
+            let act = self.draw_act(entity);
+            let payload = encode(&Line { author, number, act }).into();
+            let ticket = self.ticket(Asker::Client(index));
+            let client = &mut self.clients[index];
+            client.next += 1;
+            client.left -= 1;
+            client.under_way.insert(ticket, number);
+            self.tally.events += 1;
+            self.see(&Observed::Offered { entity, author, number });
+            self.feed(node, entity, Input::Send { ticket, client: id, payload });
+        }
+        if self.clients[index].left > 0 {
+            let rest = self.dice.between(rest / 2, rest * 2);
+            self.plan(rest, Happening::Act(Action::ClientSends(index)));
+        }
+    }
+
+    fn draw_act(&mut self, entity: EntityId) -> Act {
+        match self.dice.below(40) {
+            0 => Act::Decline,
+            1 if self.dice.chance(200) => Act::Panic,
+            2 | 3 => Act::Random,
+            4 | 5 => Act::Timer(self.dice.between(1, 800) * MILLI),
+            6..=10 if self.daemons.len() > 1 => {
+                let to = self.dice.index(self.daemons.len());
+                let to = self.daemons[to].entity;
+                if to == entity { Act::Note } else { Act::Send(to) }
+            }
+            _ => Act::Note,
+        }
+    }
+
+    fn deliver(&mut self, node: usize, daemon: usize) {
+        if !self.nodes[node].up {
+            return;
+        }
+        self.callers += 1;
+        let entity = self.daemons[daemon].entity;
+        let (author, number) = (AUTHOR_HOSTS + daemon as u64, self.callers);
+        let payload = encode(&Line { author, number, act: Act::Note }).into();
+        let event = CausalEvent::unchained(entity.origin_hash(), 0, payload);
+        let ticket = self.ticket(Asker::Caller { entity, author, number });
+        self.tally.events += 1;
+        self.see(&Observed::Offered { entity, author, number });
+        self.feed(node, entity, Input::Deliver { ticket, event });
+    }
+
+    /// Asks for a move; answers with its attempt.
+    pub(crate) fn ask_move(
+        &mut self,
+        node: usize,
+        daemon: usize,
+        target: usize,
+        options: MoveOptions,
+    ) -> AttemptId {
+        let attempt = AttemptId::new(self.dice.wide());
+        let entity = self.daemons[daemon].entity;
+        let target = self.nodes[target].id;
+        if self.nodes[node].up {
+            self.tally.moves += 1;
+            self.see(&Observed::MoveAsked { node, entity, attempt, target });
+            self.feed(node, entity, Input::Move { attempt, source: None, target, options });
+        }
+        attempt
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        match action {
+            Action::ClientSends(index) => self.client_sends(index),
+            Action::Deliver { node, daemon } => self.deliver(node, daemon),
+            Action::Move { node, daemon, target, cancel_after } => {
+                let options =
+                    MoveOptions { freeze_and_copy: self.dice.chance(150), ..MoveOptions::default() };
+                let attempt = self.ask_move(node, daemon, target, options);
+                if let Some(after) = cancel_after {
+                    let entity = self.daemons[daemon].entity;
+                    self.plan(after, Happening::Act(Action::Cancel { node, entity, attempt }));
+                }
+            }
+            Action::Cancel { node, entity, attempt } => {
+                if self.nodes[node].up {
+                    self.feed(node, entity, Input::Cancel { attempt });
+                }
+            }
+            Action::Crash { node, rest } => self.crash(node, Some(rest)),
+            Action::Restart { node } => self.restart(node),
+            Action::Pause { node, rest } => {
+                self.tally.faults += 1;
+                self.say_fault(node, format_args!("pauses"));
+                self.nodes[node].paused_until = self.now + rest;
+            }
+            Action::Cut { from, to, rest } => {
+                self.tally.faults += 1;
+                let name = self.nodes[to].name.clone();
+                self.say_fault(from, format_args!("is cut off from {name}"));
+                self.network.cuts.insert((from, to));
+                self.plan(rest, Happening::Act(Action::Heal { from, to }));
+            }
+            Action::Heal { from, to } => {
+                self.network.cuts.remove(&(from, to));
+            }
+        }
+    }
+
+    fn say_fault(&mut self, node: usize, what: std::fmt::Arguments<'_>) {
+        let Self { trace, nodes, now, .. } = self;
+        trace.say(*now, &nodes[node].name, '!', what);
+    }
+
+    /// The node loses its memory; without a rest it stays down.
+    pub(crate) fn crash(&mut self, node: usize, rest: Option<u64>) {
+        if !self.nodes[node].up {
+            return;
+        }
+        self.tally.faults += 1;
+        self.say_fault(node, format_args!("crashes"));
+        self.nodes[node].forget();
+        let dones = self.nodes[node].disk.crash(&mut self.dice);
+        for done in dones {
+            if let Some(write) = done.committed {
+                self.committed(node, &write);
+            }
+        }
+        self.see(&Observed::Died { node });
+        for client in &mut self.clients {
+            if client.node == node {
+                client.under_way.clear();
+            }
+        }
+        if let Some(rest) = rest {
+            self.plan(rest, Happening::Act(Action::Restart { node }));
+        }
+    }
+
+    pub(crate) fn restart(&mut self, node: usize) {
+        if self.nodes[node].up {
+            return;
+        }
+        self.say_fault(node, format_args!("starts"));
+        let now = self.now;
+        let place = &mut self.nodes[node];
+        (place.up, place.started, place.paused_until) = (true, now, 0);
+        let entities: Vec<EntityId> = self.daemons.iter().map(|daemon| daemon.entity).collect();
+        for entity in entities {
+            self.feed(node, entity, Input::Woke);
+        }
+    }
+
+    /// The node comes back with an empty disk.
+    pub(crate) fn wipe(&mut self, node: usize) {
+        self.crash(node, None);
+        let store = StoreId::new(self.dice.wide());
+        self.say_fault(node, format_args!("has a new disk"));
+        self.nodes[node].wipe(store);
+        self.see(&Observed::Wiped);
+    }
+}

@@ -1,0 +1,501 @@
+//! Decides how a whole cluster runs in one thread: one queue of happenings, one at a time.
+//!
+//! The doing of outputs is in `perform`; clients and moves are in `deeds`. Every input of a seat
+//! goes through [`Cluster::feed`], and after each the checkers look.
+
+mod actions;
+mod node;
+mod perform;
+mod saying;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use whimbrel_daemon as daemon;
+use whimbrel_protocol::{Input, Output, Seat, Settings, Standing, Ticket};
+use whimbrel_wire::{
+    AttemptId, EntityId, Epoch, Identity, Ledger, Manifest, Message, NodeId, Write,
+};
+
+use crate::checkers::{Checkers, EndDaemon, Observed, Seconds, Violation};
+use crate::clients::{Asker, Client};
+use crate::dice::Dice;
+use crate::disk::{Fate, Faults};
+use crate::network::Network;
+use crate::scribe::{AUTHOR_DAEMONS, Pages, Style};
+use crate::trace::Trace;
+pub(crate) use node::Node;
+
+pub(crate) const MILLI: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+/// Happenings at one moment beyond which the cluster is said to spin.
+const AT_ONE_MOMENT_MAX: u64 = 20_000;
+
+/// A whole cluster.
+pub(crate) struct Cluster {
+    pub(crate) now: u64,
+    count: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    pub(crate) nodes: Vec<Node>,
+    by_id: BTreeMap<NodeId, usize>,
+    pub(crate) network: Network,
+    pub(crate) dice: Dice,
+    /// Thousandths of thousandths: how often a node crashes between two outputs.
+    pub(crate) crash_rate: u64,
+    /// Crash this node at this output, counted from when this was set.
+    pub(crate) crash_at: Option<(usize, u64)>,
+    /// What becomes of this save of any node, counted from when this was set.
+    pub(crate) save_fate: Option<(u64, Fate)>,
+    pub(crate) outputs: u64,
+    pub(crate) saves: u64,
+    pub(crate) daemons: Vec<Daemon>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) callers: u64,
+    tickets: BTreeMap<Ticket, Asker>,
+    next_ticket: u64,
+    /// Whether keys are given to nodes beforehand.
+    pub(crate) provisioned: bool,
+    /// Every message that was sent, if they are kept.
+    pub(crate) kept: Option<Vec<(usize, NodeId, Message)>>,
+    pub(crate) checkers: Checkers,
+    pub(crate) trace: Trace,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) tally: Tally,
+    moment: (u64, u64),
+}
+
+/// One daemon of the cluster.
+pub(crate) struct Daemon {
+    pub(crate) entity: EntityId,
+    pub(crate) identity: Identity,
+    pub(crate) style: Style,
+}
+
+/// What a run amounted to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Events that clients and callers sent.
+    pub events: u64,
+    /// Of these, acknowledged.
+    pub acknowledged: u64,
+    /// Moves that were asked for.
+    pub moves: u64,
+    /// Hand-overs.
+    pub hand_overs: u64,
+    /// Crashes, cuts, pauses, lies of disks.
+    pub faults: u64,
+    /// Inputs that seats took.
+    pub steps: u64,
+    /// Turns made during a move, before the freeze.
+    pub served: u64,
+}
+
+/// Something that is to happen.
+pub(crate) enum Happening {
+    Deliver { to: usize, from: NodeId, message: Box<Message> },
+    Report { node: usize, life: u64, entity: EntityId, input: Box<Input> },
+    Disk { node: usize, life: u64 },
+    Capture(Box<Capturing>),
+    Restore(Box<Restoring>),
+    Wake { node: usize, life: u64, entity: EntityId },
+    Act(Action),
+}
+
+/// What the story of a run does.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    ClientSends(usize),
+    Deliver { node: usize, daemon: usize },
+    Move { node: usize, daemon: usize, target: usize, cancel_after: Option<u64> },
+    Cancel { node: usize, entity: EntityId, attempt: AttemptId },
+    Crash { node: usize, rest: u64 },
+    Restart { node: usize },
+    Pause { node: usize, rest: u64 },
+    Cut { from: usize, to: usize, rest: u64 },
+    Heal { from: usize, to: usize },
+}
+
+/// A snapshot that is being written.
+pub(crate) struct Capturing {
+    node: usize,
+    life: u64,
+    entity: EntityId,
+    copy: AttemptId,
+    frozen: daemon::Capture,
+    ledger: Ledger,
+}
+
+/// A daemon that is being built.
+pub(crate) struct Restoring {
+    node: usize,
+    life: u64,
+    entity: EntityId,
+    copy: AttemptId,
+    manifest: Box<Manifest>,
+    envelope: Option<bytes::Bytes>,
+    drops: u64,
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64, nodes: usize, settings: &Settings, keep_trace: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let nodes: Vec<Node> =
+            (0..nodes).map(|index| Node::new(index, &mut dice, settings.clone())).collect();
+        let by_id = nodes.iter().enumerate().map(|(index, node)| (node.id, index)).collect();
+        Self {
+            now: 0,
+            count: 0,
+            queue: BTreeMap::new(),
+            nodes,
+            by_id,
+            network: Network::calm(),
+            dice,
+            crash_rate: 0,
+            crash_at: None,
+            save_fate: None,
+            outputs: 0,
+            saves: 0,
+            daemons: Vec::new(),
+            clients: Vec::new(),
+            callers: 0,
+            tickets: BTreeMap::new(),
+            next_ticket: 1,
+            provisioned: false,
+            kept: None,
+            checkers: Checkers::default(),
+            trace: Trace::new(keep_trace),
+            violation: None,
+            tally: Tally::default(),
+            moment: (0, 0),
+        }
+    }
+
+    pub(crate) fn plan(&mut self, after: u64, happening: Happening) {
+        self.count += 1;
+        self.queue.insert((self.now + after, self.count), happening);
+    }
+
+    /// Goes on until `until`, or to the first broken promise.
+    pub(crate) fn run_until(&mut self, until: u64) {
+        while self.violation.is_none() {
+            let Some((&(at, _), _)) = self.queue.first_key_value() else { break };
+            if at > until {
+                break;
+            }
+            let Some(((at, _), happening)) = self.queue.pop_first() else { break };
+            self.now = self.now.max(at);
+            self.moment = if self.moment.0 == self.now {
+                (self.now, self.moment.1 + 1)
+            } else {
+                (self.now, 0)
+            };
+            if self.moment.1 > AT_ONE_MOMENT_MAX {
+                self.broken(("it-ends", "the cluster spins without time passing".to_owned()));
+                break;
+            }
+            self.happen(happening);
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        if let Some(node) = happening.node()
+            && self.nodes[node].up
+            && self.nodes[node].paused_until > self.now
+        {
+            let rest = self.nodes[node].paused_until - self.now;
+            return self.plan(rest, happening);
+        }
+        match happening {
+            Happening::Deliver { to, from, message } => {
+                let entity = message.entity();
+                if self.nodes[to].up {
+                    self.feed(to, entity, Input::Message { from, message: *message });
+                }
+            }
+            Happening::Report { node, life, entity, input } => {
+                if self.lives(node, life) {
+                    self.feed(node, entity, *input);
+                }
+            }
+            Happening::Disk { node, life } => {
+                if self.lives(node, life) {
+                    self.disk_done(node);
+                }
+            }
+            Happening::Capture(capturing) => self.captured(*capturing),
+            Happening::Restore(restoring) => self.restored(*restoring),
+            Happening::Wake { node, life, entity } => {
+                if self.lives(node, life) {
+                    self.nodes[node].wakes.remove(&entity);
+                    self.feed(node, entity, Input::Woke);
+                }
+            }
+            Happening::Act(action) => self.act(action),
+        }
+    }
+
+    fn lives(&self, node: usize, life: u64) -> bool {
+        self.nodes[node].up && self.nodes[node].life == life
+    }
+
+    /// Gives a seat an input, does what it wants, and what follows at once.
+    pub(crate) fn feed(&mut self, node: usize, entity: EntityId, input: Input) {
+        let mut inputs = VecDeque::from([(entity, input)]);
+        while let Some((entity, input)) = inputs.pop_front() {
+            if !self.nodes[node].up || self.violation.is_some() {
+                return;
+            }
+            self.tally.steps += 1;
+            let mut out = Vec::new();
+            self.open_seat(node, entity, &mut out);
+            self.say_input(node, entity, &input);
+            let now = self.nodes[node].local(self.now);
+            if let Some(seat) = self.nodes[node].seats.get_mut(&entity) {
+                seat.handle(now, input, &mut out);
+            }
+            self.look(entity);
+            self.perform_all(node, entity, out, &mut inputs);
+            if self.nodes[node].up {
+                self.set_alarm(node, entity);
+            }
+        }
+    }
+
+    fn open_seat(&mut self, node: usize, entity: EntityId, out: &mut Vec<Output>) {
+        let now = self.now;
+        let node = &mut self.nodes[node];
+        let (local, station) = (node.local(now), node.station.clone());
+        node.seats.entry(entity).or_insert_with(|| {
+            let mut seat = Seat::new(station, entity);
+            seat.open(local, out);
+            seat
+        });
+    }
+
+    fn perform_all(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        out: Vec<Output>,
+        inputs: &mut VecDeque<(EntityId, Input)>,
+    ) {
+        for output in out {
+            if self.crash_rate > 0 && self.dice.below(1_000_000) < self.crash_rate {
+                let rest = self.dice.between(MILLI, 2 * SECOND);
+                return self.act(Action::Crash { node, rest });
+            }
+            if let Some((who, left)) = self.crash_at
+                && who == node
+            {
+                if left == 0 {
+                    self.crash_at = None;
+                    return self.act(Action::Crash { node, rest: 300 * MILLI });
+                }
+                self.crash_at = Some((who, left - 1));
+            }
+            self.outputs += 1;
+            self.perform(node, entity, output, inputs);
+            if self.violation.is_some() || !self.nodes[node].up {
+                return;
+            }
+        }
+    }
+
+    fn set_alarm(&mut self, node: usize, entity: EntityId) {
+        let place = &mut self.nodes[node];
+        let wanted = place.seats.get(&entity).and_then(Seat::wake_at);
+        let wanted = wanted.map(|at| place.global(at).max(self.now));
+        let Some(at) = wanted else { return };
+        if place.wakes.get(&entity).is_some_and(|set| *set <= at) {
+            return;
+        }
+        place.wakes.insert(entity, at);
+        let life = place.life;
+        self.plan(at - self.now, Happening::Wake { node, life, entity });
+    }
+
+    /// Shows the checkers who runs a daemon.
+    fn look(&mut self, entity: EntityId) {
+        let lives = self.lives_of(entity);
+        self.see(&Observed::Stepped { entity, lives });
+    }
+
+    fn lives_of(&self, entity: EntityId) -> Vec<(usize, Epoch)> {
+        let up = self.nodes.iter().enumerate().filter(|(_, node)| node.up);
+        let live = up.filter_map(|(index, node)| {
+            let (_, epoch) = node.seats.get(&entity)?.live_copy()?;
+            Some((index, epoch))
+        });
+        live.collect()
+    }
+
+    pub(crate) fn see(&mut self, observed: &Observed<'_>) {
+        if let Err(broken) = self.checkers.see(observed) {
+            self.broken(broken);
+        }
+    }
+
+    pub(crate) fn broken(&mut self, (promise, what): (&'static str, String)) {
+        if self.violation.is_none() {
+            self.trace.say(self.now, "-", '!', format_args!("BROKEN {promise}: {what}"));
+            self.violation = Some(Violation { promise, what, seconds: Seconds(self.now) });
+        }
+    }
+
+    /// The place of a daemon in the list, for people.
+    pub(crate) fn name_of(&self, entity: EntityId) -> usize {
+        self.daemons.iter().position(|daemon| daemon.entity == entity).unwrap_or(usize::MAX)
+    }
+
+    /// Whether everything has come to rest.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.daemons.iter().all(|daemon| self.is_daemon_settled(daemon.entity))
+            && self.clients.iter().all(|client| !self.is_alive(client) || client.left == 0)
+    }
+
+    pub(crate) fn is_alive(&self, client: &Client) -> bool {
+        self.lives(client.node, client.life)
+    }
+
+    fn is_daemon_settled(&self, entity: EntityId) -> bool {
+        let mut owners = 0;
+        for seat in self.nodes.iter().filter_map(|node| node.seats.get(&entity)) {
+            match seat.status().standing {
+                Standing::Live => owners += 1,
+                Standing::Stranger | Standing::Deleted => {}
+                _ => return false,
+            }
+            let owes = seat.ledger().is_some_and(|ledger| {
+                ledger.outgoing.values().any(|outgoing| !outgoing.waiting.is_empty())
+            });
+            // A stranger that holds nothing and waits for nothing wants no alarm.
+            let waits = seat.live_copy().is_none() && seat.wake_at().is_some();
+            if owes || waits || seat.migration_phase().is_some() {
+                return false;
+            }
+        }
+        owners == 1
+            && self.timers_of(entity) == 0
+            && self.waiting_of(entity) == 0
+            && self.nodes.iter().all(|node| node.up)
+    }
+
+    fn waiting_of(&self, entity: EntityId) -> usize {
+        let mine = self.clients.iter().filter(|client| client.entity == entity);
+        mine.filter(|client| self.is_alive(client)).map(|client| client.under_way.len()).sum()
+    }
+
+    fn timers_of(&self, entity: EntityId) -> usize {
+        let live = self.nodes.iter().find_map(|node| {
+            let (copy, _) = node.seats.get(&entity)?.live_copy()?;
+            node.hosts.get(&(entity, copy))?.next_timer()
+        });
+        usize::from(live.is_some())
+    }
+
+    /// How every daemon ended up.
+    pub(crate) fn endings(&mut self) -> Vec<EndDaemon> {
+        let daemons: Vec<(EntityId, Style)> =
+            self.daemons.iter().map(|daemon| (daemon.entity, daemon.style)).collect();
+        daemons.into_iter().map(|(entity, style)| self.ending(entity, style)).collect()
+    }
+
+    fn ending(&mut self, entity: EntityId, style: Style) -> EndDaemon {
+        let settled = self.is_daemon_settled(entity);
+        let waiting_clients = self.waiting_of(entity);
+        let (mut lives, mut pages) = (Vec::new(), None);
+        let (mut standings, mut phases, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            if node.keys.contains_key(&entity) {
+                keys.push(index);
+            }
+            let Some(seat) = node.seats.get(&entity) else { continue };
+            let status = seat.status();
+            let waits = seat.wake_at().is_some();
+            standings.push(format!("{}:{:?} waits {waits}", node.name, status.standing));
+            phases.extend(seat.migration_phase().map(|phase| format!("{}:{phase:?}", node.name)));
+            let Some((copy, epoch)) = seat.live_copy() else { continue };
+            lives.extend(status.head.map(|head| (index, epoch, head)));
+            if let Some(host) = node.hosts.get_mut(&(entity, copy)) {
+                pages = pages_of(host);
+            }
+        }
+        EndDaemon { entity, style, lives, pages, standings, phases, keys, settled, waiting_clients }
+    }
+
+    /// Lets everything come to rest within `bound`, and looks one last time.
+    pub(crate) fn settle(&mut self, bound: u64) {
+        let end = self.now + bound;
+        while self.violation.is_none() && self.now < end && !self.is_settled() {
+            self.run_until(self.now + 500 * MILLI);
+        }
+        // What is on its way arrives late and changes nothing.
+        self.run_until(self.now + SECOND);
+        if self.violation.is_some() {
+            return;
+        }
+        let endings = self.endings();
+        let authors = self
+            .daemons
+            .iter()
+            .zip(AUTHOR_DAEMONS..)
+            .map(|(daemon, author)| (daemon.entity, author))
+            .collect();
+        if let Err(broken) = self.checkers.end(&endings, &authors) {
+            self.broken(broken);
+        }
+        self.tally.served = self.checkers.served();
+    }
+
+    /// The newest epoch that a write puts on a disk.
+    fn note_epoch(&mut self, node: usize, write: &Write) {
+        let deed = match write {
+            Write::Birth { deed, .. } | Write::HandOver { deed } => Some(deed),
+            Write::Accept { deeds } | Write::Learn { deeds } => deeds.last(),
+            Write::Append { .. }
+            | Write::Publish { .. }
+            | Write::Compact { .. }
+            | Write::BeginAttempt { .. }
+            | Write::SaveCopy { .. }
+            | Write::AppendCopy { .. }
+            | Write::DropCopy { .. }
+            | Write::DropState { .. }
+            | Write::Delete { .. } => None,
+        };
+        if let Some(deed) = deed {
+            let known = self.nodes[node].on_disk.entry(deed.deed.entity).or_insert(Epoch::FIRST);
+            *known = (*known).max(deed.deed.epoch);
+        }
+    }
+
+    /// Makes all disks lie so often.
+    pub(crate) fn set_disk_faults(&mut self, faults: Faults) {
+        for node in &mut self.nodes {
+            node.disk.faults = faults;
+        }
+    }
+}
+
+impl Happening {
+    /// The node that does nothing of it while it is paused.
+    fn node(&self) -> Option<usize> {
+        match self {
+            Self::Deliver { to: node, .. }
+            | Self::Report { node, .. }
+            | Self::Disk { node, .. }
+            | Self::Wake { node, .. } => Some(*node),
+            Self::Capture(capturing) => Some(capturing.node),
+            Self::Restore(restoring) => Some(restoring.node),
+            Self::Act(_) => None,
+        }
+    }
+}
+
+/// What a scribe has written.
+pub(crate) fn pages_of(host: &mut daemon::Host) -> Option<Pages> {
+    let mut shelf = daemon::ChunkShelf::new();
+    let parts = host.capture().ok()?.write(&mut shelf).ok()?;
+    let whole = daemon::StateReader::new(&parts.state, &mut shelf).read_whole().ok()?;
+    whimbrel_wire::decode(&whole).ok()
+}

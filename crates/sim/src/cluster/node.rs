@@ -1,0 +1,101 @@
+//! Decides what one simulated node is: seats, hosts, a disk, keys, and a clock of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use whimbrel_daemon::Host;
+use whimbrel_protocol::{Seat, Settings, Station};
+use whimbrel_wire::{AttemptId, EntityId, Epoch, NodeId, NodeKey, StoreId, Time};
+
+use crate::dice::Dice;
+use crate::disk::Disk;
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) station: Arc<Station>,
+    key: NodeKey,
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) seats: BTreeMap<EntityId, Seat>,
+    /// When each seat is to be woken, by the time of the simulation.
+    pub(crate) wakes: BTreeMap<EntityId, u64>,
+    pub(crate) hosts: BTreeMap<(EntityId, AttemptId), Host>,
+    /// How often a copy was dropped: a restore that began before does not bring it back.
+    pub(crate) drops: BTreeMap<(EntityId, AttemptId), u64>,
+    pub(crate) disk: Disk,
+    /// The keys of daemons, with the copy that brought each. They survive a crash.
+    pub(crate) keys: BTreeMap<EntityId, AttemptId>,
+    /// The newest epoch that the disk knows.
+    pub(crate) on_disk: BTreeMap<EntityId, Epoch>,
+    pub(crate) up: bool,
+    /// Which of its lives this is: reports to an earlier one are lost.
+    pub(crate) life: u64,
+    pub(crate) started: u64,
+    pub(crate) offset: u64,
+    pub(crate) drift_ppm: i64,
+    pub(crate) paused_until: u64,
+}
+
+impl Node {
+    pub(crate) fn new(index: usize, dice: &mut Dice, settings: Settings) -> Self {
+        let key = NodeKey::from_seed(&dice.seed());
+        let store = StoreId::new(dice.wide());
+        let station = Arc::new(Station::new(key.clone(), store, settings));
+        let id = station.node();
+        let letter = char::from(b'A' + u8::try_from(index % 26).unwrap_or(0));
+        Self {
+            station,
+            key,
+            id,
+            name: letter.to_string(),
+            seats: BTreeMap::new(),
+            wakes: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            drops: BTreeMap::new(),
+            disk: Disk::new(store),
+            keys: BTreeMap::new(),
+            on_disk: BTreeMap::new(),
+            up: true,
+            life: 0,
+            started: 0,
+            offset: dice.below(3_600_000_000_000),
+            drift_ppm: i64::try_from(dice.below(400)).unwrap_or(0) - 200,
+            paused_until: 0,
+        }
+    }
+
+    /// Its own time.
+    pub(crate) fn local(&self, now: u64) -> Time {
+        let elapsed = i128::from(now.saturating_sub(self.started));
+        let own = elapsed + elapsed * i128::from(self.drift_ppm) / 1_000_000;
+        Time::from_nanos(self.offset + u64::try_from(own).unwrap_or(0))
+    }
+
+    /// When its own time will be `at`.
+    pub(crate) fn global(&self, at: Time) -> u64 {
+        let own = i128::from(at.as_nanos().saturating_sub(self.offset));
+        let elapsed = own * 1_000_000 / (1_000_000 + i128::from(self.drift_ppm)) + 2;
+        self.started + u64::try_from(elapsed).unwrap_or(u64::MAX / 4)
+    }
+
+    /// Loses its memory.
+    pub(crate) fn forget(&mut self) {
+        self.up = false;
+        self.life += 1;
+        self.seats.clear();
+        self.wakes.clear();
+        self.hosts.clear();
+        self.drops.clear();
+    }
+
+    /// Comes back with an empty disk and the same key.
+    pub(crate) fn wipe(&mut self, store: StoreId) {
+        let settings = self.station.settings.clone();
+        self.station = Arc::new(Station::new(self.key.clone(), store, settings));
+        let faults = self.disk.faults;
+        self.disk = Disk::new(store);
+        self.disk.faults = faults;
+        self.keys.clear();
+        self.on_disk.clear();
+    }
+}

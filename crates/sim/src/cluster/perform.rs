@@ -1,0 +1,542 @@
+//! Decides how the outputs of a seat are done, and when their ends are reported.
+//!
+//! Turns are done at once. Everything that touches a disk or takes long ends after a while, so
+//! that a crash can come between the deed and the report.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use whimbrel_daemon as daemon;
+use whimbrel_daemon::{Body, Native};
+use whimbrel_protocol::{
+    Capture, DeliverError, Event, Input, Output, ReplayStep, Restored, SendError, Ticket,
+    TurnFailure, Turned,
+};
+use whimbrel_store::{Chunks, MemoryChunks};
+use whimbrel_wire::{
+    Answer, AttemptId, CausalEvent, ChunkList, ChunkRef, Digest, EntityId, Epoch, InputOrigin,
+    Manifest, Message, MigrationFailureReason, MigrationMessage, NodeId, Time, Write, decode,
+    encode,
+};
+
+use super::{Capturing, Cluster, Happening, MILLI, Restoring};
+use crate::checkers::{Observed, Reply};
+use crate::clients::Asker;
+use crate::disk::{Fate, Request};
+use crate::scribe::{Scribe, Style};
+
+/// The chunks of a node, as a daemon sees them.
+pub(crate) struct Shelf(pub(crate) Arc<MemoryChunks>);
+
+impl daemon::ChunkSink for Shelf {
+    fn wants(&mut self, chunk: &ChunkRef) -> Result<bool, daemon::SinkError> {
+        let missing = self.0.missing(std::slice::from_ref(chunk));
+        Ok(missing.map_err(|error| daemon::SinkError(error.to_string()))?.len() == 1)
+    }
+
+    fn put(&mut self, chunk: ChunkRef, bytes: Bytes) -> Result<(), daemon::SinkError> {
+        self.0.put(&[(chunk, bytes)]).map_err(|error| daemon::SinkError(error.to_string()))
+    }
+}
+
+impl daemon::ChunkSource for Shelf {
+    fn read(&mut self, chunk: &ChunkRef) -> Result<Bytes, daemon::SourceError> {
+        let found = self.0.get(&chunk.digest);
+        let found = found.map_err(|error| daemon::SourceError(error.to_string()))?;
+        found.ok_or_else(|| daemon::SourceError("it is not there".to_owned()))
+    }
+}
+
+impl Cluster {
+    pub(super) fn perform(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        output: Output,
+        inputs: &mut VecDeque<(EntityId, Input)>,
+    ) {
+        self.say_output(node, entity, &output);
+        match output {
+            Output::Send { to, message } => self.send(node, to, message),
+            Output::Broadcast { message } => {
+                let from = self.nodes[node].id;
+                let others: Vec<NodeId> =
+                    self.nodes.iter().map(|other| other.id).filter(|id| *id != from).collect();
+                for to in others {
+                    self.send(node, to, message.clone());
+                }
+            }
+            Output::SendPiece { to, message, chunk } => self.send_piece(node, to, message, &chunk),
+            Output::Read => self.ask_disk(node, Request::Read { entity }),
+            Output::Save { ticket, write } => {
+                self.ask_disk(node, Request::Save { entity, ticket, write });
+            }
+            Output::ReadTurns { copy, after, count, bytes } => {
+                self.ask_disk(node, Request::Turns { entity, copy, after, count, bytes });
+            }
+            Output::Turn { copy, epoch, time, origin, event } => {
+                let result = self.turn(node, entity, copy, epoch, time, origin, &event);
+                inputs.push_back((entity, Input::Turned { copy, result }));
+            }
+            Output::Replay { copy, steps } => {
+                let result = self.replay(node, entity, copy, &steps);
+                self.report(node, entity, Input::Replayed { copy, result });
+            }
+            Output::Restore { copy, manifest, envelope } => {
+                let place = &self.nodes[node];
+                let drops = place.drops.get(&(entity, copy)).copied().unwrap_or(0);
+                let life = place.life;
+                let restoring =
+                    Restoring { node, life, entity, copy, manifest, envelope, drops };
+                let rest = self.dice.between(MILLI / 10, 5 * MILLI);
+                self.plan(rest, Happening::Restore(Box::new(restoring)));
+            }
+            Output::Capture(capture) => self.capture(node, entity, *capture),
+            Output::Digest { copy } => {
+                let state = self.digest(node, entity, copy);
+                inputs.push_back((entity, Input::Digested { copy, state }));
+            }
+            Output::ReadPieces { attempt, lists } => {
+                let result = self.pieces(node, &lists);
+                self.report(node, entity, Input::PiecesRead { attempt, result });
+            }
+            Output::FindMissing { attempt, chunks } => {
+                let found = self.nodes[node].disk.chunks.missing(&chunks);
+                let result = found.map_err(|error| error.to_string()).map(|missing| {
+                    missing.into_iter().filter_map(|index| u32::try_from(index).ok()).collect()
+                });
+                self.report(node, entity, Input::MissingFound { attempt, result });
+            }
+            Output::SaveChunk { attempt, chunk, bytes } => {
+                let put = self.nodes[node].disk.chunks.put(&[(chunk, bytes)]);
+                let result = put.map_err(|error| error.to_string());
+                self.report(node, entity, Input::ChunkSaved { attempt, chunk, result });
+            }
+            Output::Seal { attempt, to, snapshot, .. } => {
+                let held = self.nodes[node].keys.contains_key(&entity);
+                let envelope = Bytes::from(encode(&(entity, attempt, to, snapshot)));
+                let result =
+                    if held { Ok(envelope) } else { Err("the key is not here".to_owned()) };
+                self.report(node, entity, Input::Sealed { attempt, result });
+            }
+            Output::Admit { attempt, manifest, envelope, .. } => {
+                let result = self.admit(node, entity, attempt, &manifest, envelope.as_ref());
+                self.report(node, entity, Input::Admitted { attempt, result });
+            }
+            Output::DropCopy { copy } => {
+                let place = &mut self.nodes[node];
+                place.hosts.remove(&(entity, copy));
+                *place.drops.entry((entity, copy)).or_insert(0) += 1;
+            }
+            Output::WipeKey => {
+                self.nodes[node].keys.remove(&entity);
+            }
+            Output::Post { to, number, event } => {
+                self.see(&Observed::Posted { entity, event: &event });
+                inputs.push_back((to, Input::Post { from: entity, number, event }));
+            }
+            Output::Recall { to } => inputs.push_back((to, Input::Recall { from: entity })),
+            Output::Posted { from, number } => {
+                inputs.push_back((from, Input::Posted { to: entity, number }));
+            }
+            Output::Spawned { ticket, result } => {
+                self.tickets.remove(&ticket);
+                if let Err(error) = result {
+                    self.broken(("it-ends", format!("a birth failed: {error}")));
+                }
+            }
+            Output::Delivered { ticket, result } => self.delivered(ticket, &result),
+            Output::Sent { ticket, result } => self.sent(ticket, &result),
+            Output::SnapshotTaken { ticket, .. } | Output::Stopped { ticket, .. } => {
+                self.tickets.remove(&ticket);
+            }
+            Output::Event(event) => self.said(node, entity, &event),
+        }
+    }
+
+    /// Reports an end after a short while.
+    fn report(&mut self, node: usize, entity: EntityId, input: Input) {
+        let (life, rest) = (self.nodes[node].life, self.dice.between(10_000, MILLI));
+        let input = Box::new(input);
+        self.plan(rest, Happening::Report { node, life, entity, input });
+    }
+
+    fn send(&mut self, node: usize, to: NodeId, message: Message) {
+        let Some(&target) = self.by_id.get(&to) else { return };
+        let from = self.nodes[node].id;
+        if let Some(kept) = &mut self.kept {
+            kept.push((target, from, message.clone()));
+        }
+        if target == node {
+            let message = Box::new(message);
+            return self.plan(1_000, Happening::Deliver { to: target, from, message });
+        }
+        let delays = self.network.carry(&mut self.dice, node, target);
+        for delay in delays {
+            let message = Box::new(message.clone());
+            self.plan(delay, Happening::Deliver { to: target, from, message });
+        }
+    }
+
+    /// Delivers a message that was kept, once more.
+    pub(crate) fn send_again(&mut self, (to, from, message): (usize, NodeId, Message)) {
+        let message = Box::new(message);
+        let rest = self.dice.between(1, 50 * MILLI);
+        self.plan(rest, Happening::Deliver { to, from, message });
+    }
+
+    fn send_piece(&mut self, node: usize, to: NodeId, message: Message, chunk: &ChunkRef) {
+        let Ok(Some(bytes)) = self.nodes[node].disk.chunks.get(&chunk.digest) else { return };
+        let mut message = message;
+        if let Message::Migration(envelope) = &mut message
+            && let MigrationMessage::SnapshotReady { snapshot_bytes, .. } = &mut envelope.message
+        {
+            *snapshot_bytes = bytes;
+        }
+        self.send(node, to, message);
+    }
+
+    fn ask_disk(&mut self, node: usize, request: Request) {
+        if self.nodes[node].disk.ask(request) {
+            self.start_disk(node);
+        }
+    }
+
+    fn start_disk(&mut self, node: usize) {
+        if self.nodes[node].disk.begin() {
+            let (life, rest) = (self.nodes[node].life, self.dice.between(MILLI / 5, 4 * MILLI));
+            self.plan(rest, Happening::Disk { node, life });
+        }
+    }
+
+    /// The disk has done a group.
+    pub(super) fn disk_done(&mut self, node: usize) {
+        let Self { nodes, dice, save_fate, saves, tally, .. } = self;
+        let faults = nodes[node].disk.faults;
+        let dones = nodes[node].disk.finish(|_| {
+            let number = *saves;
+            *saves += 1;
+            let fate = match save_fate {
+                Some((which, fate)) if *which == number => *fate,
+                Some(_) | None => faults.draw(dice),
+            };
+            tally.faults += u64::from(fate != Fate::Good);
+            fate
+        });
+        let rest = self.dice.between(10_000, MILLI / 2);
+        let life = self.nodes[node].life;
+        for done in dones {
+            if let Some(write) = &done.committed {
+                self.committed(node, write);
+            }
+            let (entity, input) = (done.entity, Box::new(done.report));
+            self.plan(rest, Happening::Report { node, life, entity, input });
+        }
+        self.start_disk(node);
+    }
+
+    /// A write is on a disk.
+    pub(super) fn committed(&mut self, node: usize, write: &Write) {
+        self.note_epoch(node, write);
+        match write {
+            Write::HandOver { .. } => self.tally.hand_overs += 1,
+            // A key that came with a copy goes with it.
+            Write::DropCopy { entity, attempt }
+                if self.nodes[node].keys.get(entity) == Some(attempt) =>
+            {
+                self.nodes[node].keys.remove(entity);
+            }
+            Write::Birth { .. }
+            | Write::Append { .. }
+            | Write::Publish { .. }
+            | Write::Compact { .. }
+            | Write::BeginAttempt { .. }
+            | Write::SaveCopy { .. }
+            | Write::AppendCopy { .. }
+            | Write::Accept { .. }
+            | Write::Learn { .. }
+            | Write::DropCopy { .. }
+            | Write::DropState { .. }
+            | Write::Delete { .. } => {}
+        }
+        self.say_write(node, write);
+        self.see(&Observed::Committed { node, write });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a different part of one output")]
+    fn turn(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        copy: AttemptId,
+        epoch: Epoch,
+        time: Time,
+        origin: InputOrigin,
+        event: &CausalEvent,
+    ) -> Result<Turned, TurnFailure> {
+        let place = &mut self.nodes[node];
+        let known = place.on_disk.get(&entity).copied();
+        let standing = place.seats.get(&entity).map(|seat| seat.status().standing);
+        let frozen = standing == Some(whimbrel_protocol::Standing::Frozen);
+        let host = place.hosts.get_mut(&(entity, copy)).ok_or(TurnFailure::NoCopy)?;
+        match take_turn(host, epoch, time, &origin, event) {
+            Ok(turned) => {
+                let (head, outputs) = (turned.head, outputs_of(&turned));
+                let failed = turned.answer.failure.is_some();
+                self.see(&Observed::Turned {
+                    node,
+                    entity,
+                    epoch,
+                    frozen,
+                    known,
+                    origin,
+                    event,
+                    head,
+                    outputs,
+                    failed,
+                });
+                Ok(turned)
+            }
+            Err(failure) => {
+                self.see(&Observed::TurnFailed);
+                Err(failure)
+            }
+        }
+    }
+
+    fn replay(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        copy: AttemptId,
+        steps: &[ReplayStep],
+    ) -> Result<Vec<Turned>, TurnFailure> {
+        let mut results = Vec::new();
+        for step in steps {
+            let host = self.nodes[node].hosts.get_mut(&(entity, copy));
+            let host = host.ok_or(TurnFailure::NoCopy)?;
+            match step {
+                ReplayStep::Deed { epoch, deed } => host.enter_epoch(*epoch, deed),
+                ReplayStep::Turn(turn) => {
+                    let (epoch, origin) = (turn.stamp.epoch, turn.stamp.origin);
+                    let event = &turn.event;
+                    let turned = take_turn(host, epoch, turn.stamp.time, &origin, event)?;
+                    let (head, outputs) = (turned.head, outputs_of(&turned));
+                    let failed = turned.answer.failure.is_some();
+                    results.push(turned);
+                    self.see(&Observed::Replayed {
+                        entity,
+                        epoch,
+                        origin,
+                        event,
+                        head,
+                        outputs,
+                        failed,
+                    });
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    fn capture(&mut self, node: usize, entity: EntityId, capture: Capture) {
+        let Capture { copy, head, ledger, .. } = capture;
+        let host = self.nodes[node].hosts.get_mut(&(entity, copy));
+        let frozen = host.and_then(|host| host.capture().ok());
+        let Some(frozen) = frozen else {
+            let result = Err("the copy cannot be captured".to_owned());
+            return self.report(node, entity, Input::Captured { copy, result });
+        };
+        if frozen.head() != head {
+            let (found, name) = (frozen.head(), self.name_of(entity));
+            let what = format!("D{name} stands at {found:?} and was to be captured at {head:?}");
+            return self.broken(("same-meaning", what));
+        }
+        let life = self.nodes[node].life;
+        let rest = self.dice.between(MILLI / 10, 8 * MILLI);
+        let capturing = Capturing { node, life, entity, copy, frozen, ledger };
+        self.plan(rest, Happening::Capture(Box::new(capturing)));
+    }
+
+    pub(super) fn captured(&mut self, capturing: Capturing) {
+        let Capturing { node, life, entity, copy, frozen, ledger } = capturing;
+        if !self.lives(node, life) {
+            return;
+        }
+        let mut shelf = Shelf(self.nodes[node].disk.chunks.clone());
+        let written = frozen.write(&mut shelf);
+        let manifest = written.and_then(|parts| parts.manifest(ledger, Vec::new(), &mut shelf));
+        let result = manifest.map_err(|error| error.to_string());
+        self.report(node, entity, Input::Captured { copy, result });
+    }
+
+    pub(super) fn restored(&mut self, restoring: Restoring) {
+        let Restoring { node, life, entity, copy, manifest, envelope, drops } = restoring;
+        if !self.lives(node, life) {
+            return;
+        }
+        let result = self.rebuild(node, entity, copy, &manifest, envelope.as_ref());
+        let place = &mut self.nodes[node];
+        let result = result.map(|(host, restored)| {
+            if place.drops.get(&(entity, copy)).copied().unwrap_or(0) == drops {
+                place.hosts.insert((entity, copy), host);
+            }
+            restored
+        });
+        self.feed(node, entity, Input::Restored { copy, result });
+    }
+
+    fn rebuild(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        copy: AttemptId,
+        manifest: &Manifest,
+        envelope: Option<&Bytes>,
+    ) -> Result<(daemon::Host, Restored), MigrationFailureReason> {
+        let invalid = |what: String| MigrationFailureReason::SnapshotInvalid(what);
+        let style = Style::of(&manifest.kind).ok_or(MigrationFailureReason::FactoryNotFound)?;
+        let mut shelf = Shelf(self.nodes[node].disk.chunks.clone());
+        let luggage = daemon::read_luggage(manifest, &mut shelf)
+            .map_err(|error| invalid(error.to_string()))?;
+        let body: Box<dyn Body> = Native::boxed(Scribe::new(style, 0));
+        let host = daemon::Host::restore(&manifest.kind, manifest, &luggage.host, body, &mut shelf)
+            .map_err(|error| invalid(error.to_string()))?;
+        if envelope.is_some() {
+            self.nodes[node].keys.insert(entity, copy);
+        }
+        let restored = Restored {
+            ledger: luggage.ledger,
+            next_timer: host.next_timer(),
+            catch_up: host.catch_up(),
+        };
+        Ok((host, restored))
+    }
+
+    fn digest(&mut self, node: usize, entity: EntityId, copy: AttemptId) -> Digest {
+        let place = &mut self.nodes[node];
+        let live = place.seats.get(&entity).and_then(|seat| seat.live_copy());
+        let Some(host) = place.hosts.get_mut(&(entity, copy)) else { return Digest::ZERO };
+        let state = host.digest().unwrap_or(Digest::ZERO);
+        let (head, epoch) = (host.head(), host.epoch());
+        if live.is_some_and(|(live, _)| live == copy) {
+            self.see(&Observed::Digested { entity, epoch, head, state });
+        }
+        state
+    }
+
+    fn pieces(&self, node: usize, lists: &[ChunkRef]) -> Result<Vec<ChunkRef>, String> {
+        let mut all = Vec::new();
+        for list in lists {
+            let bytes = self.nodes[node].disk.chunks.get(&list.digest);
+            let bytes = bytes.map_err(|error| error.to_string())?;
+            let bytes = bytes.ok_or_else(|| "a list is missing".to_owned())?;
+            let ChunkList(named) = decode(&bytes).map_err(|error| error.to_string())?;
+            all.extend(named);
+        }
+        Ok(all)
+    }
+
+    fn admit(
+        &self,
+        node: usize,
+        entity: EntityId,
+        attempt: AttemptId,
+        manifest: &Manifest,
+        envelope: Option<&Bytes>,
+    ) -> Result<(), MigrationFailureReason> {
+        if Style::of(&manifest.kind).is_none() {
+            return Err(MigrationFailureReason::FactoryNotFound);
+        }
+        let here = self.nodes[node].id;
+        let good = match envelope {
+            Some(bytes) => {
+                decode(bytes) == Ok((entity, attempt, here, manifest.digest()))
+            }
+            None => self.provisioned || self.nodes[node].keys.contains_key(&entity),
+        };
+        if good {
+            return Ok(());
+        }
+        let what = "the envelope does not open".to_owned();
+        Err(MigrationFailureReason::IdentityTransportFailed(what))
+    }
+
+    fn delivered(&mut self, ticket: Ticket, result: &Result<Answer, DeliverError>) {
+        let Some(Asker::Caller { entity, author, number }) = self.tickets.remove(&ticket) else {
+            return;
+        };
+        let reply = match result {
+            Ok(answer) => {
+                self.tally.acknowledged += 1;
+                Reply::Taken(answer)
+            }
+            Err(DeliverError::OutcomeUnknown) => Reply::Unknown,
+            Err(error) => Reply::Never(error.to_string()),
+        };
+        self.see(&Observed::Answered { entity, author, number, reply });
+    }
+
+    fn sent(&mut self, ticket: Ticket, result: &Result<Answer, SendError>) {
+        let Some(Asker::Client(index)) = self.tickets.remove(&ticket) else { return };
+        let client = &mut self.clients[index];
+        let Some(number) = client.under_way.remove(&ticket) else { return };
+        let (entity, author) = (client.entity, client.author);
+        let reply = match result {
+            Ok(answer) => {
+                client.taken += 1;
+                self.tally.acknowledged += 1;
+                Reply::Taken(answer)
+            }
+            Err(SendError::SessionLost | SendError::ReceiverRegressed) => Reply::Unknown,
+            Err(error) => Reply::Never(error.to_string()),
+        };
+        self.see(&Observed::Answered { entity, author, number, reply });
+    }
+
+    fn said(&mut self, node: usize, entity: EntityId, event: &Event) {
+        self.see(&Observed::Said { node, entity, event });
+        if let Event::Live { epoch, head } = event {
+            self.see_live(node, entity, *epoch, *head);
+        }
+    }
+
+    fn see_live(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        epoch: Epoch,
+        head: whimbrel_wire::Head,
+    ) {
+        let place = &mut self.nodes[node];
+        let has_key = place.keys.contains_key(&entity) || self.provisioned;
+        let copy = place.seats.get(&entity).and_then(|seat| seat.live_copy());
+        let Some((copy, _)) = copy else { return };
+        let Some(host) = place.hosts.get_mut(&(entity, copy)) else { return };
+        // A turn may have begun in the same step; then the state is not that of the head.
+        if host.head() != head {
+            return;
+        }
+        let state = host.digest().unwrap_or(Digest::ZERO);
+        self.see(&Observed::Live { node, entity, epoch, head, state, has_key });
+    }
+}
+
+fn outputs_of(turned: &Turned) -> Vec<CausalEvent> {
+    let sent = turned.sent.iter().map(|(_, event)| event);
+    sent.chain(&turned.answer.outputs).cloned().collect()
+}
+
+fn take_turn(
+    host: &mut daemon::Host,
+    epoch: Epoch,
+    time: Time,
+    origin: &InputOrigin,
+    event: &CausalEvent,
+) -> Result<Turned, TurnFailure> {
+    let turned = host.turn(epoch, time, origin, event);
+    let daemon::Turned { head, answer, sent } =
+        turned.map_err(|error| TurnFailure::Panicked(error.to_string()))?;
+    Ok(Turned { head, last: host.last(), answer, sent, next_timer: host.next_timer() })
+}

@@ -1,0 +1,142 @@
+//! `whimbrel-sim`: runs seeds, directed stories and scenarios.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a terminal")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use whimbrel_sim::{Tally, directed, run_seed, scenario};
+
+const USAGE: &str = "\
+whimbrel-sim --seed N [--trace]       one run; twice, to see that it repeats itself
+whimbrel-sim --seeds N [--from M]     many runs
+whimbrel-sim --directed [NAME]        the directed stories
+whimbrel-sim --scenarios [--update]   the stories in crates/sim/scenarios
+whimbrel-sim --expect-violation       directed stories, then seeds, until a checker objects
+";
+
+fn main() -> ExitCode {
+    // Daemons are asked to panic; the host catches it.
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.to_string();
+        if !text.contains("asked to panic") {
+            eprintln!("{text}");
+        }
+    }));
+    let flags: Vec<String> = std::env::args().skip(1).collect();
+    let flag = |name: &str| flags.iter().position(|flag| flag == name);
+    let value = |name: &str| flag(name).and_then(|at| flags.get(at + 1)).cloned();
+    let number = |name: &str| value(name).and_then(|text| text.parse::<u64>().ok());
+    let good = if let Some(seed) = number("--seed") {
+        one(seed, flag("--trace").is_some())
+    } else if let Some(count) = number("--seeds") {
+        many(number("--from").unwrap_or(0), count)
+    } else if flag("--directed").is_some() {
+        stories(value("--directed").as_deref())
+    } else if flag("--scenarios").is_some() {
+        scenarios(flag("--update").is_some())
+    } else if flag("--expect-violation").is_some() {
+        expect_violation(number("--seeds").unwrap_or(2000))
+    } else {
+        print!("{USAGE}");
+        false
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one(seed: u64, trace: bool) -> bool {
+    let ran = run_seed(seed, trace);
+    print!("{}", ran.trace);
+    let again = run_seed(seed, false);
+    let repeats = ran.digest == again.digest;
+    println!("seed {seed} trace {} {:?}", ran.digest, ran.tally);
+    if !repeats {
+        println!("BROKEN the second run differs: {}", again.digest);
+    }
+    match ran.violation {
+        Some(violation) => println!("BROKEN {violation}"),
+        None => return repeats,
+    }
+    false
+}
+
+fn many(from: u64, count: u64) -> bool {
+    let (start, mut all, mut bad) = (Instant::now(), Tally::default(), 0);
+    for seed in from..from + count {
+        let ran = run_seed(seed, false);
+        add(&mut all, &ran.tally);
+        if let Some(violation) = ran.violation {
+            bad += 1;
+            println!("seed {seed}: {violation}");
+            println!("    cargo xtask sim --seed {seed} --trace");
+        } else if seed % 16 == 0 && run_seed(seed, false).digest != ran.digest {
+            bad += 1;
+            println!("seed {seed}: the second run differs");
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = count as f64 / seconds;
+    println!("{count} seeds, {bad} bad, {rate:.1} seeds/s; {all:?}");
+    bad == 0
+}
+
+fn add(all: &mut Tally, one: &Tally) {
+    all.events += one.events;
+    all.acknowledged += one.acknowledged;
+    all.moves += one.moves;
+    all.hand_overs += one.hand_overs;
+    all.faults += one.faults;
+    all.steps += one.steps;
+    all.served += one.served;
+}
+
+fn stories(name: Option<&str>) -> bool {
+    let mut good = true;
+    for (story, tell) in directed::STORIES {
+        if name.is_some_and(|name| !name.starts_with("--") && name != *story) {
+            continue;
+        }
+        let start = Instant::now();
+        match tell() {
+            Ok(runs) => println!("{story}: {runs} runs, {:.1?}", start.elapsed()),
+            Err(failure) => {
+                good = false;
+                println!("{story}: {failure}");
+            }
+        }
+    }
+    good
+}
+
+fn scenarios(update: bool) -> bool {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    match scenario::run_all(std::path::Path::new(folder), update) {
+        Ok(report) => {
+            print!("{report}");
+            true
+        }
+        Err(report) => {
+            print!("{report}");
+            false
+        }
+    }
+}
+
+fn expect_violation(seeds: u64) -> bool {
+    for (story, tell) in directed::STORIES {
+        if let Err(failure) = tell() {
+            println!("found by story {story}: {failure}");
+            return true;
+        }
+    }
+    for seed in 0..seeds {
+        let ran = run_seed(seed, false);
+        if let Some(violation) = ran.violation {
+            println!("found by seed {seed} after {} steps: {violation}", ran.tally.steps);
+            return true;
+        }
+    }
+    println!("not found by the directed stories and {seeds} seeds");
+    false
+}

@@ -1,0 +1,188 @@
+//! Decides what a seed means: how many nodes, which daemons, which faults, which moves.
+//!
+//! A run has two phases. In the first, anything goes wrong and only safety is asked for. Then the
+//! faults stop, and everything must come to rest within [`SETTLE_SECONDS_MAX`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use whimbrel_protocol::Settings;
+
+use crate::checkers::{Seconds, Violation};
+use crate::cluster::{Action, Cluster, Happening, MILLI, SECOND, Tally};
+use crate::dice::Dice;
+use crate::disk::Faults;
+use crate::network::Network;
+use crate::scribe::Style;
+
+/// Simulated seconds after the last fault within which everything must have come to rest.
+pub const SETTLE_SECONDS_MAX: u64 = 120;
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Ran {
+    /// The broken promise, if one was.
+    pub violation: Option<Violation>,
+    /// How much happened.
+    pub tally: Tally,
+    /// The digest of the trace: the same for the same seed.
+    pub digest: String,
+    /// The trace, if it was kept.
+    pub trace: String,
+}
+
+/// Runs the cluster of one seed.
+#[must_use]
+pub fn run_seed(seed: u64, keep_trace: bool) -> Ran {
+    let mut cluster = None;
+    let run = AssertUnwindSafe(|| {
+        let cluster = cluster.insert(begin(seed, keep_trace));
+        play(cluster, seed);
+    });
+    let panicked = catch_unwind(run).err();
+    let Some(mut cluster) = cluster else {
+        return Ran {
+            violation: Some(panic_violation(0)),
+            tally: Tally::default(),
+            digest: String::new(),
+            trace: String::new(),
+        };
+    };
+    let violation = cluster.violation.take().or_else(|| panicked.map(|_| panic_violation(cluster.now)));
+    Ran {
+        violation,
+        tally: cluster.tally,
+        digest: cluster.trace.digest(),
+        trace: cluster.trace.take_text(),
+    }
+}
+
+const fn panic_violation(now: u64) -> Violation {
+    Violation { promise: "no-panic", what: String::new(), seconds: Seconds(now) }
+}
+
+/// The bounds of a seat, small so that each is reached.
+pub(crate) fn settings(dice: &mut Dice) -> Settings {
+    Settings {
+        silence_max: Duration::from_millis(dice.between(1500, 4000)),
+        freeze_max: Duration::from_millis(dice.between(400, 2000)),
+        held_max: 64,
+        unsaved_max: usize::try_from(dice.between(1, 24)).unwrap_or(1),
+        append_turns_max: usize::try_from(dice.between(1, 8)).unwrap_or(1),
+        outbox_max: usize::try_from(dice.between(2, 20)).unwrap_or(2),
+        answers_max: 32,
+        snapshot_every: dice.between(0, 2) * dice.between(4, 30),
+        cutover_lag_max: dice.between(0, 6),
+        rounds_max: 200,
+        round_turns_max: usize::try_from(dice.between(2, 12)).unwrap_or(2),
+        pieces_in_flight_max: usize::try_from(dice.between(2, 8)).unwrap_or(2),
+        courier_window: usize::try_from(dice.between(1, 16)).unwrap_or(1),
+        courier_queue_max: 64,
+        ask_first: Duration::from_millis(dice.between(50, 400)),
+        ..Settings::default()
+    }
+}
+
+fn begin(seed: u64, keep_trace: bool) -> Cluster {
+    let mut dice = Dice::new(seed ^ 0xC1A5_7E12);
+    let settings = settings(&mut dice);
+    let nodes = usize::try_from(dice.between(2, 4)).unwrap_or(3).max(2);
+    Cluster::new(seed, nodes, &settings, keep_trace)
+}
+
+fn play(cluster: &mut Cluster, seed: u64) {
+    let mut dice = Dice::new(seed ^ 0x5709_1A2B);
+    let daemons = dice.between(1, 3);
+    for _ in 0..daemons {
+        let style = match dice.below(10) {
+            0 => Style::Deltas,
+            1 => Style::Freezes,
+            _ => Style::Replays,
+        };
+        let node = dice.index(cluster.nodes.len());
+        cluster.spawn(node, style);
+    }
+    let length = dice.between(2, 6) * SECOND;
+    clients(cluster, &mut dice, length);
+    moves(cluster, &mut dice, length);
+    faults(cluster, &mut dice, length);
+    let end = cluster.now + length;
+    cluster.run_until(end);
+    quiet(cluster);
+    cluster.settle(SETTLE_SECONDS_MAX * SECOND);
+}
+
+fn clients(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
+    for _ in 0..dice.between(1, 4) {
+        let (node, daemon) = (dice.index(cluster.nodes.len()), dice.index(cluster.daemons.len()));
+        let count = dice.between(5, 60);
+        let window = usize::try_from(dice.between(1, 8)).unwrap_or(1);
+        let rest = (length / count).max(MILLI);
+        cluster.add_client(node, daemon, count, window, rest);
+    }
+    for _ in 0..dice.below(12) {
+        let (node, daemon) = (dice.index(cluster.nodes.len()), dice.index(cluster.daemons.len()));
+        cluster.plan(dice.below(length), Happening::Act(Action::Deliver { node, daemon }));
+    }
+}
+
+fn moves(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
+    for _ in 0..dice.between(1, 8) {
+        let daemon = dice.index(cluster.daemons.len());
+        let (node, target) = (dice.index(cluster.nodes.len()), dice.index(cluster.nodes.len()));
+        let cancel_after = dice.chance(150).then(|| dice.below(300 * MILLI));
+        let at = dice.below(length);
+        let action = Action::Move { node, daemon, target, cancel_after };
+        cluster.plan(at, Happening::Act(action));
+    }
+}
+
+fn faults(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
+    let lossy = dice.chance(600);
+    cluster.network = Network {
+        delay_min: 100_000,
+        delay_max: dice.between(1, 40) * MILLI,
+        loss: if lossy { dice.below(150) } else { 0 },
+        twice: if lossy { dice.below(150) } else { 0 },
+        straggle: dice.below(60),
+        ..Network::calm()
+    };
+    if dice.chance(300) {
+        cluster.set_disk_faults(Faults { failed: dice.below(20), unknown: dice.below(20) });
+    }
+    if dice.chance(500) {
+        cluster.crash_rate = dice.below(1000);
+    }
+    let nodes = cluster.nodes.len();
+    for _ in 0..dice.below(4) {
+        let rest = dice.between(MILLI, 2 * SECOND);
+        let action = Action::Crash { node: dice.index(nodes), rest };
+        cluster.plan(dice.below(length), Happening::Act(action));
+    }
+    for _ in 0..dice.below(4) {
+        let rest = dice.between(MILLI, 3 * SECOND);
+        let action = Action::Pause { node: dice.index(nodes), rest };
+        cluster.plan(dice.below(length), Happening::Act(action));
+    }
+    for _ in 0..dice.below(6) {
+        let (from, to) = (dice.index(nodes), dice.index(nodes));
+        let (at, rest) = (dice.below(length), dice.between(MILLI, 3 * SECOND));
+        cluster.plan(at, Happening::Act(Action::Cut { from, to, rest }));
+        if dice.chance(700) {
+            cluster.plan(at, Happening::Act(Action::Cut { from: to, to: from, rest }));
+        }
+    }
+}
+
+/// The faults stop.
+pub(crate) fn quiet(cluster: &mut Cluster) {
+    cluster.crash_rate = 0;
+    cluster.crash_at = None;
+    cluster.save_fate = None;
+    cluster.set_disk_faults(Faults::default());
+    cluster.network = Network::calm();
+    for node in 0..cluster.nodes.len() {
+        cluster.nodes[node].paused_until = 0;
+        cluster.restart(node);
+    }
+}

@@ -1,0 +1,187 @@
+//! Decides what the daemon of the simulator does: it writes down what it is told, in order, so that
+//! a model can be compared with it.
+//!
+//! A scribe is honest in one of five ways (its [`Style`]): it replays; it moves by deltas; it is
+//! frozen and copied and really is not deterministic; or it claims to replay and drifts, shown in
+//! its answers or hidden in its state.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use whimbrel_daemon::{Context, MeshDaemon, ProcessError, RestoreError};
+use whimbrel_wire::{CatchUp, CausalEvent, EntityId, Kind, TimerId, decode, encode};
+
+/// Authors from here on are daemons: this plus the index of the daemon.
+pub(crate) const AUTHOR_DAEMONS: u64 = 1 << 32;
+/// The author of what a timer writes.
+pub(crate) const AUTHOR_TIMER: u64 = 1 << 33;
+/// What a restored copy that drifts counts from.
+const DRIFTED: u64 = 1_000_000;
+
+/// How a scribe catches up, and whether that is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Style {
+    Replays,
+    Deltas,
+    Freezes,
+    DriftShown,
+    DriftHidden,
+}
+
+/// One event for a scribe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) author: u64,
+    pub(crate) number: u64,
+    pub(crate) act: Act,
+}
+
+/// What an event asks for beside being written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Act {
+    Note,
+    Decline,
+    Panic,
+    Random,
+    /// Sets a timer so many nanoseconds from now.
+    Timer(u64),
+    /// Tells another daemon.
+    Send(EntityId),
+}
+
+/// The daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scribe {
+    style: Style,
+    pub(crate) pages: Pages,
+    /// Not in the snapshot.
+    since: u64,
+}
+
+/// Its state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pages {
+    /// Who wrote what, in order.
+    pub(crate) lines: Vec<(u64, u64)>,
+    /// How much it told whom.
+    pub(crate) sent: BTreeMap<EntityId, u64>,
+    /// Which timers were set.
+    pub(crate) timers_set: u64,
+    /// A mixture of what it saw.
+    pub(crate) mixture: u64,
+    /// Which author it is when it tells others.
+    pub(crate) author: u64,
+}
+
+impl Style {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Replays, Self::Deltas, Self::Freezes, Self::DriftShown, Self::DriftHidden];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Replays => "scribe",
+            Self::Deltas => "scribe-deltas",
+            Self::Freezes => "scribe-freezes",
+            Self::DriftShown => "scribe-drifts",
+            Self::DriftHidden => "scribe-drifts-hidden",
+        }
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        Kind::new(self.name()).expect("the names of scribes are short")
+    }
+
+    pub(crate) fn of(kind: &Kind) -> Option<Self> {
+        Self::ALL.into_iter().find(|style| style.name() == kind.as_str())
+    }
+}
+
+impl Scribe {
+    pub(crate) fn new(style: Style, author: u64) -> Self {
+        Self { style, pages: Pages { author, ..Pages::default() }, since: 0 }
+    }
+
+    fn mix(&mut self, number: u64) {
+        self.pages.mixture = self.pages.mixture.rotate_left(7) ^ number.wrapping_mul(0x9E37_79B9);
+    }
+
+    fn write(&mut self, author: u64, number: u64) {
+        self.since += 1;
+        self.pages.lines.push((author, number));
+        match self.style {
+            Style::Replays | Style::Deltas => {}
+            Style::Freezes | Style::DriftShown | Style::DriftHidden => self.mix(self.since),
+        }
+    }
+}
+
+impl MeshDaemon for Scribe {
+    fn name(&self) -> &str {
+        self.style.name()
+    }
+
+    fn process(
+        &mut self,
+        context: &mut Context<'_>,
+        event: &CausalEvent,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        let line: Line = decode(&event.payload).map_err(|_| ProcessError::new("no line"))?;
+        match &line.act {
+            Act::Note => {}
+            Act::Decline => return Err(ProcessError::new("asked to decline")),
+            Act::Panic => panic!("asked to panic"),
+            Act::Random => {
+                let random = context.random();
+                self.mix(random);
+            }
+            Act::Timer(nanos) => {
+                self.pages.timers_set += 1;
+                let at = context.now() + Duration::from_nanos(*nanos);
+                context.set_timer(TimerId::new(self.pages.timers_set), at);
+            }
+            Act::Send(to) => {
+                let sent = self.pages.sent.entry(*to).or_insert(0);
+                *sent += 1;
+                let told = Line { author: self.pages.author, number: *sent, act: Act::Note };
+                context.send(*to, encode(&told));
+            }
+        }
+        self.write(line.author, line.number);
+        self.mix(context.now().as_nanos());
+        let shown = match self.style {
+            Style::Freezes | Style::DriftShown => self.since,
+            Style::Replays | Style::Deltas | Style::DriftHidden => self.pages.lines.len() as u64,
+        };
+        Ok(vec![encode(&(line.author, line.number, shown)).into()])
+    }
+
+    fn on_timer(&mut self, context: &mut Context<'_>, timer: TimerId) {
+        self.write(AUTHOR_TIMER, timer.get());
+        self.mix(context.random());
+    }
+
+    fn snapshot(&self) -> Option<Bytes> {
+        Some(encode(&self.pages).into())
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        self.pages = decode(state).map_err(|error| RestoreError::declined(error.to_string()))?;
+        self.since = DRIFTED;
+        Ok(())
+    }
+
+    fn catch_up(&self) -> CatchUp {
+        match self.style {
+            Style::Replays | Style::DriftShown | Style::DriftHidden => CatchUp::Replay,
+            Style::Deltas => CatchUp::Deltas,
+            Style::Freezes => CatchUp::FreezeAndCopy,
+        }
+    }
+}
+
+/// What an event for a scribe says, if it is one.
+pub(crate) fn read_line(payload: &[u8]) -> Option<Line> {
+    decode(payload).ok()
+}

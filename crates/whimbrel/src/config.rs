@@ -1,0 +1,317 @@
+//! Decides what a config file says about a node.
+//!
+//! ```toml
+//! name = "east"
+//! data = "."                    # a folder; relative to this file
+//! key = "node.key"              # 64 hexadecimal digits, readable by its owner only
+//! listen = "127.0.0.1:7001"
+//!
+//! [[members]]                   # every other node; `whimbrel node key` prints these lines
+//! name = "west"
+//! key = "c0ffee…"
+//! addresses = ["127.0.0.1:7002"]
+//!
+//! [settings]                    # only what differs from the defaults
+//! freeze_max_ms = 2000
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use whimbrel::runtime::admin::words::{Seed, unhex};
+use whimbrel::{Member, NodeId, NodeKey, PublicKey, Settings};
+use zeroize::Zeroizing;
+
+use crate::failure::Advice;
+
+/// The config file in the folder of a node.
+pub(crate) const CONFIG_FILE: &str = "node.toml";
+
+/// The key file in the folder of a node.
+pub(crate) const KEY_FILE: &str = "node.key";
+
+/// A node, as its file says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeConfig {
+    pub(crate) name: String,
+    pub(crate) data: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) listen: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workers: Option<usize>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) tags: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) members: Vec<MemberConfig>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) settings: BTreeMap<String, u64>,
+}
+
+/// Another node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MemberConfig {
+    pub(crate) name: String,
+    pub(crate) key: String,
+    #[serde(default)]
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+impl NodeConfig {
+    /// What the file says, with its paths made absolute.
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).map_err(|error| {
+            Advice::wrong(
+                format!("could not read {}: {error}", file.display()),
+                "make one with whimbrel node init DIR --name NAME --listen ADDRESS:PORT",
+            )
+        })?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            Advice::wrong(
+                format!("{}, line {line}: {}", file.display(), error.message()),
+                "mend that line; whimbrel node init makes an example",
+            )
+        })?;
+        let folder = file.parent().unwrap_or_else(|| Path::new("."));
+        let folder = std::path::absolute(folder).context("could not find the config file")?;
+        config.data = folder.join(&config.data);
+        config.key = folder.join(&config.key);
+        config.members()?;
+        config.settings()?;
+        Ok(config)
+    }
+
+    /// The others.
+    pub(crate) fn members(&self) -> Result<Vec<Member>> {
+        let mut seen = BTreeSet::new();
+        let mut members = Vec::new();
+        for member in &self.members {
+            let key = member.public_key()?;
+            if !seen.insert(key) || member.name == self.name {
+                return Err(Advice::wrong(
+                    format!("the member {:?} is listed twice, or is this node", member.name),
+                    "list each other node once",
+                ));
+            }
+            members.push(Member { key, addresses: member.addresses.clone() });
+        }
+        Ok(members)
+    }
+
+    /// What nodes are called.
+    pub(crate) fn names(&self, own: NodeId) -> Result<BTreeMap<NodeId, String>> {
+        let mut names = BTreeMap::from([(own, self.name.clone())]);
+        for member in &self.members {
+            names.insert(member.public_key()?.node_id(), member.name.clone());
+        }
+        Ok(names)
+    }
+
+    /// The defaults with what the file says.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        let mut settings = Settings::default();
+        for (name, &number) in &self.settings {
+            set(&mut settings, name, number).ok_or_else(|| {
+                Advice::wrong(
+                    format!("there is no setting {name:?} that could be {number}"),
+                    format!("the settings are {}", setting_names().join(", ")),
+                )
+            })?;
+        }
+        Ok(settings)
+    }
+}
+
+impl MemberConfig {
+    fn public_key(&self) -> Result<PublicKey> {
+        let bytes = unhex(self.key.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes.map(PublicKey::from_bytes).ok_or_else(|| {
+            Advice::wrong(
+                format!("the key of the member {:?} is not 64 hexadecimal digits", self.name),
+                "paste what whimbrel node key prints there",
+            )
+        })
+    }
+}
+
+/// Where a setting is, and how its number is meant.
+enum Place<'a> {
+    Millis(&'a mut Duration),
+    Size(&'a mut usize),
+    Long(&'a mut u64),
+    Rounds(&'a mut u32),
+}
+
+fn places(settings: &mut Settings) -> Vec<(&'static str, Place<'_>)> {
+    use Place::{Long, Millis, Rounds, Size};
+    vec![
+        ("resend_after_ms", Millis(&mut settings.resend_after)),
+        ("resend_max_ms", Millis(&mut settings.resend_max)),
+        ("silence_max_ms", Millis(&mut settings.silence_max)),
+        ("freeze_max_ms", Millis(&mut settings.freeze_max)),
+        ("session_idle_ms", Millis(&mut settings.session_idle)),
+        ("search_max_ms", Millis(&mut settings.search_max)),
+        ("ask_first_ms", Millis(&mut settings.ask_first)),
+        ("not_ready_max_ms", Millis(&mut settings.not_ready_max)),
+        ("not_ready_after_ms", Millis(&mut settings.not_ready_after)),
+        ("held_max", Size(&mut settings.held_max)),
+        ("unsaved_max", Size(&mut settings.unsaved_max)),
+        ("append_turns_max", Size(&mut settings.append_turns_max)),
+        ("outbox_max", Size(&mut settings.outbox_max)),
+        ("sessions_max", Size(&mut settings.sessions_max)),
+        ("answers_max", Size(&mut settings.answers_max)),
+        ("round_turns_max", Size(&mut settings.round_turns_max)),
+        ("round_bytes_max", Size(&mut settings.round_bytes_max)),
+        ("pieces_in_flight_max", Size(&mut settings.pieces_in_flight_max)),
+        ("arrivals_max", Size(&mut settings.arrivals_max)),
+        ("courier_window", Size(&mut settings.courier_window)),
+        ("courier_queue_max", Size(&mut settings.courier_queue_max)),
+        ("snapshot_every", Long(&mut settings.snapshot_every)),
+        ("cutover_lag_max", Long(&mut settings.cutover_lag_max)),
+        ("rounds_max", Rounds(&mut settings.rounds_max)),
+    ]
+}
+
+fn setting_names() -> Vec<&'static str> {
+    places(&mut Settings::default()).into_iter().map(|(name, _)| name).collect()
+}
+
+fn set(settings: &mut Settings, name: &str, number: u64) -> Option<()> {
+    let mut places = places(settings);
+    let (_, place) = places.iter_mut().find(|(known, _)| *known == name)?;
+    match place {
+        Place::Millis(place) => **place = Duration::from_millis(number),
+        Place::Size(place) => **place = usize::try_from(number).ok()?,
+        Place::Long(place) => **place = number,
+        Place::Rounds(place) => **place = u32::try_from(number).ok()?,
+    }
+    Some(())
+}
+
+/// The key in a file that only its owner can read.
+pub(crate) fn read_key(file: &Path) -> Result<NodeKey> {
+    let unreadable = |error: std::io::Error| {
+        Advice::wrong(
+            format!("could not read the key in {}: {error}", file.display()),
+            "make one with whimbrel node init, or name the right file in the config",
+        )
+    };
+    let mode = fs::metadata(file).map_err(unreadable)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Advice::wrong(
+            format!("others can read the key in {}", file.display()),
+            format!("chmod 600 {}", file.display()),
+        ));
+    }
+    let text = Zeroizing::new(fs::read_to_string(file).map_err(unreadable)?);
+    let seed = Seed::parse(&text).and_then(|seed| unhex(seed.text()).map(Zeroizing::new));
+    let seed = seed.and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok().map(Zeroizing::new));
+    let seed = seed.ok_or_else(|| {
+        Advice::wrong(
+            format!("the key in {} is not 64 hexadecimal digits", file.display()),
+            "put the right file there; a new key is a new node",
+        )
+    })?;
+    Ok(NodeKey::from_seed(&seed))
+}
+
+/// A new secret of 32 bytes in a new file that only its owner can read.
+pub(crate) fn write_seed(file: &Path) -> Result<Seed> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut()).context("the system gives no random bytes")?;
+    let seed = Seed::new(&bytes);
+    let mut text = Zeroizing::new(String::with_capacity(65));
+    text.push_str(seed.text());
+    text.push('\n');
+    write_new(file, text.as_bytes(), 0o600)?;
+    Ok(seed)
+}
+
+/// Writes a file that was not there.
+pub(crate) fn write_new(file: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    use std::io::Write;
+    let open = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(file);
+    let written = open.and_then(|mut open| open.write_all(bytes).and_then(|()| open.sync_all()));
+    written.map_err(|error| {
+        Advice::wrong(
+            format!("could not write {}: {error}", file.display()),
+            "name a folder that can be written; no file is overwritten",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<NodeConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(CONFIG_FILE);
+        fs::write(&file, text).unwrap();
+        NodeConfig::read(&file)
+    }
+
+    const GOOD: &str = r#"
+name = "east"
+data = "."
+key = "node.key"
+listen = "127.0.0.1:7001"
+"#;
+
+    #[test]
+    fn a_config_may_be_short_and_its_paths_are_those_beside_it() {
+        let config = read(GOOD).unwrap();
+        assert!(config.data.is_absolute() && config.key.ends_with("node.key"));
+        assert_eq!(config.settings().unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn settings_are_taken_and_unknown_ones_refused_by_name() {
+        let text = format!("{GOOD}\n[settings]\nfreeze_max_ms = 7\nrounds_max = 3\n");
+        let settings = read(&text).unwrap().settings().unwrap();
+        assert_eq!(settings.freeze_max, Duration::from_millis(7));
+        assert_eq!(settings.rounds_max, 3);
+        let error = read(&format!("{GOOD}\n[settings]\nfrieze = 7\n")).unwrap_err();
+        assert!(error.to_string().contains("frieze"), "{error}");
+    }
+
+    #[test]
+    fn bad_files_say_what_is_wrong_with_them() {
+        let member = |key: &str| format!("{GOOD}\n[[members]]\nname = \"west\"\nkey = \"{key}\"\n");
+        let twice = format!("{}{}", member(&"07".repeat(32)), &member(&"07".repeat(32))[GOOD.len()..]);
+        for (text, says) in [
+            (String::new(), "name"),
+            (GOOD.replace("7001", "port"), "line 5"),
+            (format!("{GOOD}colour = 1\n"), "colour"),
+            (member("c0ffee"), "west"),
+            (twice, "twice"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.to_string().contains(says), "{error} should say {says}");
+            assert!(error.downcast_ref::<Advice>().is_some());
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_only_from_a_file_of_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(KEY_FILE);
+        let seed = write_seed(&file).unwrap();
+        let key = read_key(&file).unwrap();
+        assert_eq!(Seed::new(&key.seed()), seed);
+        assert!(write_seed(&file).is_err(), "a key is never overwritten");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(read_key(&file).unwrap_err().to_string().contains("others can read"));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&file, "secret").unwrap();
+        assert!(read_key(&file).unwrap_err().to_string().contains("64 hexadecimal"));
+    }
+}

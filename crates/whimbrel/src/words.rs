@@ -1,0 +1,373 @@
+//! Decides what can be said to the command, and which part of it does what was said.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use whimbrel::runtime::admin::SOCKET_NAME;
+
+use crate::failure::Advice;
+use crate::{ask, demo, node, send};
+
+/// Stateful daemons that move between nodes while they work: nothing lost, nothing done twice.
+///
+/// DAEMON is a full id, the unique beginning of one (4 digits or more), an origin hash (o123) or a
+/// name given at `spawn`. NODE is a name or an id (n123). Exit codes: 0 done, 1 tried and not
+/// successful, 2 wrong words, 3 no node answers, 4 declined and nothing changed, 5 unknown outcome.
+#[derive(Debug, Parser)]
+#[command(name = "whimbrel", version)]
+pub(crate) struct Words {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// Which node is asked.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Place {
+    /// The folder of the node that is asked.
+    #[arg(long, global = true, value_name = "DIR", env = "WHIMBREL_DATA")]
+    data: Option<PathBuf>,
+    /// The admin socket of the node that is asked, instead of its folder.
+    #[arg(long, global = true, value_name = "SOCKET")]
+    node: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Run a node, or prepare one.
+    Node(NodeWords),
+    /// Bear a daemon of a kind (built in: kv, tally) on the node.
+    Spawn(SpawnWords),
+    /// Send events, each exactly once, and print a ledger for many.
+    Send(SendWords),
+    /// Send one event and print what the daemon answers.
+    Ask {
+        /// To which daemon.
+        daemon: String,
+        /// What; several words are joined with spaces.
+        #[arg(required = true)]
+        payload: Vec<OsString>,
+    },
+    /// List the daemons that the node knows.
+    Ps,
+    /// List the nodes that the node knows.
+    Nodes,
+    /// Move a daemon to another node while it works.
+    Migrate(MigrateWords),
+    /// Give up a move that was asked for at the node, if it is not too late.
+    Cancel {
+        /// Of which daemon.
+        daemon: String,
+    },
+    /// Print what happened to daemons, as the node saw it.
+    Events {
+        /// Go on with what happens next.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Check the chain of a daemon, hand-overs included.
+    Verify {
+        /// Which.
+        daemon: String,
+    },
+    /// Take a daemon's state out into a file, or bear one from it.
+    #[command(subcommand)]
+    Snapshot(SnapshotWords),
+    /// Stop a daemon; it stays on disk.
+    Stop {
+        /// Which.
+        daemon: String,
+    },
+    /// Delete a daemon for good.
+    Delete {
+        /// Which.
+        daemon: String,
+    },
+    /// Three nodes on this machine, daemons that move between them under load, a killed node, and
+    /// a ledger that is checked.
+    Demo(demo::DemoWords),
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+struct NodeWords {
+    /// The config file of the node; without it, node.toml in the folder of --data.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// End when the standard input ends: for whoever starts nodes and must not leave any behind.
+    #[arg(long)]
+    tethered: bool,
+    #[command(subcommand)]
+    what: Option<NodeWhat>,
+}
+
+#[derive(Debug, Subcommand)]
+enum NodeWhat {
+    /// Make a folder with a new key and a config file.
+    Init {
+        /// Which folder.
+        folder: PathBuf,
+        /// What the node is called.
+        #[arg(long)]
+        name: String,
+        /// Where it listens.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: std::net::SocketAddr,
+    },
+    /// Print what the other nodes must know about a node: lines for their config files.
+    Key {
+        /// The config file of the node; without it, node.toml in the folder of --data.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct SpawnWords {
+    /// Of which kind.
+    kind: String,
+    #[command(flatten)]
+    birth: BirthWords,
+}
+
+/// What a new daemon is given.
+#[derive(Args, Debug)]
+pub(crate) struct BirthWords {
+    /// The file with the seed of its key; a new one is written if there is none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) seed_file: Option<PathBuf>,
+    /// What it is called at this node.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Keep it in memory alone: faster, and gone with its node.
+    #[arg(long)]
+    pub(crate) volatile: bool,
+}
+
+#[derive(Args, Debug)]
+struct SendWords {
+    /// To which daemon.
+    daemon: String,
+    /// What; several words are joined with spaces.
+    #[arg(required_unless_present = "lines", conflicts_with = "lines")]
+    payload: Vec<OsString>,
+    /// Each line of this file is an event; - is the standard input.
+    #[arg(long, value_name = "FILE")]
+    lines: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct MigrateWords {
+    /// Which daemon.
+    daemon: String,
+    /// Where to.
+    #[arg(long, value_name = "NODE")]
+    to: String,
+    /// Show how it goes.
+    #[arg(long)]
+    watch: bool,
+    /// Leave the daemon's key behind: the target was given it.
+    #[arg(long)]
+    no_identity: bool,
+    /// Freeze first and copy then, for daemons that do not replay.
+    #[arg(long)]
+    freeze_and_copy: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum SnapshotWords {
+    /// Write the state of a daemon into a new file.
+    Export {
+        /// Which daemon.
+        daemon: String,
+        /// Which file.
+        file: PathBuf,
+    },
+    /// Bear a daemon from a file; it needs the seed file of the daemon that was exported.
+    Import {
+        /// Which file.
+        file: PathBuf,
+        /// Of which kind, if not the one that the file names.
+        #[arg(long)]
+        kind: Option<String>,
+        #[command(flatten)]
+        birth: BirthWords,
+    },
+}
+
+impl Place {
+    /// The admin socket.
+    pub(crate) fn socket(&self) -> Result<PathBuf> {
+        if let Some(socket) = &self.node {
+            return Ok(socket.clone());
+        }
+        Ok(self.folder()?.join(SOCKET_NAME))
+    }
+
+    fn folder(&self) -> Result<&PathBuf> {
+        self.data.as_ref().ok_or_else(|| {
+            Advice::wrong(
+                "it is not said which node is asked",
+                "add --data DIR, set WHIMBREL_DATA, or add --node SOCKET",
+            )
+        })
+    }
+
+    fn config(&self, config: Option<PathBuf>) -> Result<PathBuf> {
+        match config {
+            Some(config) => Ok(config),
+            None => Ok(self.folder()?.join(crate::config::CONFIG_FILE)),
+        }
+    }
+}
+
+impl Words {
+    /// Does what was said.
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let place = self.place;
+        match self.what {
+            What::Node(NodeWords { config, tethered, what: None }) => {
+                Box::pin(node::run(&place.config(config)?, tethered)).await?;
+            }
+            What::Node(NodeWords { what: Some(what), .. }) => match what {
+                NodeWhat::Init { folder, name, listen } => node::init(&folder, &name, listen)?,
+                NodeWhat::Key { config } => node::key(&place.config(config)?)?,
+            },
+            What::Spawn(SpawnWords { kind, birth }) => ask::spawn(&place, kind, birth).await?,
+            What::Send(SendWords { daemon, payload, lines }) => {
+                return match lines {
+                    Some(file) => send::lines(&place, daemon, &file).await,
+                    None => send::one(&place, daemon, &payload).await,
+                };
+            }
+            What::Ask { daemon, payload } => return ask::ask(&place, daemon, &payload).await,
+            What::Ps => ask::daemons(&place).await?,
+            What::Nodes => ask::nodes(&place).await?,
+            What::Migrate(words) => {
+                let MigrateWords { daemon, to, watch, no_identity, freeze_and_copy } = words;
+                let ask = whimbrel::runtime::admin::words::Ask::Migrate {
+                    daemon,
+                    to,
+                    transport_identity: !no_identity,
+                    freeze_and_copy,
+                    watch,
+                };
+                crate::watch::migrate(&place, ask).await?;
+            }
+            What::Cancel { daemon } => ask::cancel(&place, daemon).await?,
+            What::Events { follow } => ask::events(&place, follow).await?,
+            What::Verify { daemon } => ask::verify(&place, daemon).await?,
+            What::Snapshot(SnapshotWords::Export { daemon, file }) => {
+                ask::export(&place, daemon, &file).await?;
+            }
+            What::Snapshot(SnapshotWords::Import { file, kind, birth }) => {
+                ask::import(&place, &file, kind, birth).await?;
+            }
+            What::Stop { daemon } => ask::stop(&place, daemon).await?,
+            What::Delete { daemon } => ask::delete(&place, daemon).await?,
+            What::Demo(words) => return Box::pin(demo::run(words)).await,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `20`, `20s`, `2m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = split(text);
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is no time: 20, 20s or 2m"))?;
+    match unit {
+        "" | "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err(format!("{text:?} is no time: 20, 20s or 2m")),
+    }
+}
+
+/// `1000`, `64KiB`, `4MiB`, `1GiB`.
+pub(crate) fn byte_count(text: &str) -> Result<u64, String> {
+    let (digits, unit) = split(text);
+    let wrong = || format!("{text:?} is no size: 1000, 64KiB, 4MiB or 1GiB");
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let shift = match unit {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..digits], text[digits..].trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn said(words: &str) -> Result<Words, clap::Error> {
+        Words::try_parse_from(words.split(' '))
+    }
+
+    #[test]
+    fn the_words_do_not_contradict_each_other() {
+        Words::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_readme_says_can_be_said() {
+        for words in [
+            "whimbrel node --config a/node.toml",
+            "whimbrel node init a --name a --listen 127.0.0.1:7001",
+            "whimbrel node key --config a/node.toml",
+            "whimbrel spawn kv --name store --volatile --data a",
+            "whimbrel send store put a b",
+            "whimbrel send store --lines -",
+            "whimbrel ask store get a",
+            "whimbrel ps --data a",
+            "whimbrel migrate store --to b --watch --no-identity",
+            "whimbrel cancel store",
+            "whimbrel events --follow",
+            "whimbrel verify store",
+            "whimbrel snapshot export store file",
+            "whimbrel snapshot import file --kind kv --seed-file seed",
+            "whimbrel demo --seconds 5 --rate 100 --state 1MiB --nodes 4",
+            "whimbrel demo --file README.md",
+        ] {
+            assert!(said(words).is_ok(), "{words}: {:?}", said(words).err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for words in [
+            "whimbrel",
+            "whimbrel send store",
+            "whimbrel send store a --lines b",
+            "whimbrel migrate store",
+            "whimbrel node init a --name a --listen nowhere",
+            "whimbrel demo --nodes 1",
+            "whimbrel demo --seconds soon",
+            "whimbrel demo --state 1XiB",
+        ] {
+            assert!(said(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("20"), Ok(Duration::from_secs(20)));
+        assert!(duration("x").is_err() && duration("1h").is_err());
+        assert_eq!(byte_count("64KiB"), Ok(65_536));
+        assert!(byte_count("99999999999GiB").is_err() && byte_count("-1").is_err());
+    }
+}
