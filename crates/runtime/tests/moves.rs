@@ -4,7 +4,7 @@ mod stage;
 
 use bytes::Bytes;
 use stage::{PATIENCE, identity, nodes};
-use whimbrel_runtime::{DaemonHostConfig, Durability};
+use whimbrel_runtime::{DaemonHostConfig, Durability, MigrationOpts};
 use whimbrel_wire::CausalEvent;
 
 fn text(payload: impl Into<String>) -> Bytes {
@@ -60,15 +60,11 @@ async fn move_under_load(durable: bool) {
         sent
     });
     let route = [b.id(), c.id(), a.id(), b.id(), a.id()];
-    for target in route {
-        // Every node orchestrates in turn.
-        for node in &nodes {
-            if node.runtime.find(entity).await.unwrap() == target {
-                continue;
-            }
-            let moving = node.runtime.migrate(entity, target, Default::default()).await.unwrap();
-            moving.wait_with_timeout(PATIENCE).await.unwrap();
-        }
+    // Every node orchestrates in turn: the source, the target, the third.
+    for (target, orchestrator) in route.into_iter().zip([a, a, a, b, c]) {
+        let options = MigrationOpts::default();
+        let moving = orchestrator.runtime.migrate(entity, target, options).await.unwrap();
+        moving.wait_with_timeout(PATIENCE).await.unwrap();
     }
     stop.send_replace(true);
     let sent = tokio::time::timeout(PATIENCE, sender).await.unwrap().unwrap();

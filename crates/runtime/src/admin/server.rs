@@ -36,10 +36,10 @@ use crate::client::Client;
 use crate::runtime::DaemonRuntime;
 
 /// Most connections at a time.
-pub const CONNECTIONS_MAX: usize = 64;
+pub(super) const CONNECTIONS_MAX: usize = 64;
 
 /// Most requests of one connection that are under way.
-pub const REQUESTS_MAX: usize = 1_024;
+pub(super) const REQUESTS_MAX: usize = 1_024;
 
 /// Most replies of one connection that wait to be written.
 const REPLIES_MAX: usize = 1_024;

@@ -1,0 +1,215 @@
+//! Decides what the short questions ask a node, and how its answers look.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use whimbrel::runtime::admin::AdminClient;
+use whimbrel::runtime::admin::words::{
+    Ask, Birth, DaemonLine, Done, EventLine, NodeLine, Part, Payload, Seed,
+};
+
+use crate::config;
+use crate::failure::{Advice, UNSUCCESSFUL};
+use crate::output::{self, say};
+use crate::words::{BirthWords, Place};
+
+/// Asks the node and waits for the end.
+pub(crate) async fn put(place: &Place, ask: Ask) -> Result<Done> {
+    put_with(place, ask, |_| ()).await
+}
+
+async fn put_with(place: &Place, ask: Ask, see: impl FnMut(Part)) -> Result<Done> {
+    let mut client = AdminClient::connect(&place.socket()?).await?;
+    Ok(client.ask_with(ask, see).await?)
+}
+
+pub(crate) async fn spawn(place: &Place, kind: String, words: BirthWords) -> Result<()> {
+    let birth = birth(words, true)?;
+    born(put(place, Ask::Spawn { kind, birth }).await?)
+}
+
+fn born(done: Done) -> Result<()> {
+    let Done::Daemon(line) = done else { bail!("the node answered something else") };
+    say(&line.daemon);
+    Ok(())
+}
+
+fn birth(words: BirthWords, may_write: bool) -> Result<Birth> {
+    let BirthWords { seed_file, name, volatile } = words;
+    let seed = seed_file.map(|file| seed(&file, may_write)).transpose()?;
+    Ok(Birth { seed, name, volatile })
+}
+
+fn seed(file: &Path, may_write: bool) -> Result<Seed> {
+    if may_write && !file.exists() {
+        return config::write_seed(file);
+    }
+    let key = config::read_key(file)?;
+    Ok(Seed::new(&key.seed()))
+}
+
+/// The bytes of words from the command line.
+pub(crate) fn payload(words: &[OsString]) -> Payload {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    Payload::of(&words.join(&b' '))
+}
+
+pub(crate) async fn ask(place: &Place, daemon: String, words: &[OsString]) -> Result<ExitCode> {
+    let done = put(place, Ask::Send { daemon, payload: payload(words) }).await?;
+    let Done::Answered { outputs, declined } = done else {
+        bail!("the node answered something else")
+    };
+    for bytes in outputs.iter().filter_map(Payload::bytes) {
+        output::say_bytes(&bytes);
+    }
+    Ok(declined.map_or(ExitCode::SUCCESS, |reason| declined_because(&reason)))
+}
+
+/// The daemon took the event and would not do what it says.
+pub(crate) fn declined_because(reason: &str) -> ExitCode {
+    output::complain(&format!("declined: {reason}"));
+    output::complain("  next: send what the kind understands; the event counts as taken");
+    ExitCode::from(UNSUCCESSFUL)
+}
+
+pub(crate) async fn daemons(place: &Place) -> Result<()> {
+    let mut rows = Vec::new();
+    let see = |part| {
+        if let Part::Daemon(line) = part {
+            rows.push(daemon_row(line));
+        }
+    };
+    put_with(place, Ask::Daemons {}, see).await?;
+    let head = ["DAEMON", "NAME", "KIND", "STANDING", "NODE", "EPOCH", "EVENTS", "HELD"];
+    output::table(&head, &rows).iter().for_each(|line| say(line));
+    Ok(())
+}
+
+fn daemon_row(line: DaemonLine) -> Vec<String> {
+    let or_dash = |word: Option<String>| word.unwrap_or_else(|| "-".to_owned());
+    vec![
+        line.daemon.chars().take(16).collect(),
+        or_dash(line.name),
+        or_dash(line.kind),
+        line.standing,
+        or_dash(line.owner_name.or(line.owner)),
+        or_dash(line.epoch.map(|epoch| epoch.to_string())),
+        or_dash(line.position.map(output::count)),
+        line.held.to_string(),
+    ]
+}
+
+pub(crate) async fn nodes(place: &Place) -> Result<()> {
+    let mut rows = Vec::new();
+    let see = |part| {
+        if let Part::Node(line) = part {
+            rows.push(node_row(line));
+        }
+    };
+    put_with(place, Ask::Nodes {}, see).await?;
+    let head = ["NODE", "NAME", "LINK", "ROUND TRIP", "DAEMONS", "ADDRESSES", "KEY"];
+    output::table(&head, &rows).iter().for_each(|line| say(line));
+    Ok(())
+}
+
+fn node_row(line: NodeLine) -> Vec<String> {
+    let link = match (line.own, line.ready, line.connected) {
+        (true, true, _) => "this node",
+        (true, false, _) => "this node, starting",
+        (false, _, true) => "up",
+        (false, _, false) => "down",
+    };
+    vec![
+        line.node,
+        line.name.unwrap_or_else(|| "-".to_owned()),
+        link.to_owned(),
+        line.round_trip_us.map_or_else(|| "-".to_owned(), output::time),
+        line.daemons.to_string(),
+        line.addresses.join(" "),
+        line.key,
+    ]
+}
+
+pub(crate) async fn cancel(place: &Place, daemon: String) -> Result<()> {
+    put(place, Ask::Cancel { daemon }).await?;
+    output::complain("told to give up; whoever asked for the move hears how it ended");
+    Ok(())
+}
+
+pub(crate) async fn events(place: &Place, follow: bool) -> Result<()> {
+    let see = |part| {
+        if let Part::Event(line) = part {
+            say(&event_line(&line));
+        }
+    };
+    put_with(place, Ask::Events { follow }, see).await?;
+    Ok(())
+}
+
+fn event_line(line: &EventLine) -> String {
+    let seconds = line.at_us / 1_000_000;
+    let (hours, minutes) = (seconds / 3_600 % 24, seconds / 60 % 60);
+    let clock = format!("{hours:02}:{minutes:02}:{:02}", seconds % 60);
+    let daemon: String = line.daemon.chars().take(8).collect();
+    format!("{clock}.{:06}Z  {daemon}  {:<12} {}", line.at_us % 1_000_000, line.event, line.detail)
+}
+
+pub(crate) async fn verify(place: &Place, daemon: String) -> Result<()> {
+    let Done::Verified(verdict) = put(place, Ask::Verify { daemon }).await? else {
+        bail!("the node answered something else")
+    };
+    let reach = if verdict.complete {
+        "all since its birth".to_owned()
+    } else {
+        format!("the last of {}", output::count(verdict.sequence))
+    };
+    say(&format!(
+        "the chain holds: {} deeds up to epoch {}, {} outputs followed, {reach}",
+        verdict.deeds,
+        verdict.epoch,
+        output::count(verdict.links),
+    ));
+    Ok(())
+}
+
+pub(crate) async fn export(place: &Place, daemon: String, file: &Path) -> Result<()> {
+    let file = std::path::absolute(file).context("could not find the folder")?;
+    let ask = Ask::Export { daemon, file: file.clone() };
+    let Done::Exported { bytes } = put(place, ask).await? else {
+        bail!("the node answered something else")
+    };
+    output::complain(&format!("wrote {} to {}", output::bytes(bytes), file.display()));
+    Ok(())
+}
+
+pub(crate) async fn import(
+    place: &Place,
+    file: &Path,
+    kind: Option<String>,
+    words: BirthWords,
+) -> Result<()> {
+    if words.seed_file.is_none() {
+        return Err(Advice::wrong(
+            "a snapshot holds the state of a daemon and not its key",
+            "add --seed-file FILE, the one that the daemon was spawned with",
+        ));
+    }
+    let file = std::path::absolute(file).context("could not find the folder")?;
+    let birth = birth(words, false)?;
+    born(put(place, Ask::Import { file, kind, birth }).await?)
+}
+
+pub(crate) async fn stop(place: &Place, daemon: String) -> Result<()> {
+    put(place, Ask::Stop { daemon }).await?;
+    output::complain("stopped; it stays on the disk");
+    Ok(())
+}
+
+pub(crate) async fn delete(place: &Place, daemon: String) -> Result<()> {
+    put(place, Ask::Delete { daemon }).await?;
+    output::complain("deleted");
+    Ok(())
+}

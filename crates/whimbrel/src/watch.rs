@@ -1,0 +1,107 @@
+//! Decides how a move is shown while it goes on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use whimbrel::runtime::admin::AdminClient;
+use whimbrel::runtime::admin::words::{Ask, Done, MoveProgress, Part};
+
+use crate::output::{self, LiveLine, bytes, count, time};
+use crate::words::Place;
+
+/// How wide the bar is, in letters.
+const BAR_LETTERS: usize = 24;
+
+/// Moves a daemon, shows how it goes if asked for, and says how it ended.
+pub(crate) async fn migrate(place: &Place, ask: Ask) -> Result<()> {
+    let mut client = AdminClient::connect(&place.socket()?).await?;
+    let mut live = LiveLine::new(Duration::from_secs(1));
+    let mut rate = Rate::default();
+    let see = |part| {
+        if let Part::Progress(progress) = part {
+            let rate = rate.of(&progress);
+            live.show(&line(&progress, rate));
+        }
+    };
+    let done = client.ask_with(ask, see).await;
+    live.clear();
+    let Done::Moved(report) = done? else { bail!("the node answered something else") };
+    let epoch = report.epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
+    let cutover = report.cutover_us.map(|us| format!(", cutover {}", time(us))).unwrap_or_default();
+    output::say(&format!(
+        "moved to {}{epoch} in {}: {} of state, {} events replayed{cutover}",
+        report.owner,
+        time(report.elapsed_us),
+        bytes(report.bytes_total),
+        count(report.events_replayed),
+    ));
+    Ok(())
+}
+
+/// Bytes per second over the last while.
+#[derive(Default)]
+struct Rate {
+    last: Option<(Instant, u64)>,
+    per_second: u64,
+}
+
+impl Rate {
+    fn of(&mut self, progress: &MoveProgress) -> u64 {
+        let (now, sent) = (Instant::now(), progress.bytes_sent);
+        match self.last {
+            Some((at, before)) if now - at >= Duration::from_millis(200) => {
+                let millis = u64::try_from((now - at).as_millis()).unwrap_or(u64::MAX).max(1);
+                self.per_second = sent.saturating_sub(before).saturating_mul(1_000) / millis;
+                self.last = Some((now, sent));
+            }
+            Some(_) => {}
+            None => self.last = Some((now, sent)),
+        }
+        self.per_second
+    }
+}
+
+fn line(progress: &MoveProgress, rate: u64) -> String {
+    let phase = progress.phase.as_deref().unwrap_or("asking");
+    let filled = if progress.bytes_total == 0 {
+        0
+    } else {
+        let letters = u128::from(progress.bytes_sent) * BAR_LETTERS as u128;
+        usize::try_from(letters / u128::from(progress.bytes_total)).unwrap_or(0).min(BAR_LETTERS)
+    };
+    let bar: String =
+        std::iter::repeat_n('█', filled).chain(std::iter::repeat_n('·', BAR_LETTERS - filled)).collect();
+    let pause = progress.pause_expected_us.map_or_else(|| "?".to_owned(), time);
+    format!(
+        "{phase:<9}▕{bar}▏ {} / {}  {}/s  lag {}  pause ≈ {pause}  {}",
+        bytes(progress.bytes_sent),
+        bytes(progress.bytes_total),
+        bytes(rate),
+        count(progress.lag),
+        time(progress.elapsed_us),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_phase_bytes_lag_and_pause() {
+        let progress = MoveProgress {
+            phase: Some("replay".to_owned()),
+            bytes_sent: 1 << 20,
+            bytes_total: 2 << 20,
+            events_replayed: 5,
+            lag: 1_234,
+            elapsed_us: 1_500,
+            pause_expected_us: Some(700),
+        };
+        let line = line(&progress, 4 << 20);
+        for part in ["replay", "1.0 MiB / 2.0 MiB", "4.0 MiB/s", "lag 1,234", "700 µs", "1.5 ms"] {
+            assert!(line.contains(part), "{line} lacks {part}");
+        }
+        assert_eq!(line.chars().filter(|&letter| letter == '█').count(), BAR_LETTERS / 2);
+        assert!(super::line(&MoveProgress::default(), 0).starts_with("asking"));
+    }
+}
