@@ -51,7 +51,7 @@ pub(crate) struct Arrival {
     /// The epoch that the attempt would end.
     pub(crate) epoch: Epoch,
     pub(crate) source: NodeId,
-    orchestrator: NodeId,
+    pub(crate) orchestrator: NodeId,
     catch_up: CatchUp,
     stage: Stage,
     manifest: Option<Manifest>,
@@ -172,7 +172,7 @@ impl Arrival {
         self.orchestrator = offer.orchestrator;
         self.catch_up = offer.catch_up;
         self.envelope = offer.envelope;
-        self.frozen = offer.frozen;
+        self.frozen = offer.frozen.filter(|frozen| frozen.state != Digest::ZERO);
         self.snapshot = manifest.digest();
         self.pieces = [manifest.state.lists.clone(), manifest.luggage.clone()].concat();
         self.listed = false;
@@ -666,6 +666,12 @@ impl Arrival {
             self.stage = Stage::Replaying { turns: Vec::new(), steps };
             return Course::Stay;
         }
+        // A copy that had to come again: the deed itself says where the source was frozen.
+        let handed_over = self.deeds.last().map(|signed| signed.deed.head);
+        if self.frozen.is_none() && handed_over == Some(replica.head) {
+            self.stage = Stage::Voted;
+            return self.accept(desk);
+        }
         match self.frozen {
             Some(frozen) if frozen.head == replica.head => {
                 self.stage = Stage::Digesting;
@@ -786,6 +792,20 @@ impl Arrival {
         match result.ok().map(|turned| replica.replayed(steps, turned, settings)) {
             Some(Ok(())) => Course::GoLive,
             Some(Err(_)) | None => Course::Stay,
+        }
+    }
+
+    /// Whether its deed is being saved.
+    pub(crate) const fn is_accepting(&self) -> bool {
+        matches!(self.stage, Stage::Accepting)
+    }
+
+    /// Puts earlier deeds in front of those that are to be saved; the next try names them all.
+    pub(crate) fn lead_back(&mut self, title: &[SignedDeed]) {
+        if let Some(first) = self.deeds.first().map(|signed| signed.deed.epoch) {
+            let earlier = title.iter().filter(|signed| signed.deed.epoch < first).cloned();
+            let later = std::mem::take(&mut self.deeds);
+            self.deeds = earlier.chain(later).collect();
         }
     }
 

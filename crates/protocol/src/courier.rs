@@ -16,6 +16,7 @@
 
 use std::collections::VecDeque;
 
+use whimbrel_wire::limits::PAYLOAD_BYTES_MAX;
 use whimbrel_wire::{
     Answer, CausalEvent, ClientId, DeliveryMessage, EntityId, Epoch, NodeId, Position, Refusal,
     Sender, Time,
@@ -44,6 +45,9 @@ pub(crate) struct Courier {
     resend_at: Time,
     searching_since: Option<Time>,
     rewound: Option<(u64, Time)>,
+    /// Since when the receiver says that it lacks what it acknowledged. One such answer may be
+    /// an old one; an acknowledgement in between disproves it.
+    regressed: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +69,7 @@ impl Courier {
             resend_at: now,
             searching_since: None,
             rewound: None,
+            regressed: None,
         }
     }
 
@@ -80,6 +85,9 @@ impl Courier {
 
     /// A client's event.
     pub(crate) fn send(&mut self, desk: &mut Desk<'_>, ticket: Ticket, event: CausalEvent) {
+        if event.payload.len() > PAYLOAD_BYTES_MAX {
+            return desk.push(Output::Sent { ticket, result: Err(SendError::TooLarge) });
+        }
         if self.letters.len() >= desk.settings().courier_queue_max {
             return desk.push(Output::Sent { ticket, result: Err(SendError::Busy) });
         }
@@ -162,6 +170,11 @@ impl Courier {
         }
     }
 
+    /// Whether it is known to whom anything could be sent.
+    fn is_lost(desk: &Desk<'_>) -> bool {
+        desk.title.owner().is_none()
+    }
+
     /// Nobody knows the receiver: clients are told, a daemon's outputs wait for ever.
     fn fail_clients(&mut self, desk: &mut Desk<'_>) -> bool {
         let client = matches!(self.origin, Origin::Client(_));
@@ -179,6 +192,10 @@ impl Courier {
             }
         }
         self.sent = 0;
+        // Numbers that were given up leave a gap, so a client begins anew.
+        if matches!(self.origin, Origin::Client(_)) {
+            (self.session, self.next) = (None, 1);
+        }
     }
 
     /// The owner granted a session.
@@ -209,6 +226,7 @@ impl Courier {
         if let Some(ticket) = letter.ticket {
             desk.push(Output::Sent { ticket, result: Ok(answer) });
         }
+        self.regressed = None;
         self.strike(desk);
         self.resend_at = desk.now + desk.settings().resend_after;
         self.push_on(desk);
@@ -283,7 +301,11 @@ impl Courier {
     fn rewind(&mut self, desk: &mut Desk<'_>, expected: u64) {
         let first = self.letters.front().map_or(self.next, |letter| letter.number);
         if expected < first {
-            return self.fail_all(desk, &SendError::ReceiverRegressed);
+            let since = *self.regressed.get_or_insert(desk.now);
+            if desk.now.since(since) >= desk.settings().resend_max {
+                self.fail_all(desk, &SendError::ReceiverRegressed);
+            }
+            return;
         }
         let lately = self.rewound.is_some_and(|(to, at)| {
             to == expected && desk.now.since(at) < desk.settings().resend_after / 4
@@ -309,9 +331,7 @@ impl Courier {
     /// The session ended: what was on its way may or may not have been taken.
     fn session_lost(&mut self, desk: &mut Desk<'_>) {
         if matches!(self.origin, Origin::Client(_)) {
-            self.session = None;
             self.fail_all(desk, &SendError::SessionLost);
-            self.next = 1;
         }
     }
 
@@ -325,6 +345,9 @@ impl Courier {
     pub(crate) fn tick(&mut self, desk: &mut Desk<'_>) {
         if self.letters.is_empty() || self.resend_at > desk.now {
             return;
+        }
+        if Self::is_lost(desk) {
+            return self.search(desk);
         }
         if self.sent > 0 && desk.title.owner().is_some_and(|owner| owner != desk.station.node()) {
             desk.ask_all(None);

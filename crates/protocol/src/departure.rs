@@ -24,10 +24,14 @@
 //! * D1 (no early vote): the hand-over is saved only while the daemon is frozen in this attempt
 //!   and the vote names exactly the frozen head and state (rule 1).
 //! * D2 (only durable shipped): turns are read from the journal, never from memory (rule 8).
+//! * D3 (asked for): the hand-over is saved only after the orchestrator asked for the cut-over; one
+//!   that ended the move earlier told the truth.
+//! * D4 (no way back): an attempt whose hand-over is being saved ends only by the end of that save.
 //!
 //! # Limits
 //!
-//! * `silence_max`, `freeze_max`, `rounds_max`: beyond them the attempt ends with a typed reason.
+//! * `silence_max` (of the target, and of the orchestrator until it asked for the cut-over),
+//!   `freeze_max`, `rounds_max`: beyond them the attempt ends with a typed reason.
 //! * `pieces_in_flight_max`: pieces sent for one request.
 
 use bytes::Bytes;
@@ -53,7 +57,11 @@ pub(crate) struct Departure {
     parcel: Option<Parcel>,
     /// Where the copy of the target stands, as it says.
     vote: Option<Vote>,
+    /// Whether that was the final vote.
+    elected: bool,
     cutover_wanted: bool,
+    /// When the orchestrator was last heard.
+    wanted: Time,
     frozen_since: Option<Time>,
     heard: Time,
     resend_at: Time,
@@ -120,7 +128,9 @@ impl Departure {
             stage: Stage::Beginning,
             parcel: None,
             vote: None,
+            elected: false,
             cutover_wanted: false,
+            wanted: now,
             frozen_since: None,
             heard: now,
             resend_at: now,
@@ -223,8 +233,13 @@ impl Departure {
         self.heard
     }
 
-    pub(crate) const fn frozen_since(&self) -> Option<Time> {
-        self.frozen_since
+    /// Since when it has been frozen, if that may only last for `freeze_max`. A freeze that waits
+    /// for the whole state to travel lasts as long as the other side is heard.
+    pub(crate) const fn thaws_after(&self) -> Option<Time> {
+        match self.catch_up {
+            CatchUp::Replay => self.frozen_since,
+            CatchUp::Deltas | CatchUp::FreezeAndCopy => None,
+        }
     }
 
     fn send(&self, desk: &mut Desk<'_>, to: NodeId, epoch: Epoch, message: MigrationMessage) {
@@ -335,6 +350,14 @@ impl Owner {
         let Some(departure) = &self.departure else { return };
         match departure.stage {
             Stage::Choosing => self.list(desk, None),
+            // It may be a snapshot that was begun before the freeze.
+            Stage::Freezing
+                if departure.catch_up != CatchUp::Replay
+                    && self.is_settled()
+                    && self.base().head != self.replica.head =>
+            {
+                self.want_snapshot(desk, None);
+            }
             Stage::Freezing if departure.catch_up != CatchUp::Replay && self.is_settled() => {
                 self.digest(desk);
             }
@@ -458,7 +481,8 @@ impl Owner {
         if let Some(frozen) = departure.frozen() {
             let final_vote = head == frozen.head && state == Some(frozen.state);
             if final_vote || cfg!(feature = "mutant-early-vote") {
-                return self.commit(desk, frozen, Vote { head, store, key });
+                departure.elected = true;
+                return self.commit_if_wanted(desk, frozen, Vote { head, store, key });
             }
         }
         self.follow(desk);
@@ -540,7 +564,28 @@ impl Owner {
         }
         departure.cutover_wanted = true;
         departure.heard = desk.now;
-        self.follow(desk);
+        match (departure.frozen(), departure.vote) {
+            (Some(frozen), Some(vote)) if departure.elected => {
+                self.commit_if_wanted(desk, frozen, vote);
+            }
+            _ => self.follow(desk),
+        }
+    }
+
+    /// The orchestrator still wants the move.
+    pub(crate) const fn still_wanted(&mut self, now: Time) {
+        if let Some(departure) = &mut self.departure {
+            departure.wanted = now;
+        }
+    }
+
+    /// Commits once the cut-over was asked for: before that the orchestrator may end the move and
+    /// say so.
+    fn commit_if_wanted(&mut self, desk: &mut Desk<'_>, frozen: Frozen, vote: Vote) {
+        let wanted = self.departure.as_ref().is_some_and(|departure| departure.cutover_wanted);
+        if wanted {
+            self.commit(desk, frozen, vote);
+        }
     }
 
     /// Takes no new turn; what was taken becomes durable first (rule 8).
@@ -613,8 +658,16 @@ impl Owner {
         desk.save(Saving::HandOver, Write::HandOver { deed });
     }
 
-    /// Gives the attempt up; the daemon goes on here.
+    /// Gives the attempt up, if it is not too late; the daemon goes on here.
     pub(crate) fn give_up(&mut self, desk: &mut Desk<'_>, reason: MigrationFailureReason) {
+        let committing = self.departure.as_ref().is_some_and(Departure::is_committing);
+        if !committing {
+            self.abandon(desk, reason);
+        }
+    }
+
+    /// Ends the attempt, of which it is known that its hand-over is not saved.
+    pub(crate) fn abandon(&mut self, desk: &mut Desk<'_>, reason: MigrationFailureReason) {
         let Some(departure) = self.departure.take() else { return };
         let (daemon_origin, epoch) = (desk.origin, self.epoch);
         let failed = MigrationMessage::MigrationFailed { daemon_origin, reason: reason.clone() };
@@ -655,10 +708,12 @@ impl Owner {
         let settings = &desk.station.settings;
         let silent = desk.now.since(departure.heard) >= settings.silence_max;
         let frozen_long = departure
-            .frozen_since
-            .is_some_and(|since| desk.now.since(since) >= settings.freeze_max)
-            && departure.catch_up == CatchUp::Replay;
-        if silent || frozen_long {
+            .thaws_after()
+            .is_some_and(|since| desk.now.since(since) >= settings.freeze_max);
+        // Without an orchestrator nobody will ask for the cut-over.
+        let forsaken = !departure.cutover_wanted
+            && desk.now.since(departure.wanted) >= settings.silence_max;
+        if silent || frozen_long || forsaken {
             return self.give_up(desk, MigrationFailureReason::TimedOut);
         }
         if departure.resend_at > desk.now {

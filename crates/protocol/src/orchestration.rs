@@ -56,6 +56,8 @@ pub(crate) struct Orchestration {
     rest: Duration,
     tries: u8,
     cancelled: bool,
+    /// What the source said ended the attempt, until it has confirmed that.
+    failure: Option<MigrationFailureReason>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +105,7 @@ impl Orchestration {
             rest: Duration::ZERO,
             tries: 0,
             cancelled: false,
+            failure: None,
         }
     }
 
@@ -242,7 +245,7 @@ impl Orchestration {
                 | Stage::Resting(_) => Next::Stay,
             },
             MigrationMessage::MigrationFailed { reason, .. } if role == Role::Source => {
-                self.failed(desk, reason.clone())
+                self.said_failed(desk, reason.clone())
             }
             // The target's word reaches the source too; only the source ends an attempt.
             MigrationMessage::MigrationFailed { .. }
@@ -287,7 +290,7 @@ impl Orchestration {
     }
 
     fn heard_deed(&mut self, desk: &mut Desk<'_>, deed: &SignedDeed) -> Next {
-        if deed.deed.attempt != self.attempt || desk.title.deed(deed.deed.epoch) != Some(deed) {
+        if deed.deed.attempt != self.attempt {
             return Next::Stay;
         }
         self.committed(desk, deed.clone())
@@ -302,12 +305,24 @@ impl Orchestration {
         Next::Stay
     }
 
+    /// The source says that the attempt is over. That may be an old refusal of an attempt which it
+    /// took up when it was asked again; once it was asked for the cut-over it has to confirm.
+    fn said_failed(&mut self, desk: &mut Desk<'_>, reason: MigrationFailureReason) -> Next {
+        if matches!(self.stage, Stage::CuttingOver) {
+            self.failure = Some(reason);
+            desk.ask(self.source, Some(self.attempt));
+            return Next::Stay;
+        }
+        self.failed(desk, reason)
+    }
+
     /// The source ended the attempt.
     fn failed(&mut self, desk: &mut Desk<'_>, reason: MigrationFailureReason) -> Next {
         if matches!(self.stage, Stage::Finishing(_) | Stage::Resting(_)) {
             return Next::Stay;
         }
         let willing = !self.cancelled;
+        let reason = if self.cancelled { MigrationFailureReason::Cancelled } else { reason };
         let booting = reason == MigrationFailureReason::NotReady && self.options.retry_not_ready;
         let diverged = reason == MigrationFailureReason::Diverged;
         if booting && willing {
@@ -385,12 +400,9 @@ impl Orchestration {
                 self.say_cancel(desk);
                 Next::Stay
             }
-            Stage::Asking => {
+            // Saying it again while it goes on tells the source that it is still wanted.
+            Stage::Asking | Stage::Watching => {
                 self.ask(desk);
-                Next::Stay
-            }
-            Stage::Watching => {
-                self.resend_at = desk.now + desk.settings().resend_after;
                 Next::Stay
             }
             Stage::CuttingOver => {
@@ -409,15 +421,11 @@ impl Orchestration {
     }
 
     /// A question about the attempt was answered: the source does not know it, and no deed came.
-    pub(crate) fn unknown_at_source(&self, desk: &mut Desk<'_>, from: NodeId) -> Next {
+    pub(crate) fn unknown_at_source(&mut self, desk: &mut Desk<'_>, from: NodeId) -> Next {
         if from != self.source || !matches!(self.stage, Stage::CuttingOver) {
             return Next::Stay;
         }
-        let reason = if self.cancelled {
-            MigrationFailureReason::Cancelled
-        } else {
-            MigrationFailureReason::StaleAttempt
-        };
-        self.end(desk, reason)
+        let reason = self.failure.take().unwrap_or(MigrationFailureReason::StaleAttempt);
+        self.failed(desk, reason)
     }
 }

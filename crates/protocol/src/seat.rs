@@ -29,8 +29,10 @@ use std::sync::Arc;
 
 use whimbrel_wire::{
     AttemptId, CatchUp, DeliveryMessage, EntityId, Epoch, Frozen, Head, Holding, Ledger, Manifest,
-    MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, OriginHash, Progress,
+    MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, OriginHash, Position,
+    Progress,
     Refusal, Role, SeatRecord, Sender, SignedDeed, Time, TitleMessage, Write, WriteError,
+    WriteRefusal,
 };
 
 use crate::arrival::{Arrival, Course};
@@ -207,7 +209,9 @@ impl Seat {
                     });
                 }
             }
-            Input::TurnsRead { copy, result, .. } => self.turns_read(now, copy, result, out),
+            Input::TurnsRead { copy, after, result } => {
+                self.turns_read(now, copy, after, result, out);
+            }
             Input::PiecesRead { attempt, result } => self.pieces_read(now, attempt, result, out),
             Input::MissingFound { attempt, result } => {
                 self.with_arrival(now, out, attempt, |arrival, desk| {
@@ -269,7 +273,7 @@ impl Seat {
         let departure = owner.departure.as_ref().filter(|departure| !departure.is_committing());
         let departure = departure.map(|departure| {
             let silence = departure.heard() + settings.silence_max;
-            let thaw = departure.frozen_since().map(|since| since + settings.freeze_max);
+            let thaw = departure.thaws_after().map(|since| since + settings.freeze_max);
             departure.wake_at(silence, thaw)
         });
         owner.opening_at().into_iter().chain(owner.timer_at()).chain(departure).min()
@@ -536,7 +540,13 @@ impl Seat {
 
     /// The record was read: at the start, or because memory could not be trusted.
     fn read(&mut self, now: Time, result: Result<SeatRecord, String>, out: &mut Vec<Output>) {
-        let Ok(record) = result else { return };
+        let wanted = match &self.tenure {
+            Tenure::Reading(_) => true,
+            Tenure::Owner(owner) => owner.is_reading(),
+            Tenure::Stranger | Tenure::Bearing(_) | Tenure::Departed(_) | Tenure::Deleted => false,
+        };
+        // An earlier question may be answered late, after it was asked again.
+        let Some(record) = result.ok().filter(|_| wanted) else { return };
         match Title::from_saved(self.entity, record.deeds.clone()) {
             Ok(title) => self.title = title,
             Err(error) => {
@@ -571,7 +581,7 @@ impl Seat {
                 source.unwrap_or_else(|| self.station.node()),
                 now,
             );
-            self.arrivals.insert(copy.attempt, arrival);
+            self.arrivals.entry(copy.attempt).or_insert(arrival);
         }
         let attempts: Vec<AttemptId> = self.arrivals.keys().copied().collect();
         for attempt in attempts {
@@ -604,7 +614,7 @@ impl Seat {
                 if owner.departure.is_some() {
                     let what = "the store had to be opened again".to_owned();
                     owner.reread(desk, &copy);
-                    owner.give_up(desk, MigrationFailureReason::StoreFailed(what));
+                    owner.abandon(desk, MigrationFailureReason::StoreFailed(what));
                 } else {
                     owner.reread(desk, &copy);
                 }
@@ -716,7 +726,7 @@ impl Seat {
             error @ (WriteError::Refused(_)
             | WriteError::Failed(_)
             | WriteError::Unknown(_)
-            | _) => owner.give_up(desk, MigrationFailureReason::StoreFailed(error.to_string())),
+            | _) => owner.abandon(desk, MigrationFailureReason::StoreFailed(error.to_string())),
         });
     }
 
@@ -801,7 +811,6 @@ impl Seat {
         }
         let epoch = Epoch::new(departed.deed.deed.epoch.get() - 1);
         self.tenure = Tenure::Stranger;
-        out.push(Output::WipeKey);
         out.push(Output::Event(Event::Dropped { epoch }));
     }
 
@@ -813,16 +822,42 @@ impl Seat {
         result: Result<(), WriteError>,
         out: &mut Vec<Output>,
     ) {
-        let Some(arrival) = self.arrivals.get(&attempt) else { return };
-        if result.is_err() {
-            // Not known, or not now: it is tried again, and the record decides at the next start.
+        let Some(arrival) = self.arrivals.get_mut(&attempt) else { return };
+        if !arrival.is_accepting() {
             return;
         }
+        match result {
+            Ok(()) => {}
+            // It is tried again.
+            Err(WriteError::Failed(_)) => return,
+            // Earlier deeds were learnt and could not be saved.
+            Err(WriteError::Refused(WriteRefusal::DeedGap)) => {
+                return arrival.lead_back(self.title.deeds());
+            }
+            // The copy is gone from the disk: it must come again.
+            Err(WriteError::Refused(WriteRefusal::NoCopy | WriteRefusal::Position { .. })) => {
+                out.push(Output::DropCopy { copy: attempt });
+                let (source, epoch) = (arrival.source, arrival.epoch);
+                let heir = Arrival::heir(arrival.deeds().to_vec(), source, epoch, now);
+                self.arrivals.extend(heir.map(|heir| (attempt, heir)));
+                return self.with_arrival(now, out, attempt, Arrival::vet);
+            }
+            // The record decides (rule 7).
+            Err(WriteError::Unknown(_) | WriteError::Refused(_) | _) => {
+                self.arrivals.remove(&attempt);
+                out.push(Output::DropCopy { copy: attempt });
+                return self.open(now, out);
+            }
+        }
         let deeds = arrival.deeds().to_vec();
-        let (source, on_disk_only) = (arrival.source, arrival.is_on_disk_only());
+        let (source, orchestrator) = (arrival.source, arrival.orchestrator);
+        let on_disk_only = arrival.is_on_disk_only();
         let _ = self.learn(now, source, &deeds, out);
         if let Some(last) = deeds.last() {
             self.acknowledge(now, source, last, out);
+            if orchestrator != source {
+                self.acknowledge(now, orchestrator, last, out);
+            }
         }
         if on_disk_only {
             self.arrivals.remove(&attempt);
@@ -898,6 +933,7 @@ impl Seat {
         &mut self,
         now: Time,
         copy: AttemptId,
+        after: Position,
         result: Result<Vec<whimbrel_wire::Turn>, String>,
         out: &mut Vec<Output>,
     ) {
@@ -907,6 +943,7 @@ impl Seat {
             return self.resend_turns(now, result, out);
         }
         self.with_owner(now, out, |owner, desk| match owner.life {
+            Life::Opening(_) if after != owner.replica.head.position => {}
             Life::Opening(_) => owner.turns_read(desk, result),
             Life::Live | Life::Parked { .. } | Life::Stopped => owner.ship_turns(desk, result),
         });
@@ -945,8 +982,11 @@ impl Seat {
     }
 
     fn stop(&mut self, now: Time, ticket: Ticket, out: &mut Vec<Output>) {
-        if !matches!(self.tenure, Tenure::Owner(_)) {
+        let Tenure::Owner(owner) = &self.tenure else {
             return out.push(Output::Stopped { ticket, result: Err(DeliverError::NotHere) });
+        };
+        if owner.departure.as_ref().is_some_and(Departure::is_committing) {
+            return out.push(Output::Stopped { ticket, result: Err(DeliverError::Migrating) });
         }
         self.with_owner(now, out, |owner, desk| {
             if owner.departure.is_some() {

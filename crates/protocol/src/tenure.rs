@@ -475,8 +475,11 @@ impl Owner {
             && at <= desk.now
             && let Some((_, id)) = self.replica.next_timer
         {
+            let waiting = Waiting::new(Arrived::Timer(id), Route::Nobody);
+            // A timer of which the daemon has one at a time needs no room at the gate.
             self.timer_waits = true;
-            self.offer(desk, Arrived::Timer(id), Route::Nobody);
+            self.queue.push_back(waiting);
+            self.pump(desk);
         }
     }
 

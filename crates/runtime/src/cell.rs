@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) arriving: BTreeMap<AttemptId, Identity>,
     /// Chunks that no manifest on disk names yet.
     pub(crate) holds: BTreeMap<AttemptId, Hold>,
+    /// The same, for a snapshot of the live copy that is being written.
+    pub(crate) captured: Option<Hold>,
     /// Copies whose state is being named beforehand.
     pub(crate) warming: BTreeMap<AttemptId, Arc<AtomicBool>>,
     pub(crate) replies: BTreeMap<Ticket, Reply>,
@@ -104,6 +106,7 @@ impl Cell {
             hosts: BTreeMap::new(),
             arriving: BTreeMap::new(),
             holds: BTreeMap::new(),
+            captured: None,
             warming: BTreeMap::new(),
             replies: BTreeMap::new(),
             finished: None,

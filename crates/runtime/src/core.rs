@@ -16,6 +16,7 @@ use whimbrel_wire::{
 use crate::alarms::Alarms;
 use crate::bulk::Bulk;
 use crate::cell::{Cell, Work};
+use crate::chores::Chores;
 use crate::config::Durability;
 use crate::kinds::Kinds;
 use crate::link::{Inbound, Lane, LinkFault, Links, Members, Pause};
@@ -50,6 +51,7 @@ pub(crate) struct Core {
     pub(crate) workers: Arc<Workers>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) bulk: Bulk,
+    pub(crate) chores: Arc<Chores>,
     pub(crate) moves: Moves,
     pub(crate) clock: Clock,
     pub(crate) ready: AtomicBool,
@@ -106,6 +108,7 @@ impl Core {
             workers: Arc::default(),
             alarms: Arc::default(),
             bulk: Bulk::default(),
+            chores: Arc::default(),
             moves: Moves::default(),
             clock: Clock::started(),
             ready: AtomicBool::new(false),

@@ -13,9 +13,11 @@
 mod alarms;
 mod bulk;
 mod cell;
+mod chores;
 mod client;
 mod config;
 mod core;
+mod crash;
 mod error;
 mod handle;
 mod identity;

@@ -12,7 +12,7 @@ use crate::core::{Core, Parts, lock};
 use crate::error::MeshError;
 use crate::link::{LinkStatistics, Links, Member, Members};
 use crate::stores::{Stores, Writer};
-use crate::{alarms, workers};
+use crate::{alarms, chores, workers};
 
 /// A node of the mesh: its key, its links, its data folder. A
 /// [`DaemonRuntime`](crate::DaemonRuntime) hosts daemons on it.
@@ -61,6 +61,7 @@ impl Mesh {
         let mut threads = workers::start(&core, config.workers)?;
         threads.push(alarms::start(&core)?);
         threads.extend(core.bulk.start()?);
+        threads.push(chores::start(&core)?);
         Ok(Arc::new(Self { core, links, threads: Mutex::new(threads) }))
     }
 
@@ -110,6 +111,7 @@ impl Mesh {
         self.core.alarms.close();
         self.core.workers.close();
         self.core.bulk.close();
+        self.core.chores.close();
         let saver = self.core.stores.durable().map(|store| store.writer.clone());
         let threads = std::mem::take(&mut *lock(&self.threads));
         let ended = tokio::task::spawn_blocking(move || {
@@ -129,6 +131,7 @@ impl Drop for Mesh {
         self.core.alarms.close();
         self.core.workers.close();
         self.core.bulk.close();
+        self.core.chores.close();
     }
 }
 

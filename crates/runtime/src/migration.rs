@@ -52,7 +52,13 @@ impl Moves {
                 });
                 lock(&self.0).remove(attempt);
             }
-            _ => {}
+            Event::Frozen { .. }
+            | Event::Thawed { .. }
+            | Event::HandedOver { .. }
+            | Event::Live { .. }
+            | Event::Dropped { .. }
+            | Event::Warning(_)
+            | _ => {}
         }
     }
 

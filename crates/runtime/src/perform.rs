@@ -16,11 +16,13 @@ use whimbrel_wire::{
 use crate::bulk;
 use crate::cell::{Cell, Inner, Reply, Work};
 use crate::core::{Core, lock};
+use crate::crash;
 use crate::identity::{self, Binding};
 use crate::stores::Writer;
 
 /// Does one output.
 pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, output: Output) {
+    crash::before(&output);
     match output {
         Output::Turn { copy, epoch, time, origin, event } => {
             let result = turn(inner, copy, epoch, time, &origin, &event);
@@ -191,16 +193,29 @@ fn save(
     write: Write,
 ) {
     let key = key_change(core, cell, inner, &write);
+    // What the write names is protected until it is on disk; then the record protects it.
+    let hold = if let Write::SaveCopy { attempt, .. } = &write {
+        inner.holds.remove(attempt)
+    } else if matches!(write, Write::Publish { .. }) {
+        inner.captured.take()
+    } else {
+        None
+    };
+    core.chores.note(&write);
     let writer = cell.store.writer.clone();
     match writer {
         Writer::Direct(memory) => {
             let mut memory = lock(&memory);
             let result = key.apply(&mut *memory).and_then(|()| one(memory.commit(&[write])));
             inner.pending.push_back(Input::Saved { ticket, result });
+            drop(hold);
         }
         Writer::Queued(saver) => {
             let (core, cell) = (Arc::clone(core), Arc::clone(cell));
+            let saved = crash::saved(&write);
             let report = move |result| {
+                crash::here(saved);
+                drop(hold);
                 core.post(&cell, Work::Input(Input::Saved { ticket, result }));
             };
             if matches!(key, KeyChange::None) {
@@ -219,6 +234,8 @@ enum KeyChange {
     None,
     Put(EntityId, Vec<u8>),
     Drop(EntityId),
+    /// The key that must be put is not at hand: then the save must not happen either.
+    Missing(String),
 }
 
 impl KeyChange {
@@ -227,6 +244,7 @@ impl KeyChange {
             Self::None => Ok(()),
             Self::Put(entity, sealed) => vault.put_key(entity, sealed),
             Self::Drop(entity) => vault.drop_key(entity),
+            Self::Missing(why) => return Err(whimbrel_wire::WriteError::Failed(why.clone())),
         };
         done.map_err(|error| whimbrel_wire::WriteError::Failed(error.to_string()))
     }
@@ -235,13 +253,17 @@ impl KeyChange {
 fn key_change(core: &Core, cell: &Cell, inner: &Inner, write: &Write) -> KeyChange {
     let entity = cell.entity();
     match write {
-        Write::SaveCopy { attempt, .. } => inner.arriving.get(attempt).map_or(KeyChange::None, |key| {
-            identity::lock(&core.key, key).map_or(KeyChange::None, |sealed| {
-                KeyChange::Put(entity, sealed)
-            })
-        }),
-        // Another copy of the same daemon may have gone live here: then the key stays.
-        Write::DropCopy { .. } if inner.seat.title().owner() != Some(core.node()) => {
+        Write::SaveCopy { attempt, .. } => match inner.arriving.get(attempt) {
+            Some(key) => match identity::lock(&core.key, key) {
+                Ok(sealed) => KeyChange::Put(entity, sealed),
+                Err(error) => KeyChange::Missing(error.to_string()),
+            },
+            None => KeyChange::Missing("the key of the copy is not here".to_owned()),
+        },
+        // Another copy of the same daemon may wait or have gone live here: then the key stays.
+        Write::DropCopy { .. }
+            if inner.arriving.is_empty() && inner.seat.title().owner() != Some(core.node()) =>
+        {
             KeyChange::Drop(entity)
         }
         Write::DropCopy { .. }
@@ -330,7 +352,7 @@ fn capture(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, wanted: Captur
     let captured = inner.hosts.get_mut(&copy).map(Host::capture);
     match captured {
         Some(Ok(frozen)) => {
-            inner.holds.insert(copy, cell.store.chunks.hold());
+            inner.captured = Some(cell.store.chunks.hold());
             bulk::write_capture(core, cell, copy, frozen, wanted.ledger);
         }
         Some(Err(error)) => {

@@ -536,6 +536,7 @@ impl DaemonRuntime {
     /// # Errors
     ///
     /// As [`start_migration`](Self::start_migration).
+    #[expect(clippy::unused_async, reason = "its twin finds the owner first, and may wait for that")]
     pub async fn start_migration_with(
         &self,
         origin_hash: impl Into<OriginHash>,

@@ -60,6 +60,11 @@ impl Stores {
         }
     }
 
+    /// All stores.
+    pub(crate) fn all(&self) -> Vec<Store> {
+        self.durable.iter().chain([&self.volatile]).cloned().collect()
+    }
+
     /// The store on disk, if there is one.
     pub(crate) const fn durable(&self) -> Option<&Store> {
         self.durable.as_ref()

@@ -82,10 +82,19 @@ impl Seat {
         let Some(asked) = asked else { return };
         if let MigrationMessage::CleanupComplete { deed, .. } = &envelope.message {
             self.deeds(now, from, std::slice::from_ref(deed), out);
+            if !self.believes(deed) {
+                return;
+            }
         }
         self.with_orchestration(now, out, asked, |move_, desk| {
             move_.hear(desk, envelope.role, &envelope.message)
         });
+    }
+
+    /// Whether a deed was verified: it is part of the title, or about to be once it is saved here.
+    fn believes(&self, deed: &SignedDeed) -> bool {
+        self.title.deed(deed.deed.epoch) == Some(deed)
+            || self.arrivals.values().any(|arrival| arrival.deeds().last() == Some(deed))
     }
 
     fn orchestrator_says(
@@ -163,9 +172,18 @@ impl Seat {
     }
 
     fn take_snapshot(&mut self, now: Time, epoch: Epoch, request: &Request, out: &mut Vec<Output>) {
-        if self.is_departing(request.attempt)
-            || self.answer_departed(now, request.orchestrator, request.attempt, out)
-        {
+        if self.is_departing(request.attempt) {
+            return self.with_owner(now, out, |owner, desk| {
+                let departure = owner.departure.as_ref();
+                let same = departure.is_some_and(|departure| {
+                    departure.orchestrator == request.orchestrator
+                });
+                if same {
+                    owner.still_wanted(desk.now);
+                }
+            });
+        }
+        if self.answer_departed(now, request.orchestrator, request.attempt, out) {
             return;
         }
         let here = self.station.node();
@@ -453,11 +471,12 @@ impl Seat {
         }
     }
 
-    /// A deed that is known already is acknowledged again, if it was obeyed.
+    /// A deed that is known already is acknowledged again, if it was obeyed. One that a later deed
+    /// follows was obeyed too: only its owner can have signed that one.
     fn known_deed(&mut self, now: Time, from: NodeId, deed: &SignedDeed, out: &mut Vec<Output>) {
-        let newest = self.title.last() == Some(deed);
+        let known = self.title.deed(deed.deed.epoch) == Some(deed);
         let mine = deed.deed.to == self.station.public() && deed.deed.store == self.station.store();
-        if mine && newest && deed.deed.epoch > Epoch::FIRST {
+        if mine && known && deed.deed.epoch > Epoch::FIRST {
             let deed = deed.clone();
             self.acknowledge(now, from, &deed, out);
             let source = deed.deed.from.node_id();
@@ -505,6 +524,7 @@ impl Seat {
         {
             self.leave(now, out);
         }
+        self.overtaken(now, out);
         let over: Vec<AttemptId> = self
             .arrivals
             .values()
@@ -529,7 +549,18 @@ impl Seat {
         let deed = departed.deed.digest();
         let mut desk = Self::desk(station, *entity, *origin, title, saves, now, out);
         let entity = desk.entity;
+        // The key goes first: after a crash in between, the acknowledgement comes again.
+        desk.push(Output::WipeKey);
         desk.save(Saving::DropState, whimbrel_wire::Write::DropState { entity, deed });
+    }
+
+    /// A later deed proves that the hand-over was obeyed: only the heir can have signed it.
+    fn overtaken(&mut self, now: Time, out: &mut Vec<Output>) {
+        let Tenure::Departed(departed) = &self.tenure else { return };
+        let (heir, deed) = (departed.deed.deed.owner(), departed.deed.digest());
+        if self.title.epoch() > Some(departed.deed.deed.epoch) {
+            self.acknowledged(now, heir, deed, out);
+        }
     }
 
     fn failed(
@@ -636,10 +667,12 @@ impl Seat {
         attempt: AttemptId,
         out: &mut Vec<Output>,
     ) {
+        let inherits =
+            self.arrivals.get(&attempt).is_some_and(|arrival| !arrival.deeds().is_empty());
         let asked = self
             .orchestrations
             .values()
-            .find(|move_| move_.attempt == attempt)
+            .find(|move_| move_.attempt == attempt && !inherits)
             .map(|move_| move_.asked);
         if let Some(asked) = asked {
             self.with_orchestration(now, out, asked, |move_, desk| {

@@ -96,6 +96,11 @@ impl Owner {
         }
     }
 
+    /// Whether it waits for its record.
+    pub(crate) const fn is_reading(&self) -> bool {
+        matches!(self.life, Life::Opening(Opening::Reading { .. }))
+    }
+
     /// When the opening wants to be woken.
     pub(crate) const fn opening_at(&self) -> Option<Time> {
         match &self.life {

@@ -44,6 +44,7 @@ pub(super) fn moves() -> Result<u64, Failure> {
                 let mut cluster = stage(runs, style);
                 let options = MoveOptions { freeze_and_copy, ..MoveOptions::default() };
                 cluster.ask_move(orchestrator, 0, 1, options);
+                cluster.run_until(cluster.now + 5 * SECOND);
                 finish(&mut cluster, &case)?;
                 let moved = cluster.tally.hand_overs == 1;
                 expect(&cluster, &case, moved, "the daemon did not move")?;

@@ -1,0 +1,132 @@
+//! Decides where a process dies when a test wants it to: at named steps of a move.
+//!
+//! With the feature `crash-points` and the variable `WHIMBREL_CRASH_AT` set to the name of a step,
+//! the process aborts when it comes there for the first time: no destructor runs, no buffer is
+//! flushed, nothing is said. Without the feature nothing of this exists.
+//!
+//! A step is `before-` and an act (`before-send-replay-complete`, `before-save-hand-over`), or
+//! `after-` and a save that is durable and not yet reported (`after-save-hand-over`).
+
+use whimbrel_protocol::Output;
+use whimbrel_wire::Write;
+
+#[cfg(feature = "crash-points")]
+mod points {
+    use std::sync::OnceLock;
+
+    use whimbrel_protocol::Output;
+    use whimbrel_wire::{Message, MigrationMessage, Write};
+
+    fn wanted() -> &'static str {
+        static WANTED: OnceLock<String> = OnceLock::new();
+        WANTED.get_or_init(|| std::env::var("WHIMBREL_CRASH_AT").unwrap_or_default())
+    }
+
+    pub(crate) fn here(step: &str) {
+        if !step.is_empty() && step == wanted() {
+            std::process::abort();
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what has no name here is no step of a move")]
+    pub(crate) fn before(output: &Output) {
+        match output {
+            Output::Send { message: Message::Migration(envelope), .. } => {
+                here(send(&envelope.message));
+            }
+            Output::SendPiece { .. } => here("before-send-piece"),
+            Output::Save { write, .. } => here(save(write)),
+            Output::Restore { .. } => here("before-restore"),
+            Output::Replay { .. } => here("before-replay"),
+            Output::Digest { .. } => here("before-digest"),
+            Output::Seal { .. } => here("before-seal"),
+            Output::Admit { .. } => here("before-admit"),
+            Output::SaveChunk { .. } => here("before-save-chunk"),
+            Output::WipeKey => here("before-wipe-key"),
+            _ => {}
+        }
+    }
+
+    const fn send(message: &MigrationMessage) -> &'static str {
+        match message {
+            MigrationMessage::TakeSnapshot { .. } => "before-send-take-snapshot",
+            MigrationMessage::SnapshotReady { .. } => "before-send-snapshot-ready",
+            MigrationMessage::RestoreComplete { .. } => "before-send-restore-complete",
+            MigrationMessage::ReplayComplete { .. } => "before-send-replay-complete",
+            MigrationMessage::CutoverNotify { .. } => "before-send-cutover-notify",
+            MigrationMessage::CleanupComplete { .. } => "before-send-cleanup-complete",
+            MigrationMessage::BufferedEvents { .. } => "before-send-buffered-events",
+            MigrationMessage::ActivateTarget { .. } => "before-send-activate-target",
+            MigrationMessage::ActivateAck { .. } => "before-send-activate-ack",
+            MigrationMessage::ChunksWanted { .. } => "before-send-chunks-wanted",
+            MigrationMessage::MigrationFailed { .. }
+            | MigrationMessage::Progressed { .. }
+            | MigrationMessage::Cancel { .. } => "",
+        }
+    }
+
+    const fn save(write: &Write) -> &'static str {
+        match write {
+            Write::BeginAttempt { .. } => "before-save-attempt",
+            Write::HandOver { .. } => "before-save-hand-over",
+            Write::SaveCopy { .. } => "before-save-copy",
+            Write::AppendCopy { .. } => "before-save-copy-turns",
+            Write::Accept { .. } => "before-save-accept",
+            Write::DropState { .. } => "before-save-drop-state",
+            Write::Birth { .. }
+            | Write::Append { .. }
+            | Write::Publish { .. }
+            | Write::Compact { .. }
+            | Write::Learn { .. }
+            | Write::DropCopy { .. }
+            | Write::Delete { .. } => "",
+        }
+    }
+
+    pub(crate) const fn saved(write: &Write) -> &'static str {
+        match write {
+            Write::BeginAttempt { .. } => "after-save-attempt",
+            Write::HandOver { .. } => "after-save-hand-over",
+            Write::SaveCopy { .. } => "after-save-copy",
+            Write::AppendCopy { .. } => "after-save-copy-turns",
+            Write::Accept { .. } => "after-save-accept",
+            Write::DropState { .. } => "after-save-drop-state",
+            Write::Birth { .. }
+            | Write::Append { .. }
+            | Write::Publish { .. }
+            | Write::Compact { .. }
+            | Write::Learn { .. }
+            | Write::DropCopy { .. }
+            | Write::Delete { .. } => "",
+        }
+    }
+}
+
+/// Dies here if this is the step.
+#[cfg(feature = "crash-points")]
+pub(crate) fn here(step: &str) {
+    points::here(step);
+}
+
+#[cfg(not(feature = "crash-points"))]
+pub(crate) const fn here(_step: &str) {}
+
+/// Dies before `output` is done if this is the step.
+#[cfg(feature = "crash-points")]
+pub(crate) fn before(output: &Output) {
+    points::before(output);
+}
+
+#[cfg(not(feature = "crash-points"))]
+pub(crate) const fn before(_output: &Output) {}
+
+/// The step at which `write` is durable and not yet reported.
+#[cfg(feature = "crash-points")]
+pub(crate) const fn saved(write: &Write) -> &'static str {
+    points::saved(write)
+}
+
+#[cfg(not(feature = "crash-points"))]
+pub(crate) const fn saved(_write: &Write) -> &'static str {
+    ""
+}

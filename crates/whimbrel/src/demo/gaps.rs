@@ -1,0 +1,83 @@
+//! Decides what a pause is: the longest time between two acknowledged events, one after the other,
+//! that a client saw around some span of time.
+
+use std::time::Duration;
+
+/// A span, in microseconds since the clients began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+impl Span {
+    /// Whether they have a moment in common.
+    pub(crate) const fn meets(&self, other: &Self) -> bool {
+        self.from <= other.to && other.from <= self.to
+    }
+}
+
+/// The longest time between neighbours among `acknowledged` (in order) that touches `span`. None if
+/// there are no neighbours around it.
+pub(crate) fn longest(acknowledged: &[u64], span: Span) -> Option<u64> {
+    let first = acknowledged.partition_point(|&at| at < span.from).saturating_sub(1);
+    let last = acknowledged.partition_point(|&at| at <= span.to).min(acknowledged.len());
+    let around = acknowledged.get(first..(last + 1).min(acknowledged.len()))?;
+    around.windows(2).map(|pair| pair[1] - pair[0]).max()
+}
+
+/// How pauses are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spread {
+    pub(crate) count: usize,
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) max: u64,
+}
+
+impl Spread {
+    /// Of these; none of none.
+    pub(crate) fn of(mut pauses: Vec<u64>) -> Option<Self> {
+        pauses.sort_unstable();
+        let max = *pauses.last()?;
+        let at = |percent: usize| pauses[(pauses.len() * percent).div_ceil(100).max(1) - 1];
+        Some(Self { count: pauses.len(), p50: at(50), p99: at(99), max })
+    }
+}
+
+/// Microseconds.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_counts_if_any_part_of_it_is_in_the_span() {
+        let acknowledged = [10, 20, 90, 100, 110];
+        let pause = |from, to| longest(&acknowledged, Span { from, to });
+        assert_eq!(pause(30, 40), Some(70));
+        assert_eq!(pause(15, 25), Some(70));
+        assert_eq!(pause(95, 105), Some(10));
+        assert_eq!(pause(0, 15), Some(10));
+        assert_eq!(pause(200, 300), None);
+        assert_eq!(longest(&[], Span { from: 0, to: 9 }), None);
+    }
+
+    #[test]
+    fn the_spread_names_the_middle_the_tail_and_the_worst() {
+        let spread = Spread::of((1..=200).rev().collect()).unwrap();
+        assert_eq!(spread, Spread { count: 200, p50: 100, p99: 198, max: 200 });
+        assert_eq!(Spread::of(vec![7]).unwrap().p99, 7);
+        assert_eq!(Spread::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn spans_meet_at_their_ends_too() {
+        let span = Span { from: 5, to: 9 };
+        assert!(span.meets(&Span { from: 9, to: 20 }) && span.meets(&Span { from: 6, to: 7 }));
+        assert!(!span.meets(&Span { from: 10, to: 20 }));
+    }
+}
