@@ -17,6 +17,10 @@ use crate::tree::Tree;
 /// Below this version a peer can exhaust the memory of `quinn-proto`.
 const QUINN_PROTO_MIN: (u64, u64, u64) = (0, 11, 18);
 
+/// Crates that may carry a table of lints of their own: it repeats the workspace's, except that
+/// `unsafe_code` is denied instead of forbidden, so that one named place can lift it.
+const OWN_LINTS: [&str; 1] = ["whimbrel-store"];
+
 /// Which crates of this workspace a package may use.
 enum Arrows {
     All,
@@ -172,10 +176,7 @@ fn manifest_findings(path: &str, manifest: &Table, root: &Table) -> Vec<Finding>
         return vec![Finding::of_file(path, "the package has no name")];
     };
     let mut findings = Vec::new();
-    let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
-    if lints.and_then(Value::as_bool) != Some(true) {
-        findings.push(Finding::of_file(path, "[lints] must say workspace = true"));
-    }
+    findings.extend(lints_finding(path, package, manifest, root));
     let Some(rule) = RULES.iter().find(|rule| rule.package == package) else {
         findings.push(Finding::of_file(
             path,
@@ -189,6 +190,26 @@ fn manifest_findings(path: &str, manifest: &Table, root: &Table) -> Vec<Finding>
         }
     }
     findings
+}
+
+/// Whether a crate has the lints of the workspace, or may and does differ in `unsafe_code` alone.
+fn lints_finding(path: &str, package: &str, manifest: &Table, root: &Table) -> Option<Finding> {
+    let lints = manifest.get("lints");
+    let inherited = lints.and_then(|lints| lints.get("workspace"));
+    if inherited.and_then(Value::as_bool) == Some(true) {
+        return None;
+    }
+    if !OWN_LINTS.contains(&package) {
+        return Some(Finding::of_file(path, "[lints] must say workspace = true"));
+    }
+    let mut wanted = root.get("workspace")?.get("lints")?.clone();
+    let rust = wanted.get_mut("rust").and_then(Value::as_table_mut)?;
+    rust.insert("unsafe_code".to_owned(), Value::String("deny".to_owned()));
+    if lints == Some(&wanted) {
+        return None;
+    }
+    let what = "[lints] must repeat the workspace's, with only unsafe_code changed to \"deny\"";
+    Some(Finding::of_file(path, what))
 }
 
 /// Why this package may not have this dependency.
@@ -408,6 +429,36 @@ mod tests {
             found,
             vec![Finding::of_file("Cargo.toml", "[lints] must say workspace = true")]
         );
+    }
+
+    #[test]
+    fn own_lints_repeat_those_of_the_workspace_and_deny_what_it_forbids() {
+        let root: Table = "[workspace.lints.rust]\nmissing_docs = \"warn\"\nunsafe_code = \"forbid\"\n\
+                           [workspace.lints.clippy]\ntodo = \"warn\""
+            .parse()
+            .unwrap();
+        let said = |package: &str, lints: &str| {
+            let text = format!("[package]\nname = \"{package}\"\n{lints}");
+            manifest_findings("Cargo.toml", &text.parse().unwrap(), &root).len()
+        };
+        let docs = "[lints.rust]\nmissing_docs = \"warn\"\n";
+        let clippy = "[lints.clippy]\ntodo = \"warn\"";
+        let good = format!("{docs}unsafe_code = \"deny\"\n{clippy}");
+        assert_eq!(said("whimbrel-store", &good), 0);
+        assert_eq!(said("whimbrel-store", "[lints]\nworkspace = true"), 0);
+        assert_eq!(said("whimbrel-runtime", &good), 1, "it is not listed");
+        for bad in [
+            String::new(),
+            format!("{docs}{clippy}"),
+            format!("{docs}unsafe_code = \"forbid\"\n{clippy}"),
+            format!("{docs}unsafe_code = \"allow\"\n{clippy}"),
+            format!("{docs}unsafe_code = \"deny\"\n"),
+            format!("{docs}unsafe_code = \"deny\"\n{clippy}\ndbg_macro = \"allow\""),
+            format!("{docs}unsafe_code = \"deny\"\n[lints.clippy]\ntodo = \"allow\""),
+            "[lints]\nworkspace = false".to_owned(),
+        ] {
+            assert_eq!(said("whimbrel-store", &bad), 1, "{bad}");
+        }
     }
 
     #[test]

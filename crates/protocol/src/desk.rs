@@ -66,6 +66,7 @@ pub(crate) enum Saving {
     Copy(AttemptId),
     CopyTurns(AttemptId),
     Accept(AttemptId),
+    DropCopy(AttemptId),
     DropState,
     Delete,
 }

@@ -93,12 +93,35 @@ impl Replica {
         turned: Vec<Turned>,
         settings: &Settings,
     ) -> Result<(), ReplayError> {
+        let strict = true;
+        self.take_over(steps, turned, settings, strict)
+    }
+
+    /// The same for an owner that starts again: a kind that does not replay may come out
+    /// differently, since nobody was told how it came out before.
+    pub(crate) fn redone(
+        &mut self,
+        steps: &[ReplayStep],
+        turned: Vec<Turned>,
+        settings: &Settings,
+    ) -> Result<(), ReplayError> {
+        let strict = self.catch_up == CatchUp::Replay;
+        self.take_over(steps, turned, settings, strict)
+    }
+
+    fn take_over(
+        &mut self,
+        steps: &[ReplayStep],
+        turned: Vec<Turned>,
+        settings: &Settings,
+        strict: bool,
+    ) -> Result<(), ReplayError> {
         let mut results = turned.into_iter();
         for step in steps {
             match step {
                 ReplayStep::Turn(turn) => {
                     let result = results.next().ok_or(ReplayError::Diverged)?;
-                    if result.head != turn.stamp.head {
+                    if strict && result.head != turn.stamp.head {
                         return Err(ReplayError::Diverged);
                     }
                     self.enter(turn, result, settings);

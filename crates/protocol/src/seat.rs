@@ -58,6 +58,8 @@ pub struct Seat {
     orchestrations: BTreeMap<AttemptId, Orchestration>,
     couriers: BTreeMap<Origin, Courier>,
     saves: Saves,
+    /// Copies that are still to be thrown away, and when that is tried again.
+    litter: BTreeMap<AttemptId, Time>,
 }
 
 /// What this node is to the daemon.
@@ -150,6 +152,7 @@ impl Seat {
             orchestrations: BTreeMap::new(),
             couriers: BTreeMap::new(),
             saves: Saves::default(),
+            litter: BTreeMap::new(),
         }
     }
 
@@ -265,7 +268,9 @@ impl Seat {
         let arrivals = self.arrivals.values().map(Arrival::wake_at);
         let orchestrations = self.orchestrations.values().map(Orchestration::wake_at);
         let couriers = self.couriers.values().filter_map(Courier::wake_at);
-        tenure.into_iter().chain(arrivals).chain(orchestrations).chain(couriers).min()
+        let litter = self.litter.values().copied();
+        let machines = arrivals.chain(orchestrations).chain(couriers);
+        tenure.into_iter().chain(machines).chain(litter).min()
     }
 
     fn owner_wake(&self, owner: &Owner) -> Option<Time> {
@@ -370,6 +375,7 @@ impl Seat {
         matches!(self.tenure, Tenure::Stranger | Tenure::Deleted)
             && self.arrivals.is_empty()
             && self.orchestrations.is_empty()
+            && self.litter.is_empty()
             && self.couriers.values().all(Courier::is_idle)
     }
 
@@ -689,6 +695,7 @@ impl Seat {
                 .with_arrival(now, out, attempt, |arrival, desk| arrival.copy_saved(desk, result)),
             Saving::CopyTurns(attempt) => self
                 .with_arrival(now, out, attempt, |arrival, desk| arrival.turns_saved(desk, result)),
+            Saving::DropCopy(attempt) => self.copy_dropped(now, attempt, &result),
             Saving::Accept(attempt) => self.accepted(now, attempt, result, out),
             Saving::DropState => self.state_dropped(&result, out),
             Saving::Delete => {
@@ -912,7 +919,25 @@ impl Seat {
         }
         let mut desk = self.own_desk(now, out);
         desk.push(Output::DropCopy { copy: attempt });
-        desk.save(Saving::Housekeeping, Write::DropCopy { entity, attempt });
+        desk.save(Saving::DropCopy(attempt), Write::DropCopy { entity, attempt });
+    }
+
+    /// A copy that could not be thrown away: it is tried again, for it has a daemon's key.
+    fn copy_dropped(&mut self, now: Time, attempt: AttemptId, result: &Result<(), WriteError>) {
+        if result.is_err() {
+            self.litter.insert(attempt, now + self.station.settings.resend_max);
+        }
+    }
+
+    fn sweep(&mut self, now: Time, out: &mut Vec<Output>) {
+        let due = self.litter.iter().filter(|(_, at)| **at <= now);
+        let due: Vec<AttemptId> = due.map(|(attempt, _)| *attempt).collect();
+        for attempt in due {
+            self.litter.remove(&attempt);
+            let entity = self.entity;
+            let write = Write::DropCopy { entity, attempt };
+            self.own_desk(now, out).save(Saving::DropCopy(attempt), write);
+        }
     }
 
     fn restored(
@@ -1024,6 +1049,7 @@ impl Seat {
             | Tenure::Bearing(_)
             | Tenure::Deleted => {}
         }
+        self.sweep(now, out);
         for attempt in self.arrivals.keys().copied().collect::<Vec<_>>() {
             self.with_arrival(now, out, attempt, Arrival::tick);
         }

@@ -26,7 +26,9 @@
 //!
 //! # Limits
 //!
-//! * `held_max` events wait; beyond it *busy*.
+//! * `held_max` events wait; beyond it *busy*. Those of daemons have as much room again.
+//! * `outbox_max` outputs are owed; beyond it only events of daemons are taken, and beyond
+//!   [`OUTBOX_SPARE`] times as many none: daemons that make more of what they hear, in a circle, stop.
 //! * `unsaved_max` turns are unsaved; beyond it no turn starts and the queue fills.
 
 mod opening;
@@ -48,6 +50,9 @@ use crate::replica::Replica;
 
 pub(crate) use opening::Opening;
 use snapshots::Snapshots;
+
+/// How many times `outbox_max` may be owed because of what daemons say.
+const OUTBOX_SPARE: usize = 16;
 
 /// The owner's side of a daemon.
 #[derive(Clone, Debug)]
@@ -153,6 +158,10 @@ impl Waiting {
     pub(crate) const fn new(arrived: Arrived, route: Route) -> Self {
         Self { arrived, route, poisoned: false }
     }
+
+    const fn is_of_daemon(&self) -> bool {
+        matches!(self.arrived, Arrived::Event { sender: Sender::Daemon(_), .. })
+    }
 }
 
 impl Owner {
@@ -210,7 +219,9 @@ impl Owner {
             }
             Life::Live | Life::Opening(_) => {}
         }
-        if self.queue.len() >= desk.settings().held_max || !self.stopping.is_empty() {
+        let spare = if waiting.is_of_daemon() { 2 } else { 1 };
+        let held_max = desk.settings().held_max.saturating_mul(spare);
+        if self.queue.len() >= held_max || !self.stopping.is_empty() {
             return refuse(desk, &waiting, Refusal::Busy, DeliverError::Busy);
         }
         self.queue.push_back(waiting);
@@ -223,7 +234,7 @@ impl Owner {
             if self.snapshots.is_due(&self.replica, desk.settings()) {
                 self.capture(desk);
             }
-            let next = self.poisoned.take().or_else(|| self.queue.pop_front());
+            let next = self.poisoned.take().or_else(|| self.next(desk));
             let Some(waiting) = next else { break };
             self.start(desk, waiting);
         }
@@ -237,7 +248,19 @@ impl Owner {
             && !frozen
             && self.unsaved.len() < desk.settings().unsaved_max
             && self.settling.len() < desk.settings().unsaved_max
-            && inbox::unacknowledged(&self.replica.ledger) < desk.settings().outbox_max
+    }
+
+    /// What waits and may be taken. While the outbox is full that is only what other daemons say:
+    /// two daemons that wait for each other's acknowledgement would otherwise wait for ever.
+    fn next(&mut self, desk: &Desk<'_>) -> Option<Waiting> {
+        let owed = inbox::unacknowledged(&self.replica.ledger);
+        let outbox_max = desk.settings().outbox_max;
+        if owed < outbox_max {
+            return self.queue.pop_front();
+        }
+        let spare = owed < outbox_max.saturating_mul(OUTBOX_SPARE);
+        let place = self.queue.iter().position(|waiting| spare && waiting.is_of_daemon())?;
+        self.queue.remove(place)
     }
 
     fn start(&mut self, desk: &mut Desk<'_>, waiting: Waiting) {

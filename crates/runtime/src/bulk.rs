@@ -12,9 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use whimbrel_daemon::{
-    ChunkSink, ChunkSource, Host, SinkError, SourceError, read_luggage,
-};
+use whimbrel_daemon::{ChunkSink, ChunkSource, Host, SinkError, SourceError, read_luggage};
 use whimbrel_protocol::{Input, Restored};
 use whimbrel_store::Chunks;
 use whimbrel_wire::{
@@ -278,11 +276,8 @@ pub(crate) fn restore(core: &Arc<Core>, cell: &Arc<Cell>, copy: AttemptId, manif
     core.bulk.run(move || {
         let work = match build(&shared, &cell, &manifest) {
             Ok((host, ledger)) => {
-                let restored = Restored {
-                    ledger,
-                    next_timer: host.next_timer(),
-                    catch_up: host.catch_up(),
-                };
+                let restored =
+                    Restored { ledger, next_timer: host.next_timer(), catch_up: host.catch_up() };
                 let input = Input::Restored { copy, result: Ok(restored) };
                 Work::Install { copy, host: Box::new(host), input }
             }
@@ -302,7 +297,8 @@ pub(crate) fn build(
     let body = core.kinds.build(&cell.entity(), &manifest.kind);
     let body = body.ok_or(MigrationFailureReason::FactoryNotFound)?;
     let mut source = StoreSource(&*cell.store.chunks);
-    let luggage = read_luggage(manifest, &mut source).map_err(|error| invalid(error.to_string()))?;
+    let luggage =
+        read_luggage(manifest, &mut source).map_err(|error| invalid(error.to_string()))?;
     let host = Host::restore(&manifest.kind, manifest, &luggage.host, body, &mut source)
         .map_err(|error| invalid(error.to_string()))?;
     Ok((host, luggage.ledger))

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use whimbrel_daemon::Host;
-use whimbrel_protocol::{DeliverError, Input, Output, Seat, SendError, SpawnError, Ticket};
+use whimbrel_protocol::{
+    DeliverError, Input, Output, Seat, SendError, SpawnError, Station, Ticket,
+};
 use whimbrel_store::Hold;
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, ClientId, EntityId, Identity, Manifest, OriginHash, SeatRecord,
@@ -63,11 +65,22 @@ pub(crate) struct Inner {
 pub(crate) enum Work {
     Input(Input),
     /// A host was built: it is taken in with the report.
-    Install { copy: AttemptId, host: Box<Host>, input: Input },
+    Install {
+        copy: AttemptId,
+        host: Box<Host>,
+        input: Input,
+    },
     /// A client sends an event.
-    Send { client: ClientId, payload: Bytes, reply: oneshot::Sender<Result<Answer, SendError>> },
+    Send {
+        client: ClientId,
+        payload: Bytes,
+        reply: oneshot::Sender<Result<Answer, SendError>>,
+    },
     /// A caller asks something.
-    Ask { ask: Box<dyn FnOnce(Ticket) -> Input + Send>, reply: Reply },
+    Ask {
+        ask: Box<dyn FnOnce(Ticket) -> Input + Send>,
+        reply: Reply,
+    },
 }
 
 /// Who waits for an answer.
@@ -94,8 +107,14 @@ pub(crate) enum Delivery<T> {
 
 impl Cell {
     /// The cell of `entity`. One that the store knows nothing of needs no reading.
-    pub(crate) fn new(core: &Core, entity: EntityId, store: Store, fresh: bool) -> Self {
-        let mut seat = Seat::new(Arc::clone(&core.station), entity);
+    pub(crate) fn new(
+        core: &Core,
+        station: Arc<Station>,
+        entity: EntityId,
+        store: Store,
+        fresh: bool,
+    ) -> Self {
+        let mut seat = Seat::new(station, entity);
         let mut out = Vec::new();
         if fresh {
             let record = Ok(SeatRecord::default());

@@ -17,7 +17,7 @@ use crate::alarms::Alarms;
 use crate::bulk::Bulk;
 use crate::cell::{Cell, Work};
 use crate::chores::Chores;
-use crate::config::Durability;
+use crate::config::{DaemonHostConfig, Durability};
 use crate::kinds::Kinds;
 use crate::link::{Inbound, Lane, LinkFault, Links, Members, Pause};
 use crate::migration::Moves;
@@ -152,19 +152,29 @@ impl Core {
             return cell;
         }
         let expected = self.kinds.expected(entity.origin_hash());
-        let durability = expected.map_or(Durability::Durable, |known| known.config.durability);
-        self.cell_in(entity, durability)
+        self.cell_in(entity, expected.map(|known| known.config).unwrap_or_default())
     }
 
-    /// The cell of a daemon, made with this durability unless it is there.
-    pub(crate) fn cell_in(&self, entity: EntityId, durability: Durability) -> Arc<Cell> {
+    /// The cell of a daemon, made to be hosted like this unless it is there.
+    pub(crate) fn cell_in(&self, entity: EntityId, config: DaemonHostConfig) -> Arc<Cell> {
         let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
         let cell = cells.entry(entity).or_insert_with(|| {
             let recorded = lock(&self.recorded).contains(&entity);
-            let durability = if recorded { Durability::Durable } else { durability };
-            Arc::new(Cell::new(self, entity, self.stores.of(durability), !recorded))
+            let durability = if recorded { Durability::Durable } else { config.durability };
+            let station = self.station_for(&config);
+            Arc::new(Cell::new(self, station, entity, self.stores.of(durability), !recorded))
         });
         Arc::clone(cell)
+    }
+
+    /// The station as a daemon that is hosted like this sees it.
+    fn station_for(&self, config: &DaemonHostConfig) -> Arc<Station> {
+        if config.auto_snapshot_interval == self.station.settings.snapshot_every {
+            return Arc::clone(&self.station);
+        }
+        let mut station = Station::clone(&self.station);
+        station.settings.snapshot_every = config.auto_snapshot_interval;
+        Arc::new(station)
     }
 
     /// Forgets a cell that knows nothing, so that it can be made anew with another store.

@@ -28,7 +28,10 @@ mod points {
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what has no name here is no step of a move")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what has no name here is no step of a move"
+    )]
     pub(crate) fn before(output: &Output) {
         match output {
             Output::Send { message: Message::Migration(envelope), .. } => {

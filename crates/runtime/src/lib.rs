@@ -5,11 +5,13 @@
 //! what became of it.
 //!
 //! * [`link`]: QUIC between nodes, authenticated by their keys;
+//! * [`admin`]: what people and programs on the same machine can ask a running node;
 //! * `cell`: one daemon's seat and hosts under one lock, and the loop that does its outputs;
 //! * `workers`, `saver`, `bulk`, `alarms`: the threads that cells are run, saved, captured and
 //!   woken by;
 //! * `mesh`, `runtime`, `handle`, `client`: what people call.
 
+pub mod admin;
 mod alarms;
 mod bulk;
 mod cell;

@@ -118,7 +118,7 @@ impl MigrationHandle {
         result.unwrap_or(Ok(())).map_err(MigrationError::Failed)
     }
 
-    /// Waits for the end, but no longer than `limit`. The move goes on either way.
+    /// Waits for the end, for `limit` at most. The move goes on either way.
     ///
     /// # Errors
     ///

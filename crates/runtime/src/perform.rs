@@ -61,7 +61,13 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
             bulk::save_chunk(core, cell, attempt, chunk, bytes);
         }
         Output::Seal { attempt, epoch, to, snapshot } => {
-            seal(core, cell, inner, to, Binding { entity: cell.entity(), attempt, epoch, snapshot });
+            seal(
+                core,
+                cell,
+                inner,
+                to,
+                Binding { entity: cell.entity(), attempt, epoch, snapshot },
+            );
         }
         Output::Admit { attempt, epoch, manifest, envelope, .. } => {
             let result = admit(core, cell, inner, attempt, epoch, &manifest, envelope.as_deref());
@@ -185,13 +191,7 @@ fn post(core: &Core, entity: EntityId, input: Input) {
     core.post(&cell, Work::Input(input));
 }
 
-fn save(
-    core: &Arc<Core>,
-    cell: &Arc<Cell>,
-    inner: &mut Inner,
-    ticket: SaveTicket,
-    write: Write,
-) {
+fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicket, write: Write) {
     let key = key_change(core, cell, inner, &write);
     // What the write names is protected until it is on disk; then the record protects it.
     let hold = if let Write::SaveCopy { attempt, .. } = &write {

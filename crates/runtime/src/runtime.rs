@@ -15,7 +15,7 @@ use whimbrel_wire::{
 use crate::bulk::StoreSource;
 use crate::cell::{Cell, Delivery, Reply, Work};
 use crate::client::Client;
-use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
+use crate::config::{DaemonHostConfig, MigrationOpts};
 use crate::core::{Core, RuntimeEvent};
 use crate::error::DaemonError;
 use crate::handle::{DaemonHandle, DaemonStatus};
@@ -101,9 +101,11 @@ impl DaemonRuntime {
         let recorded: Vec<EntityId> =
             crate::core::lock(&self.core().recorded).iter().copied().collect();
         for entity in recorded {
-            self.core().cell_in(entity, Durability::Durable).open(self.core());
+            let core = Arc::clone(self.core());
+            let config = tokio::task::spawn_blocking(move || spawn::config(&core, entity)).await;
+            let config = config.unwrap_or_default();
+            self.core().cell_in(entity, config).open(self.core());
         }
-        tokio::task::yield_now().await;
         Ok(())
     }
 
@@ -536,7 +538,10 @@ impl DaemonRuntime {
     /// # Errors
     ///
     /// As [`start_migration`](Self::start_migration).
-    #[expect(clippy::unused_async, reason = "its twin finds the owner first, and may wait for that")]
+    #[expect(
+        clippy::unused_async,
+        reason = "its twin finds the owner first, and may wait for that"
+    )]
     pub async fn start_migration_with(
         &self,
         origin_hash: impl Into<OriginHash>,
@@ -672,7 +677,11 @@ fn same_identity(identity: &Identity, snapshot: &StateSnapshot) -> Result<(), Da
 fn is_owned(standing: &Standing) -> bool {
     matches!(
         standing,
-        Standing::Opening | Standing::Live | Standing::Frozen | Standing::Parked(_) | Standing::Stopped
+        Standing::Opening
+            | Standing::Live
+            | Standing::Frozen
+            | Standing::Parked(_)
+            | Standing::Stopped
     )
 }
 

@@ -8,7 +8,7 @@ use whimbrel_protocol::{Input, SpawnError, Standing};
 use whimbrel_store::{Engine, Vault};
 use whimbrel_wire::{
     AttemptId, Deed, DigestWriter, EntityId, Epoch, Holding, Identity, Kind, Ledger, Manifest,
-    Position, Purpose, SeatRecord, Turn,
+    Position, Purpose, SeatRecord, Turn, decode, encode,
 };
 
 use crate::bulk;
@@ -41,7 +41,7 @@ pub(crate) async fn bear(
     origin: Origin,
 ) -> Result<(), DaemonError> {
     let entity = identity.entity_id();
-    let cell = core.cell_in(entity, config.durability);
+    let cell = core.cell_in(entity, config);
     let known = cell.look(|inner| {
         let status = inner.seat.status();
         status.standing != Standing::Stranger || status.epoch.is_some()
@@ -50,8 +50,7 @@ pub(crate) async fn bear(
         return Err(SpawnError::Exists.into());
     }
     let attempt = AttemptId::new(random().map_err(|_| DaemonError::Randomness)?);
-    let birth =
-        Deed::birth(&identity, core.station.public(), core.station.store(), attempt);
+    let birth = Deed::birth(&identity, core.station.public(), core.station.store(), attempt);
     let digest = birth.digest();
     let hold = cell.store.chunks.hold();
     let (shared, own) = (Arc::clone(core), Arc::clone(&cell));
@@ -62,6 +61,7 @@ pub(crate) async fn bear(
         let manifest = bulk::keep_capture(&own.store.chunks, frozen, Ledger::default())
             .map_err(DaemonError::Build)?;
         keep_key(&shared, &own, &identity)?;
+        keep_config(&own, config)?;
         Ok::<_, DaemonError>((host, manifest))
     });
     let (host, manifest) = made.await.map_err(|_| DaemonError::ShuttingDown)??;
@@ -101,7 +101,8 @@ fn make(
     match origin {
         Origin::Fresh(body) => Ok(Host::born(entity, kind.clone(), body, seed, birth)),
         Origin::Snapshot(body, snapshot) => {
-            let build = |error: whimbrel_daemon::RestoreError| DaemonError::Build(error.to_string());
+            let build =
+                |error: whimbrel_daemon::RestoreError| DaemonError::Build(error.to_string());
             Ok(snapshot.host(kind, body).map_err(build)?.reborn(entity, birth))
         }
     }
@@ -118,6 +119,37 @@ fn keep_key(core: &Core, cell: &Cell, key: &Identity) -> Result<(), DaemonError>
             .ok_or(DaemonError::ShuttingDown)??,
     }
     Ok(())
+}
+
+/// Under which name the store keeps how a daemon is hosted.
+fn config_note(entity: &EntityId) -> String {
+    format!("host.{}", entity.key())
+}
+
+/// Writes down how a daemon is hosted, for the next start.
+fn keep_config(cell: &Cell, config: DaemonHostConfig) -> Result<(), DaemonError> {
+    let Writer::Queued(saver) = &cell.store.writer else { return Ok(()) };
+    let name = config_note(&cell.entity());
+    let bytes = encode(&(config.auto_snapshot_interval, config.max_log_entries as u64));
+    let kept = saver.answer(move |engine| engine.set_note(&name, &bytes));
+    Ok(kept.ok_or(DaemonError::ShuttingDown)??)
+}
+
+/// How a daemon on record is hosted; the default if that was never said.
+pub(crate) fn config(core: &Core, entity: EntityId) -> DaemonHostConfig {
+    let fallback = DaemonHostConfig::default();
+    let Some(Writer::Queued(saver)) = core.stores.durable().map(|store| &store.writer) else {
+        return fallback;
+    };
+    let name = config_note(&entity);
+    let bytes = saver.answer(move |engine| engine.note(&name).ok().flatten()).flatten();
+    match bytes.and_then(|bytes| decode::<(u64, u64)>(&bytes).ok()) {
+        Some((auto_snapshot_interval, entries)) => {
+            let max_log_entries = usize::try_from(entries).unwrap_or(usize::MAX);
+            DaemonHostConfig { auto_snapshot_interval, max_log_entries, ..fallback }
+        }
+        None => fallback,
+    }
 }
 
 /// Replays a daemon's journal from its base snapshot and gathers what it put out.

@@ -182,7 +182,6 @@ pub(crate) fn quiet(cluster: &mut Cluster) {
     cluster.set_disk_faults(Faults::default());
     cluster.network = Network::calm();
     for node in 0..cluster.nodes.len() {
-        cluster.nodes[node].paused_until = 0;
         cluster.restart(node);
     }
 }

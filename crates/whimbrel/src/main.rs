@@ -26,7 +26,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failure::report(&error.into()),
     };
-    match runtime.block_on(Box::pin(words.run())) {
+    let ended = runtime.block_on(Box::pin(words.run()));
+    // A thread that waits for the standard input would hold the process.
+    runtime.shutdown_background();
+    match ended {
         Ok(code) => code,
         Err(error) => failure::report(&error),
     }

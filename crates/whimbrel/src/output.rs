@@ -44,11 +44,6 @@ impl LiveLine {
         Self { is_terminal, shown: false, plain_every, last: None }
     }
 
-    /// Whether it is worth drawing.
-    pub(crate) const fn is_terminal(&self) -> bool {
-        self.is_terminal
-    }
-
     /// Shows this instead of what was shown before.
     pub(crate) fn show(&mut self, line: &str) {
         if self.is_terminal {

@@ -10,8 +10,10 @@
 //! * Asking: what the members know of the daemon is asked first, for a bounded time; a folder that
 //!   went back in time would otherwise serve what another node owns (rule 15).
 //! * Settling: turns made before a panic are still being saved.
+//! * Capturing: a kind that does not replay made its last turns anew, to other ends than the journal
+//!   names; it serves once a snapshot has them (rule 13).
 
-use whimbrel_wire::{CopyRecord, Digest, Manifest, MigrationFailureReason, Time, Turn, Write};
+use whimbrel_wire::{CatchUp, CopyRecord, Digest, Manifest, MigrationFailureReason, Time, Turn, Write};
 
 use crate::desk::{Desk, Saving};
 use crate::port::{Event, Output, ReplayStep, Restored, TurnFailure, Turned, Warning};
@@ -27,6 +29,8 @@ pub(crate) enum Opening {
     Restoring,
     Following,
     Replaying(Vec<ReplayStep>),
+    /// Turns were made anew that came out differently: they are settled by a snapshot first.
+    Capturing,
 }
 
 impl Owner {
@@ -138,7 +142,7 @@ impl Owner {
             return;
         }
         match self.replica.steps_into(self.epoch, desk.title) {
-            Ok(steps) if steps.is_empty() => self.go_live(desk),
+            Ok(steps) if steps.is_empty() => self.caught_up(desk),
             Ok(steps) => self.replay(desk, steps),
             Err(_) => self.park(desk, "its journal does not fit its title".to_owned()),
         }
@@ -176,7 +180,7 @@ impl Owner {
         let Life::Opening(Opening::Replaying(steps)) = &self.life else { return };
         let outcome = result.map_err(|failure| failure.to_string()).and_then(|turned| {
             self.replica
-                .replayed(&steps.clone(), turned, &desk.station.settings)
+                .redone(&steps.clone(), turned, &desk.station.settings)
                 .map_err(|_| "it does not replay to the same state".to_owned())
         });
         match outcome {
@@ -188,7 +192,18 @@ impl Owner {
         }
     }
 
-    fn go_live(&mut self, desk: &mut Desk<'_>) {
+    /// The end of the journal is reached. A kind that does not replay has made the turns after its
+    /// snapshot anew; none of them was answered, and none is before it cannot change again.
+    fn caught_up(&mut self, desk: &mut Desk<'_>) {
+        let redone = self.base().head.position < self.replica.head.position;
+        if redone && self.replica.catch_up != CatchUp::Replay {
+            self.life = Life::Opening(Opening::Capturing);
+            return self.capture(desk);
+        }
+        self.go_live(desk);
+    }
+
+    pub(super) fn go_live(&mut self, desk: &mut Desk<'_>) {
         self.life = Life::Live;
         self.clock = Clock::starting(self.replica.time, desk.now);
         let (epoch, head) = (self.epoch, self.replica.head);

@@ -15,7 +15,7 @@ use crate::desk::{Desk, Saving};
 use crate::port::{Capture, DeliverError, Output, Ticket};
 use crate::replica::Replica;
 use crate::settings::Settings;
-use crate::tenure::{Life, Owner};
+use crate::tenure::{Life, Opening, Owner};
 
 /// Bytes of events after the base snapshot beyond which the next one is taken.
 const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -163,6 +163,9 @@ impl Owner {
             let through = self.snapshots.base.head.position;
             desk.save(Saving::Housekeeping, Write::Compact { entity, epoch, through });
         }
+        if matches!(self.life, Life::Opening(Opening::Capturing)) {
+            self.go_live(desk);
+        }
         self.release(desk);
         self.capture_if_wanted(desk);
         self.pump(desk);
@@ -176,8 +179,12 @@ impl Owner {
             let result = Err(DeliverError::Store(error.to_owned()));
             desk.push(Output::SnapshotTaken { ticket, result });
         }
+        if matches!(self.life, Life::Opening(Opening::Capturing)) {
+            return self.reopen(desk);
+        }
         if !self.settling.is_empty() && self.replica.catch_up != CatchUp::Replay {
-            self.save_failed(desk, &WriteError::Failed(error.to_owned()));
+            // The turns themselves are saved and will be made anew.
+            self.save_failed(desk, &WriteError::Unknown(error.to_owned()));
         }
     }
 }

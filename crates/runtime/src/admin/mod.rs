@@ -15,11 +15,11 @@ mod line;
 mod names;
 mod server;
 mod tell;
-mod work;
 pub mod words;
+mod work;
 
 pub use client::{AdminClient, AdminClientError, Asker, Listener};
-pub use fault::{Again, AdminFault, Code, Effect, Fault};
+pub use fault::{AdminFault, Again, Code, Effect, Fault};
 pub use line::LINE_BYTES_MAX;
 pub use server::{AdminServer, AdminServerError};
 

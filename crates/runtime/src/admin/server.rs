@@ -224,8 +224,14 @@ impl Connection {
         let (from, to) = stream.into_split();
         let (lines, written) = mpsc::channel(REPLIES_MAX);
         let under_way = Arc::new(Semaphore::new(REQUESTS_MAX));
-        let mut connection =
-            Self { work, lines, under_way, tasks: JoinSet::new(), endless: Vec::new(), client: None };
+        let mut connection = Self {
+            work,
+            lines,
+            under_way,
+            tasks: JoinSet::new(),
+            endless: Vec::new(),
+            client: None,
+        };
         // The writer ends when the last sender is gone; the reader when the other side is, or does
         // not take replies.
         tokio::join!(write(to, written), async move {

@@ -439,10 +439,7 @@ mod tests {
         let ask = Ask::Send { daemon: "cafe".into(), payload: Payload::of(b"put a\nb") };
         let request = Request { v: VERSION, id: 7, ask };
         let line = serde_json::to_string(&request).unwrap();
-        assert_eq!(
-            line,
-            r#"{"v":1,"id":7,"ask":{"send":{"daemon":"cafe","payload":"put a\nb"}}}"#
-        );
+        assert_eq!(line, r#"{"v":1,"id":7,"ask":{"send":{"daemon":"cafe","payload":"put a\nb"}}}"#);
         assert!(!line.contains('\n'));
         assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
     }
@@ -477,10 +474,7 @@ mod tests {
         let seed = Seed::new(&[7; 32]);
         assert_eq!(Seed::parse(&format!("{}\n", seed.text())), Some(seed.clone()));
         assert_eq!(format!("{seed:?}"), "Seed(secret)");
-        assert_eq!(
-            seed.identity().unwrap().entity_id(),
-            Identity::from_seed(&[7; 32]).entity_id()
-        );
+        assert_eq!(seed.identity().unwrap().entity_id(), Identity::from_seed(&[7; 32]).entity_id());
         assert_eq!(Seed::parse("77"), None);
         assert_eq!(Seed::parse(&"x".repeat(64)), None);
     }

@@ -108,7 +108,7 @@ fn what_version_1_sealed_and_locked_opens_for_ever() {
 }
 
 #[test]
-fn no_other_node_than_the_target_opens_it() {
+fn an_envelope_has_one_reader_and_no_other_node_opens_it() {
     for node in [third(), source()] {
         let error = open(&node, &source().public(), &envelope(), &bound()).unwrap_err();
         assert_eq!(error, IdentityError::NotAuthentic);
@@ -116,7 +116,7 @@ fn no_other_node_than_the_target_opens_it() {
 }
 
 #[test]
-fn an_envelope_of_another_source_is_refused() {
+fn an_envelope_has_one_writer_and_another_source_is_refused() {
     let forged = seal(&third(), &target().public(), &daemon(), &bound()).unwrap();
     assert_eq!(opened(&forged), Err(IdentityError::NotAuthentic));
     let own = seal(&target(), &target().public(), &daemon(), &bound()).unwrap();
@@ -134,7 +134,7 @@ fn a_source_is_not_taken_for_the_negative_of_its_key() {
 }
 
 #[test]
-fn an_envelope_of_another_move_is_refused() {
+fn an_envelope_is_for_one_move_and_refused_in_another() {
     for other in [
         Binding { entity: other_daemon().entity_id(), ..bound() },
         Binding { attempt: AttemptId::new(1 << 127), ..bound() },
@@ -226,7 +226,7 @@ fn the_key_of_another_daemon_is_not_sealed() {
 }
 
 #[test]
-fn an_envelope_with_the_key_of_another_daemon_is_refused() {
+fn an_envelope_is_of_one_daemon_and_the_key_of_another_is_refused() {
     let seed = other_daemon().seed();
     let envelope = seal_seed(&source(), &target().public(), &seed, &bound()).unwrap();
     let (expected, found) = (daemon().entity_id(), other_daemon().entity_id());
@@ -300,7 +300,7 @@ fn two_locks_of_one_key_share_nothing_but_the_version() {
 }
 
 #[test]
-fn another_node_cannot_unlock_it() {
+fn a_locked_key_has_one_reader_and_another_node_cannot_unlock_it() {
     let locked = lock(&target(), &daemon()).unwrap();
     assert_eq!(unlocked(&locked), Err(IdentityError::NotLockedHere));
 }
@@ -312,7 +312,7 @@ fn a_locked_key_put_in_the_place_of_another_is_refused() {
 }
 
 #[test]
-fn a_key_locked_in_the_name_of_another_daemon_is_refused() {
+fn a_locked_key_is_of_one_daemon_and_that_of_another_is_refused() {
     let (expected, found) = (daemon().entity_id(), other_daemon().entity_id());
     let locked = lock_seed(&source(), &expected, &other_daemon().seed()).unwrap();
     assert_eq!(unlocked(&locked), Err(IdentityError::WrongDaemon { expected, found }));
@@ -350,7 +350,7 @@ fn an_envelope_is_no_locked_key_and_a_locked_key_no_envelope() {
 }
 
 #[test]
-fn what_holds_a_secret_does_something_when_dropped() {
+fn nothing_left_by_what_holds_a_secret_when_it_is_dropped() {
     fn wipes<T: zeroize::ZeroizeOnDrop>() {}
     // The buffers of this module; `secret` hands out hpke's key, `cipher` the other one.
     wipes::<zeroize::Zeroizing<[u8; 32]>>();

@@ -27,6 +27,8 @@ pub(crate) struct Journal {
     pub(crate) deeds: BTreeMap<Epoch, (Head, Digest)>,
     /// What was made in memory, by position.
     made: BTreeMap<u64, Vec<Fact>>,
+    /// Up to where snapshots have settled it.
+    published: u64,
 }
 
 /// One turn.
@@ -35,6 +37,7 @@ pub(crate) struct Fact {
     pub(crate) epoch: Epoch,
     pub(crate) origin: InputOrigin,
     pub(crate) event: CausalEvent,
+    pub(crate) before: Head,
     pub(crate) head: Head,
     pub(crate) outputs: Vec<CausalEvent>,
     /// The daemon declined it, or never saw it.
@@ -56,16 +59,22 @@ impl Journals {
                     turns: BTreeMap::new(),
                     deeds: BTreeMap::new(),
                     made: BTreeMap::new(),
+                    published: 0,
                 };
                 self.daemons.insert(*entity, journal);
             }
-            Observed::Turned { entity, epoch, origin, event, head, outputs, failed, .. }
-            | Observed::Replayed { entity, epoch, origin, event, head, outputs, failed } => {
+            Observed::Turned {
+                entity, epoch, origin, event, before, head, outputs, failed, ..
+            }
+            | Observed::Replayed {
+                entity, epoch, origin, event, before, head, outputs, failed,
+            } => {
                 if let Some(journal) = self.daemons.get_mut(entity) {
                     journal.make(Fact {
                         epoch: *epoch,
                         origin: *origin,
                         event: (*event).clone(),
+                        before: *before,
                         head: *head,
                         outputs: outputs.clone(),
                         failed: *failed,
@@ -77,6 +86,11 @@ impl Journals {
                     for turn in turns {
                         journal.commit(turn, self.wiped)?;
                     }
+                }
+            }
+            Observed::Committed { write: Write::Publish { entity, manifest, .. }, .. } => {
+                if let Some(journal) = self.daemons.get_mut(entity) {
+                    journal.publish(manifest.head)?;
                 }
             }
             Observed::Committed { write: Write::HandOver { deed }, .. } => {
@@ -132,10 +146,31 @@ impl Journal {
                 known.origin, known.epoch, turn.stamp.origin, turn.stamp.epoch
             ));
         }
-        let made = self.made.remove(&position).unwrap_or_default();
-        let fact = made.into_iter().find(same);
+        let made = match self.style {
+            Style::Freezes => self.made.get(&position).cloned(),
+            _ => self.made.remove(&position),
+        };
+        let fact = made.unwrap_or_default().into_iter().find(same);
         let fact = fact.ok_or_else(|| format!("p{position} was saved and never made"))?;
         self.turns.insert(position, fact);
+        Ok(())
+    }
+
+    /// A kind that does not replay is settled by its snapshots: they say what happened.
+    fn publish(&mut self, head: Head) -> Result<(), String> {
+        if self.style != Style::Freezes {
+            return Ok(());
+        }
+        let mut at = head;
+        while self.published < at.position.get() {
+            let position = at.position.get();
+            let made = self.made.get(&position);
+            let fact = made.and_then(|made| made.iter().find(|fact| fact.head == at)).cloned();
+            let fact = fact.ok_or_else(|| format!("p{position} was captured and never made"))?;
+            at = fact.before;
+            self.turns.insert(position, fact);
+        }
+        self.published = self.published.max(head.position.get());
         Ok(())
     }
 

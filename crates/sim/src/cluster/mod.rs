@@ -381,7 +381,7 @@ impl Cluster {
         owners == 1
             && self.timers_of(entity) == 0
             && self.waiting_of(entity) == 0
-            && self.nodes.iter().all(|node| node.up)
+            && self.nodes.iter().all(|node| node.up && node.paused_until <= self.now)
     }
 
     fn waiting_of(&self, entity: EntityId) -> usize {

@@ -280,6 +280,7 @@ impl Cluster {
         let standing = place.seats.get(&entity).map(|seat| seat.status().standing);
         let frozen = standing == Some(whimbrel_protocol::Standing::Frozen);
         let host = place.hosts.get_mut(&(entity, copy)).ok_or(TurnFailure::NoCopy)?;
+        let before = host.head();
         match take_turn(host, epoch, time, &origin, event) {
             Ok(turned) => {
                 let (head, outputs) = (turned.head, outputs_of(&turned));
@@ -292,6 +293,7 @@ impl Cluster {
                     known,
                     origin,
                     event,
+                    before,
                     head,
                     outputs,
                     failed,
@@ -320,7 +322,7 @@ impl Cluster {
                 ReplayStep::Deed { epoch, deed } => host.enter_epoch(*epoch, deed),
                 ReplayStep::Turn(turn) => {
                     let (epoch, origin) = (turn.stamp.epoch, turn.stamp.origin);
-                    let event = &turn.event;
+                    let (event, before) = (&turn.event, host.head());
                     let turned = take_turn(host, epoch, turn.stamp.time, &origin, event)?;
                     let (head, outputs) = (turned.head, outputs_of(&turned));
                     let failed = turned.answer.failure.is_some();
@@ -330,6 +332,7 @@ impl Cluster {
                         epoch,
                         origin,
                         event,
+                        before,
                         head,
                         outputs,
                         failed,
@@ -376,11 +379,15 @@ impl Cluster {
         if !self.lives(node, life) {
             return;
         }
-        let result = self.rebuild(node, entity, copy, &manifest, envelope.as_ref());
+        let result = self.rebuild(node, &manifest);
         let place = &mut self.nodes[node];
         let result = result.map(|(host, restored)| {
+            // What was dropped in the meantime does not come back, its key neither.
             if place.drops.get(&(entity, copy)).copied().unwrap_or(0) == drops {
                 place.hosts.insert((entity, copy), host);
+                if envelope.is_some() {
+                    place.keys.insert(entity, copy);
+                }
             }
             restored
         });
@@ -388,12 +395,9 @@ impl Cluster {
     }
 
     fn rebuild(
-        &mut self,
+        &self,
         node: usize,
-        entity: EntityId,
-        copy: AttemptId,
         manifest: &Manifest,
-        envelope: Option<&Bytes>,
     ) -> Result<(daemon::Host, Restored), MigrationFailureReason> {
         let invalid = |what: String| MigrationFailureReason::SnapshotInvalid(what);
         let style = Style::of(&manifest.kind).ok_or(MigrationFailureReason::FactoryNotFound)?;
@@ -403,9 +407,6 @@ impl Cluster {
         let body: Box<dyn Body> = Native::boxed(Scribe::new(style, 0));
         let host = daemon::Host::restore(&manifest.kind, manifest, &luggage.host, body, &mut shelf)
             .map_err(|error| invalid(error.to_string()))?;
-        if envelope.is_some() {
-            self.nodes[node].keys.insert(entity, copy);
-        }
         let restored = Restored {
             ledger: luggage.ledger,
             next_timer: host.next_timer(),

@@ -10,7 +10,7 @@ use crate::scribe::Style;
 /// Three nodes, one daemon on A, clients on B and C.
 pub(super) fn stage(seed: u64, style: Style) -> Cluster {
     let settings = Settings { snapshot_every: 20, ..Settings::default() };
-    let mut cluster = Cluster::new(seed, 3, &settings, false);
+    let mut cluster = Cluster::new(seed, 3, &settings, std::env::var_os("SIM_TRACE").is_some());
     let daemon = cluster.spawn(0, style);
     cluster.add_client(1, daemon, 60, 4, 4 * MILLI);
     cluster.add_client(2, daemon, 60, 4, 5 * MILLI);
@@ -21,6 +21,7 @@ pub(super) fn stage(seed: u64, style: Style) -> Cluster {
 /// Lets the story end and says how it went.
 pub(super) fn finish(cluster: &mut Cluster, case: &str) -> Result<(), Failure> {
     cluster.settle(60 * SECOND);
+    if cluster.violation.is_some() || std::env::var_os("SIM_TRACE").is_some() { std::fs::write("/tmp/story.txt", cluster.trace.take_text()).ok(); }
     let failure = |violation| Failure { case: case.to_owned(), violation };
     cluster.violation.take().map_or(Ok(()), |violation| Err(failure(violation)))
 }

@@ -29,8 +29,8 @@ checks![
     a_snapshot_does_not_go_back,
     nothing_is_forgotten_beyond_the_base,
     a_daemon_resumes_from_snapshot_and_rest_of_the_journal,
-    a_deleted_daemon_leaves_a_tombstone,
-    one_refused_write_disturbs_no_other,
+    a_tombstone_is_kept_for_ever_where_a_daemon_was_deleted,
+    writes_are_conditional_and_a_refused_one_disturbs_no_other,
     a_write_sees_those_before_it_in_its_group,
     daemons_do_not_see_each_other,
     a_lost_answer_is_settled_by_reading_the_record,
@@ -267,7 +267,7 @@ fn a_daemon_resumes_from_snapshot_and_rest_of_the_journal(harness: &mut dyn Harn
     assert_eq!(story.journal(BIRTH, base.position), rest);
 }
 
-fn a_deleted_daemon_leaves_a_tombstone(harness: &mut dyn Harness) {
+fn a_tombstone_is_kept_for_ever_where_a_daemon_was_deleted(harness: &mut dyn Harness) {
     let mut story = Story::new(harness);
     let (deed, head) = story.started(3);
     let entity = story.entity();
@@ -291,7 +291,7 @@ fn a_deleted_daemon_leaves_a_tombstone(harness: &mut dyn Harness) {
     }
 }
 
-fn one_refused_write_disturbs_no_other(harness: &mut dyn Harness) {
+fn writes_are_conditional_and_a_refused_one_disturbs_no_other(harness: &mut dyn Harness) {
     let mut story = Story::new(harness);
     let (_, head) = story.started(2);
     let mut other = story.of_another(9);

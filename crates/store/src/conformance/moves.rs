@@ -21,13 +21,13 @@ checks![
     the_frozen_copy_stays_until_it_is_acknowledged,
     a_frozen_copy_can_be_saved_as_a_snapshot,
     an_acknowledgement_of_another_deed_forgets_nothing,
-    an_acknowledged_state_is_gone_and_its_deeds_stay,
+    an_acknowledged_state_is_gone_and_its_deeds_are_kept_for_ever,
     a_later_deed_acknowledges_an_earlier_one,
     a_copy_waits_grows_and_is_thrown_away,
     a_copy_of_the_same_attempt_is_replaced,
     a_copy_for_an_epoch_that_is_over_is_refused,
     turns_for_no_copy_are_refused,
-    the_live_copy_is_no_waiting_copy,
+    one_live_copy_stands_apart_from_those_that_wait,
     a_copy_goes_live_by_its_deed,
     acceptance_without_a_copy_is_refused,
     acceptance_at_another_head_is_refused,
@@ -35,8 +35,8 @@ checks![
     a_copy_offered_in_another_epoch_does_not_go_live,
     acceptance_happens_once,
     acceptance_with_a_gap_is_refused,
-    deeds_are_learnt_once_and_without_gaps,
-    a_second_deed_of_an_epoch_is_refused,
+    deeds_are_learnt_once_and_with_no_gap,
+    an_epoch_has_one_deed_and_a_second_is_refused,
     an_owner_that_learns_of_its_hand_over_is_fenced,
     a_deed_for_a_waiting_copy_is_accepted_not_learnt,
     a_daemon_comes_home_while_its_old_copy_waits,
@@ -178,7 +178,7 @@ fn an_acknowledgement_of_another_deed_forgets_nothing(harness: &mut dyn Harness)
     story.refused(&unheard, WriteRefusal::NotOwner);
 }
 
-fn an_acknowledged_state_is_gone_and_its_deeds_stay(harness: &mut dyn Harness) {
+fn an_acknowledged_state_is_gone_and_its_deeds_are_kept_for_ever(harness: &mut dyn Harness) {
     let mut story = Story::new(harness);
     let (birth, deed, head) = story.gone(5);
     let write = drop_state(&story, &deed);
@@ -280,7 +280,7 @@ fn turns_for_no_copy_are_refused(harness: &mut dyn Harness) {
     story.refused(&write, WriteRefusal::NoCopy);
 }
 
-fn the_live_copy_is_no_waiting_copy(harness: &mut dyn Harness) {
+fn one_live_copy_stands_apart_from_those_that_wait(harness: &mut dyn Harness) {
     let mut story = Story::new(harness);
     let (_, head) = story.started(3);
     let (entity, attempt, after) = (story.entity(), BIRTH, head.position);
@@ -387,7 +387,7 @@ fn acceptance_with_a_gap_is_refused(harness: &mut dyn Harness) {
     assert_eq!(answers, [Err(WriteError::Refused(WriteRefusal::DeedGap))]);
 }
 
-fn deeds_are_learnt_once_and_without_gaps(harness: &mut dyn Harness) {
+fn deeds_are_learnt_once_and_with_no_gap(harness: &mut dyn Harness) {
     let mut story = Story::new(harness);
     let birth = story.foreign_birth();
     let second = story.deed(&birth, false, 4, Story::head(1));
@@ -406,7 +406,7 @@ fn deeds_are_learnt_once_and_without_gaps(harness: &mut dyn Harness) {
     assert_eq!(story.record().holding, Holding::Nothing);
 }
 
-fn a_second_deed_of_an_epoch_is_refused(harness: &mut dyn Harness) {
+fn an_epoch_has_one_deed_and_a_second_is_refused(harness: &mut dyn Harness) {
     let mut story = Story::new(harness);
     let birth = story.foreign_birth();
     let second = story.deed(&birth, false, 4, Story::head(1));

@@ -83,7 +83,7 @@ fn survives(seed: u64, synced: bool, fault: impl FnOnce(&FaultyDisk)) -> bool {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_and_nothing_refused_is_found_after_a_crash() {
+fn an_honest_answer_is_what_is_found_after_a_crash_at_any_write() {
     for seed in 0..200 {
         let at = Random(seed).below(300);
         assert!(survives(seed, true, |disk| disk.stop_at_write(at)), "seed {seed}");

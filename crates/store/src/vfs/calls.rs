@@ -1,9 +1,10 @@
-#![allow(unsafe_code, reason = "a VFS is a table of C functions over memory that SQLite owns")]
 //! Decides how SQLite's calls become calls on an [`Image`], and no more than that.
 //!
 //! What SQLite promises and this module relies on: the VFS pointer of a call is one that was
 //! registered; a file pointer is to `szOsFile` bytes, aligned for any type, that `xOpen` was given
 //! first and `xClose` is given last; buffers are as long as the call says; paths end in a zero.
+
+#![allow(unsafe_code, reason = "a VFS is a table of C functions over memory that SQLite owns")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::size_of;

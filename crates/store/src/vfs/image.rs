@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_synced_survives_every_crash() {
+    fn what_was_synced_stays_through_every_crash() {
         for seed in 0..200 {
             let mut image = Image::default();
             let key = written(&mut image, &[7; 2000]);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_synced_is_found_whole_in_part_and_not_at_all() {
+    fn the_rest_is_open_to_be_found_whole_in_part_and_not_at_all() {
         let (mut whole, mut part, mut gone) = (0, 0, 0);
         for seed in 0..200 {
             let mut image = Image::default();

@@ -235,12 +235,12 @@ fn due(elapsed: Duration, rate: f64) -> u64 {
 
 /// Whether the error says that the event took no effect and never will.
 fn changed_nothing(error: &DaemonError) -> bool {
-    match error {
+    matches!(
+        error,
         DaemonError::Send(SendError::Busy | SendError::TooLarge)
-        | DaemonError::Deliver(DeliverError::Busy | DeliverError::TooLarge)
-        | DaemonError::NotReady => true,
-        _ => false,
-    }
+            | DaemonError::Deliver(DeliverError::Busy | DeliverError::TooLarge)
+            | DaemonError::NotReady
+    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,337 @@
+//! Decides which daemon moves where, who asks for it, and when a node is killed.
+//!
+//! Daemons move one after the other without rest, each to a random other node, and the request goes
+//! to a random node: the source, the target or a third one. Once, in the middle of a move, one of
+//! those that take part is killed with SIGKILL and started again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use whimbrel::runtime::admin::words::{Ask, Done, MoveReport, Part, daemon_text};
+use whimbrel::runtime::admin::{AdminClient, AdminClientError, AdminFault, Again};
+
+use super::cluster::Cluster;
+use super::gaps::{Span, micros};
+use super::load::Lane;
+use super::{Board, Dice};
+use crate::failure::Advice;
+
+/// How long any one move, or the search for a daemon, may take before the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How often a daemon is looked for that nobody seems to have.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How often it is tried to kill a node before a move is over.
+const KILLS_MAX: u32 = 20;
+
+/// Who is asked to move a daemon, and who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    Source,
+    Target,
+    Third,
+}
+
+impl Seat {
+    pub(crate) const ALL: [Self; 3] = [Self::Source, Self::Target, Self::Third];
+
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Target => "target",
+            Self::Third => "third node",
+        }
+    }
+}
+
+/// A move that was asked for.
+pub(crate) struct Move {
+    pub(crate) lane: usize,
+    pub(crate) asked: Seat,
+    pub(crate) span: Span,
+    pub(crate) moved: bool,
+    pub(crate) bytes: u64,
+    pub(crate) replayed: u64,
+}
+
+/// The node that was killed.
+pub(crate) struct Killed {
+    pub(crate) lane: usize,
+    pub(crate) node: String,
+    pub(crate) role: Seat,
+    pub(crate) phase: String,
+    pub(crate) back_after: Duration,
+    pub(crate) ended_on: String,
+    /// From the kill until the interrupted move had ended.
+    pub(crate) span: Span,
+}
+
+/// What came of it all.
+#[derive(Default)]
+pub(crate) struct Story {
+    pub(crate) moves: Vec<Move>,
+    pub(crate) tried_again: u64,
+    pub(crate) failures: Vec<String>,
+    pub(crate) killed: Option<Killed>,
+}
+
+/// Moves daemons.
+pub(crate) struct Mover<'a> {
+    pub(crate) cluster: &'a mut Cluster,
+    pub(crate) lanes: &'a [Arc<Lane>],
+    pub(crate) board: &'a Board,
+    pub(crate) dice: Dice,
+    pub(crate) begun: Instant,
+    /// Where each daemon lives.
+    pub(crate) owners: Vec<usize>,
+    pub(crate) story: Story,
+}
+
+/// Where a move goes and who is asked for it.
+#[derive(Clone, Copy)]
+struct Plan {
+    lane: usize,
+    source: usize,
+    target: usize,
+    third: usize,
+}
+
+impl Plan {
+    const fn node(&self, part: Seat) -> usize {
+        match part {
+            Seat::Source => self.source,
+            Seat::Target => self.target,
+            Seat::Third => self.third,
+        }
+    }
+}
+
+impl Mover<'_> {
+    /// Moves until `end`, and kills a node half way.
+    pub(crate) async fn run(mut self, end: Instant) -> Result<Story> {
+        let half = self.begun + (end - self.begun) / 2;
+        while Instant::now() < end {
+            if self.story.killed.is_none() && Instant::now() >= half {
+                self.kill_in_a_move().await?;
+                continue;
+            }
+            let plan = self.plan(None);
+            let asked = self.part();
+            self.make(plan, asked).await?;
+        }
+        if self.story.killed.is_none() {
+            self.kill_in_a_move().await?;
+        }
+        Ok(self.story)
+    }
+
+    fn part(&mut self) -> Seat {
+        Seat::ALL[self.dice.below(3)]
+    }
+
+    fn plan(&mut self, lane: Option<usize>) -> Plan {
+        let nodes = self.cluster.nodes.len();
+        let lane = lane.unwrap_or_else(|| self.dice.below(self.lanes.len()));
+        let source = self.owners[lane];
+        let target = (source + 1 + self.dice.below(nodes - 1)) % nodes;
+        let others: Vec<usize> =
+            (0..nodes).filter(|&node| node != source && node != target).collect();
+        Plan { lane, source, target, third: others[self.dice.below(others.len())] }
+    }
+
+    fn ask(&self, plan: Plan) -> Ask {
+        Ask::Migrate {
+            daemon: daemon_text(&self.lanes[plan.lane].daemon),
+            to: self.cluster.nodes[plan.target].name.clone(),
+            transport_identity: true,
+            freeze_and_copy: false,
+            watch: true,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        micros(self.begun.elapsed())
+    }
+
+    async fn make(&mut self, plan: Plan, asked: Seat) -> Result<()> {
+        let [source, target] = [plan.source, plan.target].map(|at| &self.cluster.nodes[at].name);
+        let name = &self.lanes[plan.lane].name;
+        self.board.say(format!("{name}: {source} → {target}"));
+        let ask = self.ask(plan);
+        let from = self.now();
+        let mut admin = self.cluster.nodes[plan.node(asked)].admin().await?;
+        let moved = tokio::time::timeout(PATIENCE, admin.ask(ask)).await;
+        let moved = moved.map_err(|_| stuck(name))?;
+        let span = Span { from, to: self.now() };
+        match moved {
+            Ok(Done::Moved(report)) => {
+                self.owners[plan.lane] = plan.target;
+                self.enter(plan.lane, asked, span, Some(report));
+            }
+            Ok(_) => bail!("a node answered something else"),
+            Err(AdminClientError::Refused(fault)) => self.failed(plan, asked, span, fault).await?,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, lane: usize, asked: Seat, span: Span, report: Option<MoveReport>) {
+        self.board.moves(u64::from(report.is_some()));
+        self.story.moves.push(Move {
+            lane,
+            asked,
+            span,
+            moved: report.is_some(),
+            bytes: report.as_ref().map_or(0, |report| report.bytes_total),
+            replayed: report.as_ref().map_or(0, |report| report.events_replayed),
+        });
+    }
+
+    async fn failed(
+        &mut self,
+        plan: Plan,
+        asked: Seat,
+        span: Span,
+        fault: AdminFault,
+    ) -> Result<()> {
+        let name = &self.lanes[plan.lane].name;
+        self.story.failures.push(format!("{name}: {}", fault.message));
+        self.story.tried_again += u64::from(fault.again != Again::No);
+        self.enter(plan.lane, asked, span, None);
+        self.owners[plan.lane] = self.owner(plan.lane).await?;
+        Ok(())
+    }
+
+    /// Where a daemon lives: the node that owns it must say so itself.
+    async fn owner(&self, lane: usize) -> Result<usize> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            for (place, node) in self.cluster.nodes.iter().enumerate() {
+                let Ok(mut admin) = node.admin().await else { continue };
+                let ask = Ask::Find { daemon: daemon_text(&self.lanes[lane].daemon) };
+                let Ok(Ok(Done::Daemon(line))) =
+                    tokio::time::timeout(Duration::from_secs(10), admin.ask(ask)).await
+                else {
+                    continue;
+                };
+                let says = line.owner.as_deref().and_then(|id| self.cluster.place(id));
+                if says == Some(place) && line.standing == "live" {
+                    return Ok(place);
+                }
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Err(stuck(&self.lanes[lane].name))
+    }
+
+    /// Kills a node that takes part in a move, while the move goes on.
+    async fn kill_in_a_move(&mut self) -> Result<()> {
+        let role = self.part();
+        for _ in 0..KILLS_MAX {
+            // The last daemon is the one with much state: its moves last longest.
+            let plan = self.plan(Some(self.lanes.len() - 1));
+            // When one of the two is to be killed, the third one asks and lives to tell.
+            let admin = self.cluster.nodes[plan.third].admin().await?;
+            let from = self.now();
+            let (mut phases, moving) = begin(admin, self.ask(plan));
+            let phase = tokio::select! {
+                biased;
+                phase = phases.recv() => phase,
+                () = tokio::time::sleep(PATIENCE) => None,
+            };
+            let victim = plan.node(role);
+            if let Some(phase) = phase.filter(|phase| phase != "complete")
+                && !moving.is_finished()
+            {
+                let dead = self.now();
+                self.cluster.nodes[victim].kill();
+                return self.bring_back(plan, role, phase, Span { from, to: dead }, moving).await;
+            }
+            // It was over first.
+            let moved = moving.await.context("a task of the demo ended")?;
+            let span = Span { from, to: self.now() };
+            self.owners[plan.lane] = self.owner(plan.lane).await?;
+            if let Ok(Done::Moved(report)) = moved {
+                self.enter(plan.lane, Seat::Third, span, Some(report));
+            }
+        }
+        Err(Advice::failed(
+            "the moves were over before a node could be killed",
+            "give the daemon more state, for example --state 64MiB",
+        ))
+    }
+
+    async fn bring_back(
+        &mut self,
+        plan: Plan,
+        role: Seat,
+        phase: String,
+        span: Span,
+        moving: JoinHandle<Result<Done, AdminClientError>>,
+    ) -> Result<()> {
+        let dead = Instant::now();
+        let node = &mut self.cluster.nodes[plan.node(role)];
+        let name = node.name.clone();
+        self.board.note(format!("killed {name}, {} of a move in {phase}", role.word()));
+        node.start()?;
+        node.wait_until_ready().await?;
+        let back_after = dead.elapsed();
+        self.board.note(format!("{name} is back after {:.2} s", back_after.as_secs_f64()));
+        let lane = &self.lanes[plan.lane].name;
+        let ended = tokio::time::timeout(PATIENCE, moving).await.map_err(|_| stuck(lane))?;
+        let moved = match ended.context("a task of the demo ended")? {
+            Ok(Done::Moved(report)) => Some(report),
+            Ok(_) => bail!("a node answered something else"),
+            Err(AdminClientError::Refused(fault)) => {
+                self.story.failures.push(format!("{lane} (a node was killed): {}", fault.message));
+                self.story.tried_again += 1;
+                None
+            }
+            // It was the one that was asked.
+            Err(_) if role == Seat::Third => None,
+            Err(error) => return Err(error.into()),
+        };
+        for lane in 0..self.lanes.len() {
+            self.owners[lane] = self.owner(lane).await?;
+        }
+        let ended_on = self.cluster.nodes[self.owners[plan.lane]].name.clone();
+        let whole = Span { from: span.from, to: self.now() };
+        if role != Seat::Third || moved.is_some() {
+            self.enter(plan.lane, Seat::Third, whole, moved);
+        }
+        self.story.killed =
+            Some(Killed { lane: plan.lane, node: name, role, phase, back_after, ended_on, span: whole });
+        Ok(())
+    }
+}
+
+/// Asks, and tells the phases as they come.
+fn begin(
+    mut admin: AdminClient,
+    ask: Ask,
+) -> (mpsc::UnboundedReceiver<String>, JoinHandle<Result<Done, AdminClientError>>) {
+    let (tell, phases) = mpsc::unbounded_channel();
+    let moving = tokio::spawn(async move {
+        let see = |part| {
+            if let Part::Progress(progress) = part
+                && let Some(phase) = progress.phase
+            {
+                // Only the first is waited for.
+                let _ = tell.send(phase);
+            }
+        };
+        admin.ask_with(ask, see).await
+    });
+    (phases, moving)
+}
+
+fn stuck(daemon: &str) -> anyhow::Error {
+    Advice::failed(
+        format!("{daemon} did not settle within {} s", PATIENCE.as_secs()),
+        "this must not happen: please report it",
+    )
+}
