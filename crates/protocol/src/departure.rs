@@ -711,8 +711,8 @@ impl Owner {
             .thaws_after()
             .is_some_and(|since| desk.now.since(since) >= settings.freeze_max);
         // Without an orchestrator nobody will ask for the cut-over.
-        let forsaken = !departure.cutover_wanted
-            && desk.now.since(departure.wanted) >= settings.silence_max;
+        let forsaken =
+            !departure.cutover_wanted && desk.now.since(departure.wanted) >= settings.silence_max;
         if silent || frozen_long || forsaken {
             return self.give_up(desk, MigrationFailureReason::TimedOut);
         }

@@ -21,6 +21,7 @@
 //!
 //! # Limits
 //!
+//! * [`SEARCHES_MAX`]: how often it looks for the owner again after the one it knew refused.
 //! * `not_ready_max`: how long a target that is still starting is asked again.
 //! * `silence_max`: how long a source may be silent before the cut-over was asked for.
 
@@ -33,6 +34,9 @@ use whimbrel_wire::{
 
 use crate::desk::Desk;
 use crate::port::{Event, MoveError, MoveOptions, Output};
+
+/// How often a node that knew an old owner looks for the present one.
+const SEARCHES_MAX: u8 = 8;
 
 /// One move that this node asked for.
 #[derive(Clone, Debug)]
@@ -55,6 +59,7 @@ pub(crate) struct Orchestration {
     not_ready_since: Option<Time>,
     rest: Duration,
     tries: u8,
+    searches: u8,
     cancelled: bool,
     /// What the source said ended the attempt, until it has confirmed that.
     failure: Option<MigrationFailureReason>,
@@ -104,6 +109,7 @@ impl Orchestration {
             not_ready_since: None,
             rest: Duration::ZERO,
             tries: 0,
+            searches: 0,
             cancelled: false,
             failure: None,
         }
@@ -127,6 +133,11 @@ impl Orchestration {
             return self.search(desk);
         };
         if owner == self.target {
+            // It may have moved on from there since: whoever says otherwise is asked first.
+            if self.searches == 0 && self.wanted_source.is_none() {
+                self.source = owner;
+                return self.look_again(desk);
+            }
             return self.end(desk, MigrationFailureReason::SameNode);
         }
         if self.wanted_source.is_some_and(|wanted| wanted != owner) {
@@ -163,7 +174,7 @@ impl Orchestration {
                 let deed = desk.title.deed(self.epoch.next()).cloned();
                 match deed {
                     Some(deed) if deed.deed.attempt == self.attempt => self.committed(desk, deed),
-                    Some(_) => self.end(desk, MigrationFailureReason::StaleAttempt),
+                    Some(_) => self.failed(desk, MigrationFailureReason::StaleAttempt),
                     None => Next::Stay,
                 }
             }
@@ -332,7 +343,27 @@ impl Orchestration {
             self.catch_up = CatchUp::FreezeAndCopy;
             return self.again(desk);
         }
+        let misled = matches!(
+            reason,
+            MigrationFailureReason::NotOwner | MigrationFailureReason::StaleAttempt
+        );
+        if misled && willing && self.wanted_source.is_none() && self.searches < SEARCHES_MAX {
+            return self.look_again(desk);
+        }
         self.end(desk, reason)
+    }
+
+    /// The title was behind: the daemon moved since. The node that refused knows more.
+    fn look_again(&mut self, desk: &mut Desk<'_>) -> Next {
+        self.searches += 1;
+        self.attempt = self.attempt.derived();
+        self.phase = self.phase.filter(|phase| *phase == MigrationPhase::Snapshot);
+        self.progress = None;
+        self.stage = Stage::Searching;
+        desk.ask(self.source, None);
+        desk.ask_all(None);
+        self.resend_at = desk.now + desk.settings().resend_after;
+        Next::Stay
     }
 
     /// The target is still starting: asks again later, under a new attempt.

@@ -30,8 +30,7 @@ use std::sync::Arc;
 use whimbrel_wire::{
     AttemptId, CatchUp, DeliveryMessage, EntityId, Epoch, Frozen, Head, Holding, Ledger, Manifest,
     MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, OriginHash, Position,
-    Progress,
-    Refusal, Role, SeatRecord, Sender, SignedDeed, Time, TitleMessage, Write, WriteError,
+    Progress, Refusal, Role, SeatRecord, Sender, SignedDeed, Time, TitleMessage, Write, WriteError,
     WriteRefusal,
 };
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use whimbrel_daemon::{Host, HostError};
 use whimbrel_protocol::{
-    Capture, DeliverError, Input, Output, ReplayStep, SaveTicket, Ticket, TurnFailure, Turned,
+    Capture, DeliverError, Event, Input, Output, ReplayStep, SaveTicket, Ticket, TurnFailure,
+    Turned,
 };
 use whimbrel_store::{Journal, Titles, Vault};
 use whimbrel_wire::{
@@ -79,7 +80,9 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
             inner.holds.remove(&copy);
             inner.warming.remove(&copy);
         }
-        Output::WipeKey => wipe_key(cell),
+        // The daemon may be on its way back already: then the key that lies here is the new one.
+        Output::WipeKey if inner.arriving.is_empty() => wipe_key(cell),
+        Output::WipeKey => {}
         Output::Post { to, number, event } => {
             let from = cell.entity();
             post(core, to, Input::Post { from, number, event });
@@ -108,7 +111,13 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
                 drop(tell.send(result));
             }
         }
-        Output::Event(event) => core.tell(cell.entity(), event),
+        Output::Event(event) => {
+            if matches!(event, Event::Live { .. }) {
+                // The keys that came with copies are in the vault, or of no use.
+                inner.arriving.clear();
+            }
+            core.tell(cell.entity(), event);
+        }
     }
 }
 

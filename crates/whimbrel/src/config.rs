@@ -82,8 +82,9 @@ impl NodeConfig {
         })?;
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
         let folder = std::path::absolute(folder).context("could not find the config file")?;
-        config.data = folder.join(&config.data);
-        config.key = folder.join(&config.key);
+        // Without the dots: some systems allow only about 100 letters for a socket.
+        config.data = folder.join(&config.data).components().collect();
+        config.key = folder.join(&config.key).components().collect();
         config.members()?;
         config.settings()?;
         Ok(config)

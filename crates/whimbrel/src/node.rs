@@ -5,6 +5,7 @@
 //! acknowledged is on the disk then too.
 
 use std::fs;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -71,6 +72,7 @@ fn make_folder(folder: &Path) -> Result<()> {
 pub(crate) async fn run(file: &Path, tethered: bool) -> Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO)
         .init();
     let node = NodeConfig::read(file)?;

@@ -5,7 +5,7 @@
 #![allow(clippy::print_stderr, reason = "this is the one place that speaks")]
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What was asked for: one line.
 pub(crate) fn say(line: &str) {
@@ -34,14 +34,14 @@ pub(crate) struct LiveLine {
     is_terminal: bool,
     shown: bool,
     plain_every: Duration,
-    last: Option<std::time::Instant>,
+    last: Instant,
 }
 
 impl LiveLine {
     /// `plain_every` is how often a line is printed where there is no terminal.
     pub(crate) fn new(plain_every: Duration) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
-        Self { is_terminal, shown: false, plain_every, last: None }
+        Self { is_terminal, shown: false, plain_every, last: Instant::now() }
     }
 
     /// Shows this instead of what was shown before.
@@ -52,10 +52,9 @@ impl LiveLine {
             self.shown = true;
             return;
         }
-        let is_due = self.last.is_none_or(|last| last.elapsed() >= self.plain_every);
-        if is_due {
+        if self.last.elapsed() >= self.plain_every {
             eprintln!("{line}");
-            self.last = Some(std::time::Instant::now());
+            self.last = Instant::now();
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn migrate(place: &Place, ask: Ask) -> Result<()> {
     let cutover = report.cutover_us.map(|us| format!(", cutover {}", time(us))).unwrap_or_default();
     output::say(&format!(
         "moved to {}{epoch} in {}: {} of state, {} events replayed{cutover}",
-        report.owner,
+        report.owner_name.unwrap_or(report.owner),
         time(report.elapsed_us),
         bytes(report.bytes_total),
         count(report.events_replayed),

@@ -175,9 +175,8 @@ impl Seat {
         if self.is_departing(request.attempt) {
             return self.with_owner(now, out, |owner, desk| {
                 let departure = owner.departure.as_ref();
-                let same = departure.is_some_and(|departure| {
-                    departure.orchestrator == request.orchestrator
-                });
+                let same = departure
+                    .is_some_and(|departure| departure.orchestrator == request.orchestrator);
                 if same {
                     owner.still_wanted(desk.now);
                 }
@@ -304,13 +303,13 @@ impl Seat {
         let past = self.title.epoch() > Some(epoch) && !cfg!(feature = "mutant-tombstones-ignored");
         let reason = match &self.tenure {
             _ if past => Some(MigrationFailureReason::StaleAttempt),
-            Tenure::Owner(_) | Tenure::Departed(_) | Tenure::Bearing(_) => {
-                Some(MigrationFailureReason::WrongPeer)
-            }
+            Tenure::Owner(_) | Tenure::Bearing(_) => Some(MigrationFailureReason::WrongPeer),
             _ if self.arrivals.len() >= self.station.settings.arrivals_max => {
                 Some(MigrationFailureReason::CapacityExceeded)
             }
-            Tenure::Reading(_) | Tenure::Stranger | Tenure::Deleted => None,
+            // Whoever owns it in the epoch that began here has let this node off, even if the
+            // acknowledgement is still on its way to the disk.
+            Tenure::Reading(_) | Tenure::Stranger | Tenure::Departed(_) | Tenure::Deleted => None,
         };
         if let Some(reason) = reason {
             return self.answer_failed(now, from, attempt, epoch, reason, out);

@@ -13,7 +13,9 @@
 //! * Capturing: a kind that does not replay made its last turns anew, to other ends than the journal
 //!   names; it serves once a snapshot has them (rule 13).
 
-use whimbrel_wire::{CatchUp, CopyRecord, Digest, Manifest, MigrationFailureReason, Time, Turn, Write};
+use whimbrel_wire::{
+    CatchUp, CopyRecord, Digest, Manifest, MigrationFailureReason, Time, Turn, Write,
+};
 
 use crate::desk::{Desk, Saving};
 use crate::port::{Event, Output, ReplayStep, Restored, TurnFailure, Turned, Warning};
@@ -23,9 +25,13 @@ use crate::tenure::{Clock, Life, Owner};
 /// How far the opening has come.
 #[derive(Clone, Debug)]
 pub(crate) enum Opening {
-    Asking { until: Time },
+    Asking {
+        until: Time,
+    },
     Settling,
-    Reading { retry: Time },
+    Reading {
+        retry: Time,
+    },
     Restoring,
     Following,
     Replaying(Vec<ReplayStep>),

@@ -363,7 +363,8 @@ fn move_failed(text: String, reason: &MigrationFailureReason) -> AdminFault {
         _ => (Fault::Node, "report this, with the logs of both nodes"),
     };
     let again = if reason.is_retriable() { Again::Yes } else { Again::No };
-    AdminFault::caller(Code::MoveFailed, text, next).blaming(fault, again)
+    let code = if *reason == Reason::AlreadyMigrating { Code::Moving } else { Code::MoveFailed };
+    AdminFault::caller(code, text, next).blaming(fault, again)
 }
 
 #[cfg(test)]

@@ -298,6 +298,8 @@ pub struct MoveProgress {
 pub struct MoveReport {
     /// Where the daemon lives.
     pub owner: String,
+    /// What that node is called here.
+    pub owner_name: Option<String>,
     /// Since when, in epochs.
     pub epoch: Option<u64>,
     /// How long the move took, in microseconds.

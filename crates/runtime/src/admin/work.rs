@@ -133,7 +133,7 @@ impl Work {
             Ask::Export { daemon, file } => self.export(&daemon, file).await,
             Ask::Import { file, kind, birth } => self.import(file, kind, birth).await,
             Ask::Stop { daemon } => {
-                self.runtime.stop(self.daemon(&daemon)?.origin_hash()).await?;
+                self.runtime.stop(self.own_daemon(&daemon)?.origin_hash()).await?;
                 Ok(Done::Nothing)
             }
             Ask::Delete { daemon } => self.delete(&daemon).await,
@@ -154,6 +154,23 @@ impl Work {
     fn daemon(&self, word: &str) -> Result<EntityId, AdminFault> {
         self.names
             .daemon(word, || self.runtime.daemons().iter().map(|status| status.entity).collect())
+    }
+
+    /// The daemon that `word` means, if it may live here.
+    fn own_daemon(&self, word: &str) -> Result<EntityId, AdminFault> {
+        let entity = self.daemon(word)?;
+        let owner = self.runtime.status(entity).and_then(|status| status.owner);
+        match owner.filter(|&owner| owner != self.own_node()) {
+            None => Ok(entity),
+            Some(owner) => {
+                let owner = self.names.of_node(owner).unwrap_or_else(|| owner.to_string());
+                Err(AdminFault::caller(
+                    Code::Elsewhere,
+                    format!("the daemon lives on {owner}"),
+                    format!("ask {owner}, or move the daemon here first"),
+                ))
+            }
+        }
     }
 
     fn node_line(&self, node: NodeId) -> NodeLine {
@@ -265,10 +282,13 @@ impl Work {
         let epoch = self.runtime.status(entity).and_then(|status| status.epoch);
         Ok(Done::Moved(MoveReport {
             owner: target.to_string(),
+            owner_name: self.names.of_node(target),
             epoch: epoch.map(whimbrel_wire::Epoch::get),
             elapsed_us: micros(begun.elapsed()),
             cutover_us: course.cutover().map(micros),
-            bytes_total: course.progress.map_or(0, |progress| progress.bytes_total),
+            bytes_total: course
+                .progress
+                .map_or(0, |progress| progress.bytes_total.max(progress.bytes_sent)),
             events_replayed: course.progress.map_or(0, |progress| progress.events_replayed),
         }))
     }
@@ -315,7 +335,7 @@ impl Work {
     }
 
     async fn verify(&self, word: &str) -> Result<Done, AdminFault> {
-        let entity = self.daemon(word)?;
+        let entity = self.own_daemon(word)?;
         let proof = self.runtime.lineage(entity).await?;
         proof.verify(&entity).map_err(|error| {
             let next = "stop the daemon, keep the data folders of all nodes, and report this";
@@ -333,7 +353,7 @@ impl Work {
     }
 
     async fn export(&self, word: &str, file: PathBuf) -> Result<Done, AdminFault> {
-        let entity = self.daemon(word)?;
+        let entity = self.own_daemon(word)?;
         let snapshot = self.runtime.snapshot(entity.origin_hash()).await?.ok_or_else(|| {
             AdminFault::caller(Code::Snapshot, "a daemon of this kind has no state", "leave it")
         })?;
@@ -359,7 +379,7 @@ impl Work {
     }
 
     async fn delete(&self, word: &str) -> Result<Done, AdminFault> {
-        let entity = self.daemon(word)?;
+        let entity = self.own_daemon(word)?;
         self.runtime.delete(entity.origin_hash()).await?;
         if let Err(error) = self.names.forget(&entity) {
             tracing::warn!(%error, "could not forget the name of a deleted daemon");
@@ -408,8 +428,11 @@ impl Course {
             tokio::select! {
                 biased;
                 event = events.recv() => {
-                    if let Ok(event) = event {
-                        self.see(&event);
+                    if let Ok(event) = event
+                        && self.see(&event)
+                        && let Some(replies) = watch
+                    {
+                        replies.part(Part::Progress(self.telling())).await;
                     }
                 }
                 result = &mut ended => {
@@ -438,10 +461,12 @@ impl Course {
         self.progress = handle.progress().or(self.progress);
     }
 
-    fn see(&mut self, event: &RuntimeEvent) {
+    /// True if a phase began.
+    fn see(&mut self, event: &RuntimeEvent) -> bool {
         if event.entity != self.entity {
-            return;
+            return false;
         }
+        let before = self.phase;
         match &event.event {
             Event::Phase { phase, .. } => {
                 self.enter(*phase);
@@ -459,6 +484,7 @@ impl Course {
             | Event::Warning(_) => {}
             _ => {}
         }
+        before != self.phase
     }
 
     fn enter(&mut self, phase: MigrationPhase) {

@@ -83,6 +83,14 @@ impl Node {
         .await;
     }
 
+    /// Waits until this node knows that another owns a daemon.
+    pub(crate) async fn knows_owner(&self, entity: EntityId, owner: &Self) {
+        until("the owner is known", || {
+            self.runtime.status(entity).is_some_and(|status| status.owner == Some(owner.id()))
+        })
+        .await;
+    }
+
     /// Waits until the daemon runs here.
     pub(crate) async fn runs(&self, entity: EntityId) {
         until("the daemon runs", || self.standing(entity) == Some(Standing::Live)).await;

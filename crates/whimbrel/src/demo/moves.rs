@@ -28,6 +28,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// How often it is tried to kill a node before a move is over.
 const KILLS_MAX: u32 = 20;
 
+/// The phases in which a node may be killed, in order: all before the end.
+const PHASES: [&str; 5] = ["snapshot", "transfer", "restore", "replay", "cutover"];
+
 /// Who is asked to move a daemon, and who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seat {
@@ -65,6 +68,8 @@ pub(crate) struct Killed {
     pub(crate) role: Seat,
     pub(crate) phase: String,
     pub(crate) back_after: Duration,
+    /// When the daemon could be moved again.
+    pub(crate) ended_after: Duration,
     pub(crate) ended_on: String,
     /// From the kill until the interrupted move had ended.
     pub(crate) span: Span,
@@ -198,8 +203,7 @@ impl Mover<'_> {
         span: Span,
         fault: AdminFault,
     ) -> Result<()> {
-        let name = &self.lanes[plan.lane].name;
-        self.story.failures.push(format!("{name}: {}", fault.message));
+        self.story.failures.push(format!("{} (asked at the {})", fault.message, asked.word()));
         self.story.tried_again += u64::from(fault.again != Again::No);
         self.enter(plan.lane, asked, span, None);
         self.owners[plan.lane] = self.owner(plan.lane).await?;
@@ -231,6 +235,7 @@ impl Mover<'_> {
     /// Kills a node that takes part in a move, while the move goes on.
     async fn kill_in_a_move(&mut self) -> Result<()> {
         let role = self.part();
+        let wanted = PHASES[self.dice.below(PHASES.len())];
         for _ in 0..KILLS_MAX {
             // The last daemon is the one with much state: its moves last longest.
             let plan = self.plan(Some(self.lanes.len() - 1));
@@ -238,13 +243,9 @@ impl Mover<'_> {
             let admin = self.cluster.nodes[plan.third].admin().await?;
             let from = self.now();
             let (mut phases, moving) = begin(admin, self.ask(plan));
-            let phase = tokio::select! {
-                biased;
-                phase = phases.recv() => phase,
-                () = tokio::time::sleep(PATIENCE) => None,
-            };
+            let phase = reached(wanted, &mut phases).await;
             let victim = plan.node(role);
-            if let Some(phase) = phase.filter(|phase| phase != "complete")
+            if let Some(phase) = phase
                 && !moving.is_finished()
             {
                 let dead = self.now();
@@ -287,7 +288,7 @@ impl Mover<'_> {
             Ok(Done::Moved(report)) => Some(report),
             Ok(_) => bail!("a node answered something else"),
             Err(AdminClientError::Refused(fault)) => {
-                self.story.failures.push(format!("{lane} (a node was killed): {}", fault.message));
+                self.story.failures.push(format!("{} (a node was killed)", fault.message));
                 self.story.tried_again += 1;
                 None
             }
@@ -299,13 +300,40 @@ impl Mover<'_> {
             self.owners[lane] = self.owner(lane).await?;
         }
         let ended_on = self.cluster.nodes[self.owners[plan.lane]].name.clone();
+        self.settle(plan.lane).await?;
+        let ended_after = dead.elapsed();
         let whole = Span { from: span.from, to: self.now() };
         if role != Seat::Third || moved.is_some() {
             self.enter(plan.lane, Seat::Third, whole, moved);
         }
         self.story.killed =
-            Some(Killed { lane: plan.lane, node: name, role, phase, back_after, ended_on, span: whole });
+            Some(Killed { lane: plan.lane, node: name, role, phase, back_after, ended_after, ended_on, span: whole });
         Ok(())
+    }
+}
+
+impl Mover<'_> {
+    /// Moves a daemon as soon as it can be moved: an interrupted move must end by itself.
+    async fn settle(&mut self, lane: usize) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let plan = self.plan(Some(lane));
+            let mut admin = self.cluster.nodes[plan.source].admin().await?;
+            let moved = tokio::time::timeout(PATIENCE, admin.ask(self.ask(plan))).await;
+            match moved.map_err(|_| stuck(&self.lanes[lane].name))? {
+                Ok(Done::Moved(_)) => {
+                    self.owners[lane] = plan.target;
+                    return Ok(());
+                }
+                Ok(_) => bail!("a node answered something else"),
+                Err(AdminClientError::Refused(_)) => {
+                    self.owners[lane] = self.owner(lane).await?;
+                    tokio::time::sleep(POLL).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(stuck(&self.lanes[lane].name))
     }
 }
 
@@ -327,6 +355,20 @@ fn begin(
         admin.ask_with(ask, see).await
     });
     (phases, moving)
+}
+
+/// The phase in which the move is when it has come as far as `wanted`; none if it was over first.
+async fn reached(wanted: &str, phases: &mut mpsc::UnboundedReceiver<String>) -> Option<String> {
+    let place = |phase: &str| PHASES.iter().position(|known| *known == phase);
+    let wait = async {
+        while let Some(phase) = phases.recv().await {
+            if place(&phase)? >= place(wanted)? {
+                return Some(phase);
+            }
+        }
+        None
+    };
+    tokio::time::timeout(PATIENCE, wait).await.ok().flatten()
 }
 
 fn stuck(daemon: &str) -> anyhow::Error {

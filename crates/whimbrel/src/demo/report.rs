@@ -1,5 +1,7 @@
 //! Decides how the end of a demo reads.
 
+use std::collections::BTreeMap;
+
 use super::gaps::{Span, Spread, longest};
 use super::ledger::Verdict;
 use super::load::Lane;
@@ -111,7 +113,13 @@ fn moves(story: &Story) {
         bytes(done.clone().map(|it| it.bytes).sum()),
         count(done.map(|it| it.replayed).sum()),
     ));
-    story.failures.iter().for_each(|failure| say(&format!("failed    {failure}")));
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    for reason in &story.failures {
+        *reasons.entry(reason).or_default() += 1;
+    }
+    for (reason, times) in reasons {
+        say(&format!("failed    {times} × {reason}"));
+    }
 }
 
 fn pauses(lanes: &[impl AsRef<Lane>], story: &Story) {
@@ -146,12 +154,13 @@ fn pauses(lanes: &[impl AsRef<Lane>], story: &Story) {
     if let Some(killed) = &story.killed {
         let longest = gap(killed.lane, killed.span).map_or_else(|| "?".to_owned(), time);
         say(&format!(
-            "killed    {} as {} in {}; back after {:.2} s, the daemon ended up on {}, \
-             its clients waited {longest} at most",
+            "killed    {}, {} of a move in {}; back after {:.2} s; the move had ended by itself \
+             after {:.2} s, with the daemon on {}; its clients waited {longest} at most",
             killed.node,
             killed.role.word(),
             killed.phase,
             killed.back_after.as_secs_f64(),
+            killed.ended_after.as_secs_f64(),
             killed.ended_on,
         ));
     }

@@ -1,0 +1,154 @@
+//! Decides how this process talks to the node processes that it started.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use whimbrel_wire::NodeId;
+
+use crate::machine::Memory;
+use crate::node::{key, number};
+
+/// How long a node may take to answer a command.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What a node told by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// When, in nanoseconds on the wall.
+    pub(crate) at: u64,
+    /// By which node.
+    pub(crate) party: usize,
+    pub(crate) words: String,
+}
+
+/// What nodes told by themselves, all together.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    pub(crate) told: Vec<Told>,
+    /// By node: from when to when a look found the daemon live.
+    pub(crate) live: Vec<(usize, u64, u64)>,
+}
+
+/// The story, shared with the threads that write it.
+pub(crate) type SharedStory = Arc<Mutex<Story>>;
+
+/// Figures of a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) memory: Memory,
+    /// Bytes on the control and bulk lanes.
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+/// A node process.
+pub(crate) struct Party {
+    process: Child,
+    input: Option<ChildStdin>,
+    answers: Receiver<String>,
+    pub(crate) seed: u8,
+    pub(crate) address: SocketAddr,
+}
+
+impl Party {
+    /// Starts node number `index` of this run.
+    pub(crate) fn start(index: usize, seed: u8, data: Option<&Path>, story: &SharedStory) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["node", "--seed", &seed.to_string()]);
+        if let Some(data) = data {
+            command.arg("--data").arg(data);
+        }
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("no node")?;
+        let output = process.stdout.take().context("the node has no output")?;
+        let input = process.stdin.take();
+        let (answer, answers) = channel();
+        let story = Arc::clone(story);
+        std::thread::spawn(move || hear(index, BufReader::new(output), &answer, &story));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut party = Self { process, input, answers, seed, address };
+        let line = party.answer()?;
+        party.address = line.strip_prefix("listening ").context("not listening")?.parse()?;
+        Ok(party)
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        key(self.seed).public().node_id()
+    }
+
+    fn answer(&self) -> Result<String> {
+        self.answers.recv_timeout(ANSWER_WAIT_MAX).context("a node does not answer")
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        let input = self.input.as_mut().context("the node was stopped")?;
+        input.write_all(format!("{line}\n").as_bytes())?;
+        Ok(input.flush()?)
+    }
+
+    /// Tells the node something and waits until it is done.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+        self.say(line)?;
+        match self.answer()?.as_str() {
+            "done" => Ok(()),
+            other => bail!("{line}: {other}"),
+        }
+    }
+
+    pub(crate) fn figures(&mut self) -> Result<Figures> {
+        self.say("figures")?;
+        let line = self.answer()?;
+        let mut words = line.strip_prefix("figures ").context("no figures")?.split(' ');
+        let peak_bytes = number(words.next())?;
+        let memory = Memory { peak_bytes, present_bytes: number(words.next())? };
+        let figures =
+            Figures { memory, sent: number(words.next())?, received: number(words.next())? };
+        match self.answer()?.as_str() {
+            "done" => Ok(figures),
+            other => bail!("figures: {other}"),
+        }
+    }
+
+    /// Stops the node in order.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.tell("stop")?;
+        self.input = None;
+        let status = self.process.wait()?;
+        if status.success() { Ok(()) } else { bail!("a node ended with {status}") }
+    }
+}
+
+impl Drop for Party {
+    fn drop(&mut self) {
+        self.input = None;
+        if !matches!(self.process.try_wait(), Ok(Some(_))) {
+            drop(self.process.kill());
+            drop(self.process.wait());
+        }
+    }
+}
+
+fn hear(index: usize, lines: impl BufRead, answer: &Sender<String>, story: &SharedStory) {
+    for line in lines.lines().map_while(Result::ok) {
+        if let Some((at, words)) = line.strip_prefix("event ").and_then(|rest| rest.split_once(' ')) {
+            let at = at.parse().unwrap_or(0);
+            let told = Told { at, party: index, words: words.to_owned() };
+            story.lock().unwrap_or_else(PoisonError::into_inner).told.push(told);
+        } else if let Some((first, last)) =
+            line.strip_prefix("live ").and_then(|rest| rest.split_once(' '))
+        {
+            if let (Ok(first), Ok(last)) = (first.parse(), last.parse()) {
+                let mut story = story.lock().unwrap_or_else(PoisonError::into_inner);
+                story.live.push((index, first, last));
+            }
+        } else if answer.send(line).is_err() {
+            return;
+        }
+    }
+}
