@@ -250,14 +250,7 @@ impl Arrival {
     ) -> Course {
         self.heard = desk.now;
         if matches!(self.stage, Stage::Orphan) {
-            let reason = MigrationFailureReason::StateFailed("the target was restarted".to_owned());
-            let daemon_origin = desk.origin;
-            self.send(
-                desk,
-                self.source,
-                MigrationMessage::MigrationFailed { daemon_origin, reason },
-            );
-            return Course::Stay;
+            return self.say_restarted(desk);
         }
         if self.manifest.is_some() && manifest.digest() == self.snapshot {
             self.frozen = self.frozen.or(offer.frozen);
@@ -271,6 +264,16 @@ impl Arrival {
         }
         self.take_offer(manifest, offer);
         self.vet(desk)
+    }
+
+    /// What was in memory is gone. The source gives the attempt up, or sends the deed if it is too
+    /// late for that; until then the copy stays.
+    fn say_restarted(&self, desk: &mut Desk<'_>) -> Course {
+        let reason = MigrationFailureReason::StateFailed("the target was restarted".to_owned());
+        let daemon_origin = desk.origin;
+        let message = MigrationMessage::MigrationFailed { daemon_origin, reason };
+        self.send(desk, self.source, message);
+        Course::Stay
     }
 
     /// Looks whether the offer comes from the owner, by its title.
@@ -555,7 +558,8 @@ impl Arrival {
         }
         match self.stage {
             Stage::Following => {}
-            Stage::Voted | Stage::Orphan => return self.nudge(desk),
+            Stage::Voted => return self.nudge(desk),
+            Stage::Orphan => return self.say_restarted(desk),
             Stage::Vetting
             | Stage::Admitting
             | Stage::Finding { .. }
@@ -875,6 +879,7 @@ impl Arrival {
                 Course::Stay
             }
             // A copy with a vote and no news asks (rule 9): the source first, then anybody.
+            Stage::Voted | Stage::Orphan if cfg!(feature = "mutant-never-asks") => Course::Stay,
             Stage::Voted | Stage::Orphan => {
                 desk.ask(self.source, Some(self.attempt));
                 if desk.now.since(self.heard) >= desk.settings().resend_max {

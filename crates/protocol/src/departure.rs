@@ -212,6 +212,20 @@ impl Departure {
         }
     }
 
+    /// Whether the next step is the target's.
+    const fn awaits_target(&self) -> bool {
+        match self.stage {
+            Stage::Transferring | Stage::Following | Stage::Voting(_) => true,
+            Stage::Beginning
+            | Stage::Choosing
+            | Stage::Listing
+            | Stage::Sealing
+            | Stage::Freezing
+            | Stage::Digesting
+            | Stage::Committing(_) => false,
+        }
+    }
+
     const fn phase(&self) -> MigrationPhase {
         match self.stage {
             Stage::Beginning | Stage::Choosing | Stage::Listing | Stage::Sealing => {
@@ -224,13 +238,9 @@ impl Departure {
         }
     }
 
-    /// When the departure wants to be woken.
-    pub(crate) fn wake_at(&self, desk_silence: Time, freeze_end: Option<Time>) -> Time {
-        freeze_end.map_or(desk_silence, |end| end.min(desk_silence)).min(self.resend_at)
-    }
-
-    pub(crate) const fn heard(&self) -> Time {
-        self.heard
+    /// When the departure wants to be woken. Silence is noticed when something is sent again.
+    pub(crate) fn wake_at(&self, freeze_end: Option<Time>) -> Time {
+        freeze_end.map_or(self.resend_at, |end| end.min(self.resend_at))
     }
 
     /// Since when it has been frozen, if that may only last for `freeze_max`. A freeze that waits
@@ -437,6 +447,7 @@ impl Owner {
         let Some(departure) = &mut self.departure else { return };
         let frozen = departure.parcel.as_ref().and_then(|parcel| parcel.frozen);
         departure.stage = frozen.map_or(Stage::Transferring, Stage::Voting);
+        departure.heard = desk.now;
         departure.offer(desk, epoch);
         self.report(desk);
     }
@@ -563,7 +574,6 @@ impl Owner {
             departure.rounds = 0;
         }
         departure.cutover_wanted = true;
-        departure.heard = desk.now;
         match (departure.frozen(), departure.vote) {
             (Some(frozen), Some(vote)) if departure.elected => {
                 self.commit_if_wanted(desk, frozen, vote);
@@ -583,7 +593,7 @@ impl Owner {
     /// say so.
     fn commit_if_wanted(&mut self, desk: &mut Desk<'_>, frozen: Frozen, vote: Vote) {
         let wanted = self.departure.as_ref().is_some_and(|departure| departure.cutover_wanted);
-        if wanted {
+        if wanted || cfg!(feature = "mutant-commit-unasked") {
             self.commit(desk, frozen, vote);
         }
     }
@@ -706,7 +716,9 @@ impl Owner {
             return;
         }
         let settings = &desk.station.settings;
-        let silent = desk.now.since(departure.heard) >= settings.silence_max;
+        // Only the target's own words count, and only once it was told something.
+        let silent = departure.awaits_target()
+            && desk.now.since(departure.heard) >= settings.silence_max;
         let frozen_long = departure
             .thaws_after()
             .is_some_and(|since| desk.now.since(since) >= settings.freeze_max);

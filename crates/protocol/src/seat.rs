@@ -276,9 +276,8 @@ impl Seat {
         let settings = &self.station.settings;
         let departure = owner.departure.as_ref().filter(|departure| !departure.is_committing());
         let departure = departure.map(|departure| {
-            let silence = departure.heard() + settings.silence_max;
             let thaw = departure.thaws_after().map(|since| since + settings.freeze_max);
-            departure.wake_at(silence, thaw)
+            departure.wake_at(thaw)
         });
         owner.opening_at().into_iter().chain(owner.timer_at()).chain(departure).min()
     }
@@ -679,6 +678,9 @@ impl Seat {
             Saving::Attempt(attempt) if self.is_departing(attempt) => {
                 self.with_owner(now, out, |owner, desk| match result {
                     Ok(()) => owner.begun(desk),
+                    Err(WriteError::Refused(_)) if cfg!(feature = "mutant-attempt-restarts") => {
+                        owner.begun(desk);
+                    }
                     Err(WriteError::Refused(_)) => {
                         owner.give_up(desk, MigrationFailureReason::StaleAttempt);
                     }
@@ -763,6 +765,10 @@ impl Seat {
         }
         let done = MigrationMessage::CleanupComplete { daemon_origin: self.origin, deed };
         self.migration(now, orchestrator, Role::Source, done, out);
+        if cfg!(feature = "mutant-state-dropped-early") {
+            let deed = self.title.last().map_or(whimbrel_wire::Digest::ZERO, SignedDeed::digest);
+            self.acknowledged(now, target, deed, out);
+        }
         out.push(Output::DropCopy { copy });
         out.extend(receivers.into_iter().map(|to| Output::Recall { to }));
     }

@@ -245,7 +245,7 @@ impl Owner {
         let frozen = self.departure.as_ref().is_some_and(Departure::is_frozen);
         matches!(self.life, Life::Live)
             && self.turning.is_none()
-            && !frozen
+            && (!frozen || cfg!(feature = "mutant-serves-frozen"))
             && self.unsaved.len() < desk.settings().unsaved_max
             && self.settling.len() < desk.settings().unsaved_max
     }
@@ -345,21 +345,31 @@ impl Owner {
         let Some(turning) = self.turning.take() else { return };
         match result {
             Ok(turned) => self.enter(desk, turning, turned),
-            Err(failure) => {
-                desk.warn(Warning::Panicked { message: failure.to_string() });
-                self.poisoned = Some(Waiting { poisoned: true, ..turning.waiting });
-                // Turns made before it are good: they are saved first, then all is built anew.
-                self.flush(desk);
-                if self.is_settled() {
-                    self.reopen(desk);
-                } else {
-                    self.life = Life::Opening(Opening::Settling);
-                }
-                return;
-            }
+            Err(failure) => return self.spoilt(desk, turning.waiting, &failure),
+        }
+        if cfg!(feature = "mutant-acked-unsaved") {
+            self.release(desk);
         }
         self.flush(desk);
         self.pump(desk);
+    }
+
+    /// The daemon cannot be used as it is. Turns made before are good and are saved first; then all
+    /// is built anew, and the event that broke it counts as taken. A timer cannot be passed over
+    /// like that, so it stops the daemon.
+    fn spoilt(&mut self, desk: &mut Desk<'_>, waiting: Waiting, failure: &TurnFailure) {
+        desk.warn(Warning::Panicked { message: failure.to_string() });
+        self.flush(desk);
+        if !matches!(waiting.arrived, Arrived::Event { .. }) {
+            return self.park(desk, failure.to_string());
+        }
+        let poisoned = matches!(failure, TurnFailure::Panicked(_));
+        self.poisoned = Some(Waiting { poisoned, ..waiting });
+        if self.is_settled() {
+            self.reopen(desk);
+        } else {
+            self.life = Life::Opening(Opening::Settling);
+        }
     }
 
     fn enter(&mut self, desk: &mut Desk<'_>, turning: Turning, turned: Turned) {
@@ -432,7 +442,12 @@ impl Owner {
 
     /// Answers what is durable, and posts its outputs.
     pub(crate) fn release(&mut self, desk: &mut Desk<'_>) {
-        let settled = self.snapshots.settled(self.durable, &self.replica);
+        let durable = if cfg!(feature = "mutant-acked-unsaved") {
+            self.replica.head.position
+        } else {
+            self.durable
+        };
+        let settled = self.snapshots.settled(durable, &self.replica);
         while self.settling.front().is_some_and(|settling| settling.position <= settled) {
             let Some(settling) = self.settling.pop_front() else { break };
             self.settle(desk, settling);
@@ -465,7 +480,8 @@ impl Owner {
         let certain = !matches!(error, WriteError::Unknown(_));
         for settling in std::mem::take(&mut self.settling) {
             if let Route::Caller(ticket) = settling.route {
-                let error = if certain {
+                // What is durable and waits for its snapshot will be made anew.
+                let error = if certain && self.durable < settling.position {
                     DeliverError::Store(error.to_string())
                 } else {
                     DeliverError::OutcomeUnknown

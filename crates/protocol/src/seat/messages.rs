@@ -188,7 +188,7 @@ impl Seat {
         let here = self.station.node();
         let reason = match &self.tenure {
             Tenure::Owner(owner) => match &owner.life {
-                _ if owner.epoch != epoch => Some(MigrationFailureReason::StaleAttempt),
+                _ if owner.epoch != epoch && !cfg!(feature = "mutant-attempt-restarts") => Some(MigrationFailureReason::StaleAttempt),
                 _ if request.target == here => Some(MigrationFailureReason::SameNode),
                 _ if owner.departure.is_some() => Some(MigrationFailureReason::AlreadyMigrating),
                 Life::Live => None,
@@ -313,6 +313,14 @@ impl Seat {
         };
         if let Some(reason) = reason {
             return self.answer_failed(now, from, attempt, epoch, reason, out);
+        }
+        // An offer in the epoch that the hand-over began acknowledges it; the old key goes before the
+        // new one comes.
+        if let Tenure::Departed(departed) = &self.tenure
+            && departed.deed.deed.epoch == epoch
+        {
+            let deed = departed.deed.digest();
+            self.acknowledged(now, from, deed, out);
         }
         let arrival = Arrival::offered(attempt, epoch, from, manifest, offer, now);
         self.arrivals.insert(attempt, arrival);
@@ -495,11 +503,15 @@ impl Seat {
         out: &mut Vec<Output>,
     ) {
         let epoch = newest.deed.epoch;
-        if newest.deed.store != self.station.store() {
+        let kept = newest.deed.store == self.station.store();
+        if !kept && !cfg!(feature = "mutant-any-store") {
             return self.own_desk(now, out).warn(Warning::LostTitle { epoch });
         }
         if newest.deed.from == self.station.public() || epoch == Epoch::FIRST {
             return;
+        }
+        if cfg!(feature = "mutant-ack-before-accept") {
+            self.acknowledge(now, newest.deed.from.node_id(), &newest, out);
         }
         let attempt = newest.deed.attempt;
         if !self.arrivals.contains_key(&attempt) {
@@ -536,9 +548,11 @@ impl Seat {
     }
 
     /// The target has saved the deed: the state may go (rule 3).
-    fn acknowledged(&mut self, now: Time, from: NodeId, deed: Digest, out: &mut Vec<Output>) {
-        let Self { station, entity, origin, title, tenure, saves, .. } = self;
+    pub(super) fn acknowledged(&mut self, now: Time, from: NodeId, deed: Digest, out: &mut Vec<Output>) {
+        let Self { station, entity, origin, title, tenure, saves, arrivals, .. } = self;
         let Tenure::Departed(departed) = tenure else { return };
+        // A copy that comes back has brought the key again.
+        let returns = arrivals.values().any(|arrival| arrival.epoch >= departed.deed.deed.epoch);
         let named = departed.deed.digest() == deed || cfg!(feature = "mutant-any-ack");
         let heir = departed.deed.deed.owner() == from;
         if !named || !heir || departed.dropping {
@@ -549,7 +563,9 @@ impl Seat {
         let mut desk = Self::desk(station, *entity, *origin, title, saves, now, out);
         let entity = desk.entity;
         // The key goes first: after a crash in between, the acknowledgement comes again.
-        desk.push(Output::WipeKey);
+        if !returns {
+            desk.push(Output::WipeKey);
+        }
         desk.save(Saving::DropState, whimbrel_wire::Write::DropState { entity, deed });
     }
 

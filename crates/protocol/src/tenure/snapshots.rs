@@ -8,6 +8,7 @@
 //! # Invariants
 //!
 //! * S1 (published within journal): a snapshot is published only at a durable position.
+//! * S2 (of this past): a capture of turns that were taken back is never published.
 
 use whimbrel_wire::{CatchUp, Manifest, Position, Turn, Write, WriteError};
 
@@ -25,6 +26,9 @@ const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub(crate) struct Snapshots {
     base: Manifest,
     stage: Stage,
+    /// Captures that were given up and not yet reported. Their turns were taken back, so what
+    /// they saw never was; the next capture waits until the last of them is reported.
+    late: u32,
     wanted: bool,
     journal_bytes: u64,
     tickets: Vec<Ticket>,
@@ -41,7 +45,7 @@ enum Stage {
 
 impl Snapshots {
     pub(super) const fn with_base(base: Manifest) -> Self {
-        Self { base, stage: Stage::Idle, wanted: false, journal_bytes: 0, tickets: Vec::new() }
+        Self { base, stage: Stage::Idle, late: 0, wanted: false, journal_bytes: 0, tickets: Vec::new() }
     }
 
     pub(super) const fn base(&self) -> &Manifest {
@@ -54,6 +58,8 @@ impl Snapshots {
     }
 
     pub(super) fn give_up(&mut self) {
+        let capturing = matches!(self.stage, Stage::Capturing);
+        self.late += u32::from(capturing && !cfg!(feature = "mutant-late-captures"));
         self.stage = Stage::Idle;
     }
 
@@ -82,6 +88,7 @@ impl Snapshots {
         let turns = replica.head.position.get() - self.base.head.position.get();
         let many = settings.snapshot_every > 0 && turns >= settings.snapshot_every;
         matches!(self.stage, Stage::Idle)
+            && self.late == 0
             && (self.wanted || many || self.journal_bytes >= JOURNAL_BYTES_MAX)
     }
 }
@@ -103,6 +110,10 @@ impl Owner {
 
     /// Takes a snapshot between two turns.
     pub(super) fn capture(&mut self, desk: &mut Desk<'_>) {
+        if self.snapshots.late > 0 {
+            self.snapshots.wanted = true;
+            return;
+        }
         self.snapshots.stage = Stage::Capturing;
         self.snapshots.wanted = false;
         let capture = Capture {
@@ -116,6 +127,10 @@ impl Owner {
 
     /// The chunks of a snapshot are durable, or could not be made so.
     pub(crate) fn captured(&mut self, desk: &mut Desk<'_>, result: Result<Manifest, String>) {
+        if self.snapshots.late > 0 {
+            self.snapshots.late -= 1;
+            return self.capture_again(desk);
+        }
         if !matches!(self.snapshots.stage, Stage::Capturing) {
             return;
         }
@@ -125,6 +140,15 @@ impl Owner {
                 self.publish(desk);
             }
             Err(error) => self.snapshot_failed(desk, &error),
+        }
+    }
+
+    /// The last capture that was given up has ended.
+    fn capture_again(&mut self, desk: &mut Desk<'_>) {
+        if matches!(self.life, Life::Opening(Opening::Capturing)) {
+            self.capture(desk);
+        } else {
+            self.capture_if_wanted(desk);
         }
     }
 

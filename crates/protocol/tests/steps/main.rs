@@ -1,0 +1,10 @@
+//! The machines, message by message: what each step asks for, compared as values.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test picks out what it is about")]
+
+mod counter;
+mod moves;
+mod source;
+mod stage;
+mod target;
