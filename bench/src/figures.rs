@@ -70,10 +70,6 @@ impl Row {
         self.0.last().copied().unwrap_or(0)
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// `p50 / p99 / max` in milliseconds.
     pub(crate) fn in_milliseconds(&self) -> String {
         let [half, most, all] = [self.percentile(50), self.percentile(99), self.most()];

@@ -10,7 +10,7 @@
 //! in   stop                    shuts down
 //! out  listening ADDRESS
 //! out  done                    after each command
-//! out  figures PEAK PRESENT SENT RECEIVED
+//! out  figures PEAK PRESENT SENT
 //! out  event NANOS WORDS…      what the runtime tells
 //! out  live FIRST LAST         from when to when looking at the daemon found it live
 //! ```
@@ -154,16 +154,15 @@ impl Node {
 
     fn figures(&self) {
         let memory = machine::memory();
-        let (mut sent, mut received) = (0, 0);
+        let mut sent = 0;
         for &peer in &self.peers {
             let node = key(peer).public().node_id();
             if let Some(link) = self.runtime.mesh().link_statistics(node) {
                 sent += link.bulk.bytes_sent + link.control.bytes_sent;
-                received += link.bulk.bytes_received + link.control.bytes_received;
             }
         }
         let (peak, present) = (memory.peak_bytes, memory.present_bytes);
-        say(&format!("figures {peak} {present} {sent} {received}"));
+        say(&format!("figures {peak} {present} {sent}"));
     }
 
     fn tell_events(&self) {

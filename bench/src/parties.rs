@@ -42,9 +42,8 @@ pub(crate) type SharedStory = Arc<Mutex<Story>>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) memory: Memory,
-    /// Bytes on the control and bulk lanes.
+    /// Bytes sent on the control and bulk lanes.
     pub(crate) sent: u64,
-    pub(crate) received: u64,
 }
 
 /// A node process.
@@ -107,8 +106,7 @@ impl Party {
         let mut words = line.strip_prefix("figures ").context("no figures")?.split(' ');
         let peak_bytes = number(words.next())?;
         let memory = Memory { peak_bytes, present_bytes: number(words.next())? };
-        let figures =
-            Figures { memory, sent: number(words.next())?, received: number(words.next())? };
+        let figures = Figures { memory, sent: number(words.next())? };
         match self.answer()?.as_str() {
             "done" => Ok(figures),
             other => bail!("figures: {other}"),

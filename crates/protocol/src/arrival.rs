@@ -32,7 +32,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use whimbrel_wire::limits::CHUNK_BYTES_MAX;
+use whimbrel_wire::limits::{CHUNK_BYTES_MAX, EVENTS_PER_MESSAGE_MAX};
 use whimbrel_wire::{
     AttemptId, CatchUp, CausalEvent, ChunkRef, Digest, Epoch, Frozen, Manifest,
     MigrationFailureReason, MigrationMessage, NodeId, Offer, Role, SignedDeed, Stamp, Time, Turn,
@@ -552,8 +552,8 @@ impl Arrival {
         frozen: Option<Frozen>,
     ) -> Course {
         self.heard = desk.now;
-        if events.len() != stamps.len() {
-            let what = "events and stamps do not match".to_owned();
+        if events.len() != stamps.len() || events.len() > EVENTS_PER_MESSAGE_MAX {
+            let what = "events and stamps do not match, or are too many".to_owned();
             return self.fail(desk, MigrationFailureReason::SnapshotInvalid(what));
         }
         match self.stage {
@@ -574,7 +574,8 @@ impl Arrival {
             | Stage::Folding(_) => return Course::Stay,
         }
         let Some(replica) = &self.replica else { return Course::Stay };
-        self.frozen = self.frozen.or(frozen);
+        let named = frozen.filter(|frozen| frozen.state != Digest::ZERO);
+        self.frozen = self.frozen.or(named);
         let turns: Vec<Turn> = events
             .into_iter()
             .zip(stamps)
@@ -695,6 +696,10 @@ impl Arrival {
             return Course::Stay;
         }
         let expected = self.frozen.map(|frozen| frozen.state);
+        if state == Digest::ZERO {
+            let what = "the state of the copy could not be named".to_owned();
+            return self.fail(desk, MigrationFailureReason::StateFailed(what));
+        }
         if expected != Some(state) && !cfg!(feature = "mutant-state-digest-ignored") {
             desk.warn(Warning::Diverged { copy: self.attempt });
             return self.fail(desk, MigrationFailureReason::Diverged);
@@ -870,6 +875,11 @@ impl Arrival {
             return Course::Stay;
         }
         self.resend_at = desk.now + desk.settings().resend_after;
+        if matches!(self.stage, Stage::Orphan)
+            && let Some(signed) = desk.title.deed(self.epoch)
+        {
+            self.source = signed.deed.owner();
+        }
         match &self.stage {
             Stage::Fetching(fetching) => {
                 let asked: Vec<u32> = fetching.asked.iter().copied().collect();
@@ -894,15 +904,17 @@ impl Arrival {
                 Course::Stay
             }
             Stage::Following => self.nudge(desk),
-            Stage::Admitting
-            | Stage::Finding { .. }
+            // What takes long here is no silence: asking for nothing says so.
+            Stage::Finding { .. }
             | Stage::Listing
             | Stage::Saving
             | Stage::Restoring
             | Stage::Replaying { .. }
-            | Stage::SavingTurns
-            | Stage::Digesting
-            | Stage::Folding(_) => Course::Stay,
+            | Stage::SavingTurns => {
+                self.want(desk, &[]);
+                Course::Stay
+            }
+            Stage::Admitting | Stage::Digesting | Stage::Folding(_) => Course::Stay,
         }
     }
 }

@@ -189,6 +189,9 @@ impl Courier {
         for letter in self.letters.drain(..) {
             if let Some(ticket) = letter.ticket {
                 desk.push(Output::Sent { ticket, result: Err(error.clone()) });
+            } else if let Origin::Daemon(from) = self.origin {
+                // Nobody will ever take it: the sender's outbox must not wait for that.
+                desk.push(Output::Posted { from, number: letter.number });
             }
         }
         self.sent = 0;

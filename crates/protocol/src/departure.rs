@@ -35,6 +35,7 @@
 //! * `pieces_in_flight_max`: pieces sent for one request.
 
 use bytes::Bytes;
+use whimbrel_wire::limits::RANGES_PER_MESSAGE_MAX;
 use whimbrel_wire::{
     AttemptId, CatchUp, ChunkRef, Deed, Digest, Epoch, Frozen, Head, Manifest, MigrationEnvelope,
     MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, Offer, Position, Progress,
@@ -43,7 +44,7 @@ use whimbrel_wire::{
 
 use crate::desk::{Desk, Saving};
 use crate::port::{Event, Output};
-use crate::tenure::Owner;
+use crate::tenure::{Life, Owner};
 
 /// One attempt to leave.
 #[derive(Clone, Debug)]
@@ -293,8 +294,9 @@ impl Departure {
             return self.offer(desk, epoch);
         }
         let total_chunks = parcel.manifest.messages();
-        let wanted = ranges.iter().flat_map(|(first, count)| {
-            (0..*count).filter_map(|step| first.checked_add(step)).take(2 * 1024)
+        let most = u32::try_from(2 * desk.settings().pieces_in_flight_max).unwrap_or(u32::MAX);
+        let wanted = ranges.iter().take(RANGES_PER_MESSAGE_MAX).flat_map(|(first, count)| {
+            (0..(*count).min(most)).filter_map(|step| first.checked_add(step))
         });
         let indices: Vec<u32> = wanted.take(2 * desk.settings().pieces_in_flight_max).collect();
         for index in indices {
@@ -380,6 +382,25 @@ impl Owner {
             | Stage::Digesting
             | Stage::Voting(_)
             | Stage::Committing(_) => {}
+        }
+    }
+
+    /// There is no new base snapshot. A departure that waits for one ends: nobody else would tell.
+    pub(crate) fn snapshot_failed_to_leave(&mut self, desk: &mut Desk<'_>, error: &str) {
+        let waits = self.departure.as_ref().is_some_and(|departure| match departure.stage {
+            Stage::Choosing => true,
+            Stage::Freezing => departure.catch_up != CatchUp::Replay,
+            Stage::Beginning
+            | Stage::Listing
+            | Stage::Sealing
+            | Stage::Transferring
+            | Stage::Following
+            | Stage::Digesting
+            | Stage::Voting(_)
+            | Stage::Committing(_) => false,
+        });
+        if waits {
+            self.give_up(desk, MigrationFailureReason::StoreFailed(error.to_owned()));
         }
     }
 
@@ -609,7 +630,7 @@ impl Owner {
 
     /// The freeze may be complete.
     pub(crate) fn settle_freeze(&mut self, desk: &mut Desk<'_>) {
-        if !self.is_settled() {
+        if !self.is_settled() || !matches!(self.life, Life::Live) {
             return;
         }
         let head = self.replica.head;
@@ -638,6 +659,10 @@ impl Owner {
         let Some(departure) = &mut self.departure else { return };
         if !matches!(departure.stage, Stage::Digesting) {
             return;
+        }
+        if state == Digest::ZERO {
+            let what = "the frozen state could not be named".to_owned();
+            return self.give_up(desk, MigrationFailureReason::StateFailed(what));
         }
         if departure.catch_up == CatchUp::Replay {
             departure.stage = Stage::Voting(frozen);
@@ -717,8 +742,8 @@ impl Owner {
         }
         let settings = &desk.station.settings;
         // Only the target's own words count, and only once it was told something.
-        let silent = departure.awaits_target()
-            && desk.now.since(departure.heard) >= settings.silence_max;
+        let silent =
+            departure.awaits_target() && desk.now.since(departure.heard) >= settings.silence_max;
         let frozen_long = departure
             .thaws_after()
             .is_some_and(|since| desk.now.since(since) >= settings.freeze_max);

@@ -104,7 +104,7 @@ pub(crate) fn acknowledged(ledger: &mut Ledger, to: &EntityId, number: u64) {
 
 /// The number of the first output that is not acknowledged.
 pub(crate) fn first_waiting(outgoing: &Outgoing) -> u64 {
-    outgoing.next - outgoing.waiting.len() as u64
+    outgoing.next.saturating_sub(outgoing.waiting.len() as u64)
 }
 
 /// How many outputs are not acknowledged.

@@ -45,6 +45,9 @@ use crate::replica::Replica;
 use crate::tenure::{Arrived, Life, Owner, Route, Waiting};
 use crate::title::{Title, TitleError};
 
+/// The source of a copy whose title is not known: no node has this id, so nobody speaks for it.
+const NOBODY: NodeId = NodeId::new(0);
+
 /// All that one node knows and decides about one daemon.
 #[derive(Clone, Debug)]
 pub struct Seat {
@@ -366,6 +369,12 @@ impl Seat {
         arriving.chain(leaving).cloned().collect()
     }
 
+    /// How many copies wait here for a deed.
+    #[must_use]
+    pub fn waiting_copies(&self) -> usize {
+        self.arrivals.len()
+    }
+
     /// Whether the seat could be forgotten by a driver that needs room: it would be the same after
     /// reading its record again.
     #[must_use]
@@ -552,7 +561,9 @@ impl Seat {
         // An earlier question may be answered late, after it was asked again.
         let Some(record) = result.ok().filter(|_| wanted) else { return };
         match Title::from_saved(self.entity, record.deeds.clone()) {
-            Ok(title) => self.title = title,
+            // What was verified stays known, even if it could not be saved (rule 2).
+            Ok(title) if title.known() >= self.title.known() => self.title = title,
+            Ok(_) => {}
             Err(error) => {
                 let error = error.to_string();
                 return out.push(Output::Event(Event::Warning(Warning::Store { error })));
@@ -579,12 +590,7 @@ impl Seat {
         };
         for copy in record.waiting {
             let source = self.title.deed(copy.epoch).map(|signed| signed.deed.owner());
-            let arrival = Arrival::orphan(
-                copy.attempt,
-                copy.epoch,
-                source.unwrap_or_else(|| self.station.node()),
-                now,
-            );
+            let arrival = Arrival::orphan(copy.attempt, copy.epoch, source.unwrap_or(NOBODY), now);
             self.arrivals.entry(copy.attempt).or_insert(arrival);
         }
         let attempts: Vec<AttemptId> = self.arrivals.keys().copied().collect();
@@ -592,7 +598,11 @@ impl Seat {
             self.with_arrival(now, out, attempt, Arrival::tick);
         }
         if matches!(self.tenure, Tenure::Owner(_)) {
-            self.own_desk(now, out).ask_all(None);
+            // From the first deed on, so that a twin shows itself too.
+            let entity = self.entity;
+            let message = TitleMessage::DeedAsked { after: Epoch::new(0), attempt: None };
+            let message = whimbrel_wire::Message::Title { entity, message };
+            self.own_desk(now, out).push(Output::Broadcast { message });
         }
     }
 
@@ -639,6 +649,8 @@ impl Seat {
         if let Tenure::Owner(owner) = &mut self.tenure {
             let held = owner.take_held();
             let copy = owner.copy;
+            let receivers = owner.replica.ledger.outgoing.keys();
+            out.extend(receivers.map(|to| Output::Recall { to: *to }));
             self.tenure = Tenure::Stranger;
             out.push(Output::DropCopy { copy });
             for waiting in held {
@@ -699,12 +711,7 @@ impl Seat {
             Saving::DropCopy(attempt) => self.copy_dropped(now, attempt, &result),
             Saving::Accept(attempt) => self.accepted(now, attempt, result, out),
             Saving::DropState => self.state_dropped(&result, out),
-            Saving::Delete => {
-                if result.is_ok() {
-                    self.tenure = Tenure::Deleted;
-                    out.push(Output::WipeKey);
-                }
-            }
+            Saving::Delete => self.deletion_saved(now, &result, out),
         }
     }
 
@@ -997,6 +1004,22 @@ impl Seat {
         }
     }
 
+    fn deletion_saved(
+        &mut self,
+        now: Time,
+        result: &Result<(), WriteError>,
+        out: &mut Vec<Output>,
+    ) {
+        let mut gone = false;
+        self.with_owner(now, out, |owner, desk| gone = owner.deleted(desk, result));
+        if gone {
+            self.tenure = Tenure::Deleted;
+            out.push(Output::WipeKey);
+        } else if matches!(result, Err(WriteError::Unknown(_))) {
+            self.with_owner(now, out, Owner::reopen);
+        }
+    }
+
     fn snapshot(&mut self, now: Time, ticket: Ticket, out: &mut Vec<Output>) {
         match &self.tenure {
             Tenure::Owner(owner) if matches!(owner.life, Life::Live) => {
@@ -1033,10 +1056,7 @@ impl Seat {
         if owner.departure.is_some() {
             return out.push(Output::Stopped { ticket, result: Err(DeliverError::Migrating) });
         }
-        self.with_owner(now, out, |owner, desk| {
-            owner.stop(desk, ticket);
-            owner.delete(desk);
-        });
+        self.with_owner(now, out, |owner, desk| owner.delete(desk, ticket));
     }
 
     fn woke(&mut self, now: Time, out: &mut Vec<Output>) {

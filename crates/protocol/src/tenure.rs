@@ -73,6 +73,16 @@ pub(crate) struct Owner {
     poisoned: Option<Waiting>,
     timer_waits: bool,
     stopping: Vec<Ticket>,
+    deleting: Deleting,
+}
+
+/// How far a deletion has come.
+#[derive(Clone, Debug, Default)]
+struct Deleting {
+    /// Who wants it.
+    tickets: Vec<Ticket>,
+    /// Whether it is being saved.
+    saving: bool,
 }
 
 /// Whether the daemon runs.
@@ -191,6 +201,7 @@ impl Owner {
             poisoned: None,
             timer_waits: false,
             stopping: Vec::new(),
+            deleting: Deleting::default(),
             replica,
         }
     }
@@ -221,7 +232,8 @@ impl Owner {
         }
         let spare = if waiting.is_of_daemon() { 2 } else { 1 };
         let held_max = desk.settings().held_max.saturating_mul(spare);
-        if self.queue.len() >= held_max || !self.stopping.is_empty() {
+        let closing = !self.stopping.is_empty() || !self.deleting.tickets.is_empty();
+        if self.queue.len() >= held_max || closing {
             return refuse(desk, &waiting, Refusal::Busy, DeliverError::Busy);
         }
         self.queue.push_back(waiting);
@@ -239,6 +251,7 @@ impl Owner {
             self.start(desk, waiting);
         }
         self.finish_stop(desk);
+        self.save_deletion(desk);
     }
 
     fn may_turn(&self, desk: &Desk<'_>) -> bool {
@@ -537,16 +550,56 @@ impl Owner {
         self.pump(desk);
     }
 
-    fn finish_stop(&mut self, desk: &mut Desk<'_>) {
+    /// Whether everything that was taken is done with. What waits while the daemon does not run is
+    /// not taken.
+    fn is_at_rest(&self) -> bool {
         let running = matches!(self.life, Life::Live) && !self.queue.is_empty();
-        if self.stopping.is_empty() || running || !self.is_settled() || !self.settling.is_empty() {
+        !running && self.is_settled() && self.settling.is_empty()
+    }
+
+    fn finish_stop(&mut self, desk: &mut Desk<'_>) {
+        if self.stopping.is_empty() || !self.is_at_rest() {
             return;
+        }
+        for waiting in self.take_held() {
+            refuse(desk, &waiting, Refusal::Busy, DeliverError::Stopped);
         }
         for ticket in std::mem::take(&mut self.stopping) {
             desk.push(Output::Stopped { ticket, result: Ok(()) });
         }
         desk.push(Output::DropCopy { copy: self.copy });
         self.life = Life::Stopped;
+    }
+
+    /// Deletes the daemon, once everything that was taken is done with.
+    pub(crate) fn delete(&mut self, desk: &mut Desk<'_>, ticket: Ticket) {
+        self.deleting.tickets.push(ticket);
+        self.pump(desk);
+    }
+
+    fn save_deletion(&mut self, desk: &mut Desk<'_>) {
+        if self.deleting.tickets.is_empty() || self.deleting.saving || !self.is_at_rest() {
+            return;
+        }
+        self.deleting.saving = true;
+        let (entity, epoch) = (desk.entity, self.epoch);
+        desk.save(Saving::Delete, Write::Delete { entity, epoch });
+    }
+
+    /// The deletion is saved, or not: whoever wanted it is told. True if the daemon is gone.
+    pub(crate) fn deleted(&mut self, desk: &mut Desk<'_>, result: &Result<(), WriteError>) -> bool {
+        let Deleting { tickets, .. } = std::mem::take(&mut self.deleting);
+        for ticket in tickets {
+            let result = result.clone().map_err(|error| DeliverError::Store(error.to_string()));
+            desk.push(Output::Stopped { ticket, result });
+        }
+        if result.is_ok() {
+            for waiting in self.take_held() {
+                refuse(desk, &waiting, Refusal::Deleted, DeliverError::Deleted);
+            }
+            desk.push(Output::DropCopy { copy: self.copy });
+        }
+        result.is_ok()
     }
 
     /// What waits at the gate, for whoever owns the daemon next.

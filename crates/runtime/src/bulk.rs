@@ -12,9 +12,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use whimbrel_daemon::{ChunkSink, ChunkSource, Host, SinkError, SourceError, read_luggage};
+use whimbrel_daemon::{
+    ChunkSink, ChunkSource, Host, RestoreError, SinkError, SourceError, read_luggage,
+};
 use whimbrel_protocol::{Input, Restored};
 use whimbrel_store::Chunks;
+use whimbrel_wire::limits::CHUNK_LIST_LENGTH_MAX;
 use whimbrel_wire::{
     AttemptId, ChunkList, ChunkRef, Ledger, Manifest, Message, MigrationFailureReason,
     MigrationMessage, NodeId, decode, encode_frame,
@@ -118,7 +121,7 @@ pub(crate) fn send_piece(
             Ok(None) => return tracing::error!(digest = %chunk.digest, "a chunk is missing"),
             Err(error) => return tracing::error!(%error, "a chunk could not be read"),
         }
-        let (Ok(frame), Some(links)) = (encode_frame(&message), shared.links.get()) else { return };
+        let (Ok(frame), Some(links)) = (encode_frame(&message), shared.links()) else { return };
         if let Err(SendError::Full) = links.send(to, Lane::Bulk, frame.clone()) {
             shared.wait_for_room(to);
             // A piece that finds no room even then is asked for again.
@@ -130,7 +133,7 @@ pub(crate) fn send_piece(
 impl Core {
     /// Waits until the link takes more, within bounds.
     fn wait_for_room(&self, to: NodeId) {
-        let (Some(links), Some(runtime)) = (self.links.get(), self.tokio.get()) else { return };
+        let (Some(links), Some(runtime)) = (self.links(), self.tokio.get()) else { return };
         let room = links.room(to, Lane::Bulk);
         drop(runtime.block_on(async { tokio::time::timeout(ROOM_WAIT_MAX, room).await }));
     }
@@ -199,6 +202,9 @@ pub(crate) fn read_pieces(
         let result = lists.iter().try_fold(Vec::new(), |mut pieces, list| {
             let bytes = read_chunk(&*cell.store.chunks, list)?;
             let ChunkList(chunks) = decode(&bytes).map_err(|error| error.to_string())?;
+            if chunks.len() > CHUNK_LIST_LENGTH_MAX {
+                return Err(format!("a list names {} chunks", chunks.len()));
+            }
             pieces.extend(chunks);
             Ok(pieces)
         });
@@ -299,8 +305,17 @@ pub(crate) fn build(
     let mut source = StoreSource(&*cell.store.chunks);
     let luggage =
         read_luggage(manifest, &mut source).map_err(|error| invalid(error.to_string()))?;
-    let host = Host::restore(&manifest.kind, manifest, &luggage.host, body, &mut source)
-        .map_err(|error| invalid(error.to_string()))?;
+    if !luggage.ledger.is_sound() {
+        return Err(invalid("its dealings contradict themselves".to_owned()));
+    }
+    let host = Host::restore(&manifest.kind, manifest, &luggage.host, body, &mut source).map_err(
+        |error| {
+            // A snapshot that is what it claims to be, and code that broke on it.
+            let broke = matches!(error, RestoreError::Panicked(_));
+            let why = error.to_string();
+            if broke { MigrationFailureReason::StateFailed(why) } else { invalid(why) }
+        },
+    )?;
     Ok((host, luggage.ledger))
 }
 

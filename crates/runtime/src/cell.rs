@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use whimbrel_daemon::Host;
 use whimbrel_protocol::{
-    DeliverError, Input, Output, Seat, SendError, SpawnError, Station, Ticket,
+    DeliverError, Input, Output, Seat, SendError, SpawnError, Standing, Station, Ticket,
 };
 use whimbrel_store::Hold;
 use whimbrel_wire::{
@@ -25,6 +25,9 @@ use whimbrel_wire::{
 use crate::core::{Core, lock};
 use crate::perform;
 use crate::stores::Store;
+
+#[cfg(test)]
+mod tests;
 
 /// Works done in one go before other cells get their turn.
 const GO_MAX: usize = 512;
@@ -97,6 +100,7 @@ pub(crate) enum Reply {
 struct Line {
     work: VecDeque<Work>,
     scheduled: bool,
+    closed: bool,
 }
 
 /// How a delivery went at once.
@@ -153,8 +157,22 @@ impl Cell {
     /// Adds work. True if the cell must be scheduled for it.
     pub(crate) fn push(&self, work: Work) -> bool {
         let mut line = lock(&self.line);
+        if line.closed {
+            return false;
+        }
         line.work.push_back(work);
         !std::mem::replace(&mut line.scheduled, true)
+    }
+
+    /// Takes no more work and forgets whoever waits: that ends their channels.
+    pub(crate) fn abandon(&self) {
+        let mut line = lock(&self.line);
+        line.closed = true;
+        let undone = std::mem::take(&mut line.work);
+        drop(line);
+        drop(undone);
+        let replies = std::mem::take(&mut lock(&self.inner).replies);
+        drop(replies);
     }
 
     /// Does what waits. Called by workers, for a cell that was scheduled.
@@ -190,9 +208,12 @@ impl Cell {
         adjust(&mut lock(&self.inner))
     }
 
-    /// Starts reading the record from the store.
+    /// Starts reading the record from the store, unless that was done.
     pub(crate) fn open(self: &Arc<Self>, core: &Arc<Core>) {
         let mut inner = lock(&self.inner);
+        if inner.seat.status().standing != Standing::Reading {
+            return;
+        }
         let mut out = std::mem::take(&mut inner.out);
         inner.seat.open(core.clock.now(), &mut out);
         inner.out = out;

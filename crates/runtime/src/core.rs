@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -44,7 +44,9 @@ pub(crate) struct Core {
     pub(crate) key: NodeKey,
     pub(crate) stores: Stores,
     pub(crate) members: Members,
-    pub(crate) links: OnceLock<Links>,
+    /// The links, from the opening of the node to its end.
+    links: RwLock<Option<Links>>,
+    closed: AtomicBool,
     pub(crate) tokio: OnceLock<tokio::runtime::Handle>,
     pub(crate) kinds: Kinds,
     pub(crate) tags: BTreeSet<String>,
@@ -101,7 +103,8 @@ impl Core {
             key,
             stores,
             members,
-            links: OnceLock::new(),
+            links: RwLock::default(),
+            closed: AtomicBool::new(false),
             tokio: OnceLock::new(),
             kinds: Kinds::default(),
             tags,
@@ -122,6 +125,24 @@ impl Core {
 
     pub(crate) fn node(&self) -> NodeId {
         self.station.node()
+    }
+
+    /// The links; none before the node is open and after it was closed.
+    pub(crate) fn links(&self) -> Option<Links> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_links(&self, links: Option<Links>) -> Option<Links> {
+        std::mem::replace(&mut *self.links.write().unwrap_or_else(PoisonError::into_inner), links)
+    }
+
+    /// Nothing is done any more: whoever waits for something is told by the end of its channel.
+    pub(crate) fn abandon(&self) {
+        self.closed.store(true, Ordering::Release);
+        for cell in self.cells() {
+            cell.abandon();
+        }
+        self.moves.abandon();
     }
 
     pub(crate) fn ticket(&self) -> Ticket {
@@ -196,7 +217,7 @@ impl Core {
 
     /// Gives a cell something to do, on a worker.
     pub(crate) fn post(&self, cell: &Arc<Cell>, work: Work) {
-        if cell.push(work) {
+        if !self.closed.load(Ordering::Acquire) && cell.push(work) {
             self.workers.schedule(Arc::clone(cell));
         }
     }
@@ -204,7 +225,7 @@ impl Core {
     /// Sends a message to another node. What does not get through is sent again by the machines.
     pub(crate) fn send(&self, to: NodeId, message: &Message) {
         let lane = lane(message);
-        match (encode_frame(message), self.links.get()) {
+        match (encode_frame(message), self.links()) {
             (Ok(frame), Some(links)) => {
                 if let Err(error) = links.send(to, lane, frame) {
                     tracing::debug!(%to, %error, "not sent");
@@ -224,12 +245,16 @@ impl Core {
     }
 }
 
-impl Inbound for Core {
+/// The way in from the links. It keeps no node alive that people have dropped.
+pub(crate) struct Inlet(pub(crate) Weak<Core>);
+
+impl Inbound for Inlet {
     fn frame(&self, from: NodeId, _lane: Lane, frame: Bytes) -> Option<Pause> {
+        let core = self.0.upgrade()?;
         match decode_frame(&frame) {
             Ok(message) => {
-                let cell = self.cell(message.entity());
-                self.post(&cell, Work::Input(Input::Message { from, message }));
+                let cell = core.cell(message.entity());
+                core.post(&cell, Work::Input(Input::Message { from, message }));
             }
             Err(error) => tracing::warn!(%from, %error, "a frame was refused"),
         }

@@ -42,8 +42,21 @@ impl Kinds {
     }
 
     /// A factory for one daemon alone: its code may live outside this language.
-    pub(crate) fn adopt(&self, entity: EntityId, kind: Kind, factory: Factory) {
-        lock(&self.by_entity).insert(entity, (kind, factory));
+    /// Gives the one that it had before.
+    pub(crate) fn adopt(
+        &self,
+        entity: EntityId,
+        adopted: (Kind, Factory),
+    ) -> Option<(Kind, Factory)> {
+        lock(&self.by_entity).insert(entity, adopted)
+    }
+
+    /// Takes an adoption back: the daemon has the factory again that it had before, if any.
+    pub(crate) fn disown(&self, entity: EntityId, before: Option<(Kind, Factory)>) {
+        match before {
+            Some(before) => lock(&self.by_entity).insert(entity, before),
+            None => lock(&self.by_entity).remove(&entity),
+        };
     }
 
     pub(crate) fn expect(&self, origin: OriginHash, expected: Expected) {

@@ -8,7 +8,7 @@ use whimbrel_protocol::Station;
 use whimbrel_wire::{NodeId, PublicKey, StoreId};
 
 use crate::config::MeshConfig;
-use crate::core::{Core, Parts, lock};
+use crate::core::{Core, Inlet, Parts, lock};
 use crate::error::MeshError;
 use crate::link::{LinkStatistics, Links, Member, Members};
 use crate::stores::{Stores, Writer};
@@ -18,7 +18,7 @@ use crate::{alarms, chores, workers};
 /// [`DaemonRuntime`](crate::DaemonRuntime) hosts daemons on it.
 pub struct Mesh {
     core: Arc<Core>,
-    links: Links,
+    address: SocketAddr,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -54,15 +54,34 @@ impl Mesh {
             tags: config.tags.clone(),
             recorded: recorded.into_iter().collect(),
         }));
-        let inbound = Arc::clone(&core);
-        let links = Links::bind(&config.key, config.listen, members, config.links, inbound)?;
-        drop(core.links.set(links.clone()));
+        match Self::bring_up(&core, &config, members) {
+            Ok(mesh) => Ok(Arc::new(mesh)),
+            Err(error) => {
+                let saver = core.stores.durable().map(|store| store.writer.clone());
+                drop(tokio::task::spawn_blocking(move || close_store(saver.as_ref())).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Links and threads. What was started of them ends with the mesh that is dropped on an error.
+    fn bring_up(
+        core: &Arc<Core>,
+        config: &MeshConfig,
+        members: Members,
+    ) -> Result<Self, MeshError> {
+        let inlet = Arc::new(Inlet(Arc::downgrade(core)));
+        let links = Links::bind(&config.key, config.listen, members, config.links.clone(), inlet)?;
+        let address = links.local_address();
+        core.set_links(Some(links));
         drop(core.tokio.set(tokio::runtime::Handle::current()));
-        let mut threads = workers::start(&core, config.workers)?;
-        threads.push(alarms::start(&core)?);
+        let mesh = Self { core: Arc::clone(core), address, threads: Mutex::default() };
+        let mut threads = workers::start(core, config.workers)?;
+        threads.push(alarms::start(core)?);
         threads.extend(core.bulk.start()?);
-        threads.push(chores::start(&core)?);
-        Ok(Arc::new(Self { core, links, threads: Mutex::new(threads) }))
+        threads.push(chores::start(core)?);
+        *lock(&mesh.threads) = threads;
+        Ok(mesh)
     }
 
     /// Which node it is.
@@ -80,7 +99,7 @@ impl Mesh {
     /// Where it listens.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        self.links.local_address()
+        self.address
     }
 
     /// Whom it talks to; changes take effect at once.
@@ -98,7 +117,7 @@ impl Mesh {
     /// The figures of its link to `node`.
     #[must_use]
     pub fn link_statistics(&self, node: NodeId) -> Option<LinkStatistics> {
-        self.links.statistics(node)
+        self.core.links()?.statistics(node)
     }
 
     pub(crate) const fn core(&self) -> &Arc<Core> {
@@ -107,7 +126,9 @@ impl Mesh {
 
     /// Closes links, store and threads. What was acknowledged is on disk before.
     pub(crate) async fn close(&self) {
-        self.links.close().await;
+        if let Some(links) = self.core.set_links(None) {
+            links.close().await;
+        }
         self.core.alarms.close();
         self.core.workers.close();
         self.core.bulk.close();
@@ -118,11 +139,17 @@ impl Mesh {
             for thread in threads {
                 drop(thread.join());
             }
-            if let Some(Writer::Queued(saver)) = saver {
-                saver.close();
-            }
+            close_store(saver.as_ref());
         });
         drop(ended.await);
+        self.core.abandon();
+    }
+}
+
+/// Closes a store once all that waits for it is done.
+fn close_store(writer: Option<&Writer>) {
+    if let Some(Writer::Queued(saver)) = writer {
+        saver.close();
     }
 }
 
@@ -132,6 +159,13 @@ impl Drop for Mesh {
         self.core.workers.close();
         self.core.bulk.close();
         self.core.chores.close();
+        // Without a shutdown nothing is finished and nobody is told, as in a crash; but what the
+        // node held of its machine is free.
+        drop(self.core.set_links(None));
+        if let Some(Writer::Queued(saver)) = self.core.stores.durable().map(|store| &store.writer) {
+            saver.end();
+        }
+        self.core.abandon();
     }
 }
 

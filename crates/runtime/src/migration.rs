@@ -32,6 +32,11 @@ impl Moves {
         receiver
     }
 
+    /// Nobody will tell how the moves end.
+    pub(crate) fn abandon(&self) {
+        lock(&self.0).clear();
+    }
+
     /// Takes note of what a seat says about a move.
     pub(crate) fn hear(&self, event: &Event) {
         match event {

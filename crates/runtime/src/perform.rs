@@ -2,6 +2,7 @@
 //! and now; saves, captures, restores and chunks elsewhere, reported when they are over.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use whimbrel_daemon::{Host, HostError};
 use whimbrel_protocol::{
@@ -10,8 +11,8 @@ use whimbrel_protocol::{
 };
 use whimbrel_store::{Journal, Titles, Vault};
 use whimbrel_wire::{
-    AttemptId, CausalEvent, Digest, EntityId, Epoch, InputOrigin, Manifest, Message,
-    MigrationFailureReason, NodeId, Position, Time, Write,
+    AttemptId, CausalEvent, Digest, EntityId, Epoch, Holding, InputOrigin, Manifest, Message,
+    MigrationFailureReason, NodeId, Position, SeatRecord, Time, Write,
 };
 
 use crate::bulk;
@@ -271,7 +272,8 @@ fn key_change(core: &Core, cell: &Cell, inner: &Inner, write: &Write) -> KeyChan
         },
         // Another copy of the same daemon may wait or have gone live here: then the key stays.
         Write::DropCopy { .. }
-            if inner.arriving.is_empty() && inner.seat.title().owner() != Some(core.node()) =>
+            if inner.seat.waiting_copies() == 0
+                && inner.seat.title().owner() != Some(core.node()) =>
         {
             KeyChange::Drop(entity)
         }
@@ -296,6 +298,18 @@ fn one(
 ) -> Result<(), whimbrel_wire::WriteError> {
     let nothing = || Err(whimbrel_wire::WriteError::Unknown("the store did not answer".to_owned()));
     results.pop().unwrap_or_else(nothing)
+}
+
+/// The key of a daemon that lies in the vault of this node, if it does.
+fn kept_key(core: &Core, cell: &Cell) -> Option<whimbrel_wire::Identity> {
+    let entity = cell.entity();
+    let locked = match &cell.store.writer {
+        Writer::Direct(memory) => lock(memory).key(&entity).ok().flatten(),
+        Writer::Queued(saver) => {
+            saver.answer(move |engine| engine.key(&entity).ok().flatten()).flatten()
+        }
+    };
+    identity::unlock(&core.key, &entity, &locked?).ok()
 }
 
 fn wipe_key(cell: &Cell) {
@@ -326,10 +340,17 @@ fn read(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner) {
             let (core, cell) = (Arc::clone(core), Arc::clone(cell));
             saver.ask(Box::new(move |engine| {
                 let record = engine.record(&entity).map_err(|error| error.to_string());
-                core.post(&cell, Work::Input(Input::Read(record)));
+                // Before the start not all kinds need be known: the seat asks again.
+                if core.ready.load(Ordering::Acquire) || !record.as_ref().is_ok_and(is_owned) {
+                    core.post(&cell, Work::Input(Input::Read(record)));
+                }
             }));
         }
     }
+}
+
+const fn is_owned(record: &SeatRecord) -> bool {
+    matches!(record.holding, Holding::Owned(_))
 }
 
 fn read_turns(
@@ -415,9 +436,7 @@ fn admit(
     manifest: &Manifest,
     envelope: Option<&[u8]>,
 ) -> Result<(), MigrationFailureReason> {
-    use std::sync::atomic::Ordering::Acquire;
-
-    if !core.ready.load(Acquire) || core.unready_on_purpose.load(Acquire) {
+    if !core.ready.load(Ordering::Acquire) || core.unready_on_purpose.load(Ordering::Acquire) {
         return Err(MigrationFailureReason::NotReady);
     }
     let expected = core.kinds.expected(cell.origin());
@@ -445,7 +464,11 @@ fn admit(
         }
         (None, Some(identity)) if identity.entity_id() == cell.entity() => identity,
         (None, Some(_)) => return Err(failed("the identity that was given is of another daemon")),
-        (None, None) => return Err(failed("no envelope came and no identity was given")),
+        // A copy that has to come again finds the key where the first one left it.
+        (None, None) => match kept_key(core, cell) {
+            Some(identity) => identity,
+            None => return Err(failed("no envelope came and no identity was given")),
+        },
     };
     inner.arriving.insert(attempt, identity);
     Ok(())

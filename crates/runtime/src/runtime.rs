@@ -183,9 +183,8 @@ impl DaemonRuntime {
     {
         self.is_up()?;
         let kind = Kind::new(daemon.name())?;
-        let factory: Factory = Arc::new(kind_factory);
-        self.core().kinds.adopt(identity.entity_id(), kind.clone(), factory);
-        self.bear(identity, kind, config, spawn::Origin::Fresh(daemon.into())).await
+        let origin = spawn::Origin::Fresh(daemon.into());
+        self.bear_adopted(identity, kind, config, origin, Arc::new(kind_factory)).await
     }
 
     /// Spawns a daemon of `kind` with the state of `snapshot`, whose identity it must be.
@@ -229,10 +228,27 @@ impl DaemonRuntime {
         same_identity(&identity, &snapshot)?;
         self.is_up()?;
         let kind = Kind::new(daemon.name())?;
-        let factory: Factory = Arc::new(kind_factory);
-        self.core().kinds.adopt(identity.entity_id(), kind.clone(), factory);
         let origin = spawn::Origin::Snapshot(daemon.into(), Box::new(snapshot));
-        self.bear(identity, kind, config, origin).await
+        self.bear_adopted(identity, kind, config, origin, Arc::new(kind_factory)).await
+    }
+
+    /// As [`bear`](Self::bear), with a factory for this daemon alone. It is known before the
+    /// daemon lives, and a refused birth leaves none behind.
+    async fn bear_adopted(
+        &self,
+        identity: Identity,
+        kind: Kind,
+        config: DaemonHostConfig,
+        origin: spawn::Origin,
+        factory: Factory,
+    ) -> Result<DaemonHandle, DaemonError> {
+        let (entity, kinds) = (identity.entity_id(), &self.core().kinds);
+        let before = kinds.adopt(entity, (kind.clone(), factory));
+        let born = self.bear(identity, kind, config, origin).await;
+        if born.is_err() {
+            kinds.disown(entity, before);
+        }
+        born
     }
 
     async fn bear(
@@ -376,11 +392,11 @@ impl DaemonRuntime {
         Client::new(Arc::clone(self.core()), id)
     }
 
-    /// How many daemons live here.
+    /// How many daemons live here. Those that were stopped do not count.
     #[must_use]
     pub fn daemon_count(&self) -> usize {
-        let owned = |cell: &Arc<Cell>| cell.look(|inner| is_owned(&inner.seat.status().standing));
-        self.core().cells().iter().filter(|cell| owned(cell)).count()
+        let lives = |cell: &Arc<Cell>| cell.look(|inner| lives_here(&inner.seat.status().standing));
+        self.core().cells().iter().filter(|cell| lives(cell)).count()
     }
 
     /// Every daemon of which this node knows something, by identity.
@@ -674,15 +690,8 @@ fn same_identity(identity: &Identity, snapshot: &StateSnapshot) -> Result<(), Da
     }
 }
 
-fn is_owned(standing: &Standing) -> bool {
-    matches!(
-        standing,
-        Standing::Opening
-            | Standing::Live
-            | Standing::Frozen
-            | Standing::Parked(_)
-            | Standing::Stopped
-    )
+fn lives_here(standing: &Standing) -> bool {
+    matches!(standing, Standing::Opening | Standing::Live | Standing::Frozen | Standing::Parked(_))
 }
 
 fn status(cell: &Cell) -> DaemonStatus {

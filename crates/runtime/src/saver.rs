@@ -81,12 +81,17 @@ impl Saver {
 
     /// Ends the thread once all is done, and waits until the engine is closed.
     pub(crate) fn close(&self) {
+        self.end();
         let mut jobs = lock(&self.0.jobs);
-        jobs.closed = true;
-        self.0.ready.notify_all();
         while !jobs.gone {
             jobs = self.0.ready.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Ends the thread once all is done, without waiting for that.
+    pub(crate) fn end(&self) {
+        lock(&self.0.jobs).closed = true;
+        self.0.ready.notify_all();
     }
 
     fn give(&self, job: Job) {

@@ -1,16 +1,20 @@
 //! What each method of the runtime says it does, on real nodes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test picks out what it is about")]
+
 mod stage;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use stage::actors::{Binding, Echo, Foreign};
+use stage::impostor::Impostor;
 use stage::{
-    Diary, config, eventually, identity, local, member, nodes, quick, quick_nodes, text, unstarted,
-    until, volatile, why_not,
+    Diary, Node, config, eventually, identity, local, member, nodes, quick, quick_nodes, text,
+    unstarted, until, volatile, why_not,
 };
-use whimbrel_protocol::{DeliverError, Event, SpawnError, Standing};
+use whimbrel_protocol::{DeliverError, Event, SpawnError, Standing, Warning};
 use whimbrel_runtime::{
     DaemonError, DaemonHostConfig, DaemonRuntime, Mesh, MigrationError, MigrationOpts,
 };
@@ -101,38 +105,54 @@ async fn two_spawns_at_once_leave_one_daemon() {
     assert_eq!(node.deliver(identity(3).origin_hash(), "put a 1").await.unwrap(), "ok");
 }
 
+/// Two nodes that gave birth to the same daemon while they did not know each other.
+async fn twins(identity: impl Fn() -> Identity) -> Vec<Node> {
+    let nodes = unstarted(2, true, quick()).await;
+    for (node, other) in [(&nodes[0], &nodes[1]), (&nodes[1], &nodes[0])] {
+        node.runtime.mesh().members().remove(other.id());
+        node.runtime.start().await.unwrap();
+        node.runtime.spawn("kv", identity(), with_host()).await.unwrap();
+    }
+    nodes
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twins_born_on_two_nodes_are_both_stopped_for_all_to_see() {
-    // They do not know each other while both give birth.
-    let nodes = unstarted(2, true, quick()).await;
+    let nodes = twins(|| identity(4)).await;
     let [a, b] = &nodes[..] else { panic!("two nodes") };
-    let (mut on_a, mut on_b) = (Diary::of(a), Diary::of(b));
-    for node in &nodes {
-        for other in &nodes {
-            if node.id() != other.id() {
-                node.runtime.mesh().members().remove(other.id());
-            }
-        }
-        node.runtime.start().await.unwrap();
-        node.runtime.spawn("kv", identity(4), with_host()).await.unwrap();
-    }
-    stage::introduce(&nodes);
     let entity = identity(4).entity_id();
-    // The first word between them tells.
-    let found = b.runtime.migrate(entity, a.id(), MigrationOpts::default()).await;
-    drop(found);
-    for node in [a, b] {
+    let mut diaries = [Diary::of(a), Diary::of(b)];
+    let mut gossip = Impostor::admitted(60, &[a, b]);
+    let of_a = gossip.dealt_with(a, entity).await;
+    let of_b = gossip.dealt_with(b, entity).await;
+    gossip.tell_deeds(a, entity, of_b);
+    gossip.tell_deeds(b, entity, of_a);
+    for (node, diary) in nodes.iter().zip(&mut diaries) {
+        diary
+            .wait_for_warning("the conflict is told", |warning| {
+                matches!(warning, Warning::Conflict { .. })
+            })
+            .await;
         until("both are stopped", || matches!(node.standing(entity), Some(Standing::Parked(_))))
             .await;
         let refused = node.deliver(entity.origin_hash(), "put a 1").await;
-        let told = matches!(&refused, Err(DaemonError::Deliver(DeliverError::NotRunnable(why))) if why.contains("two nodes"));
-        assert!(told, "{refused:?}");
+        let Err(DaemonError::Deliver(DeliverError::NotRunnable(why))) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(why.contains("two nodes"), "{why}");
     }
-    for diary in [&mut on_a, &mut on_b] {
-        diary
-            .wait_for_warning("the conflict is told", |warning| {
-                matches!(warning, whimbrel_protocol::Warning::Conflict { .. })
-            })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a question names no deed, so twins that meet later learn nothing of each other"]
+async fn twins_whose_nodes_meet_later_are_found_when_one_starts_again() {
+    let mut nodes = twins(|| identity(4)).await;
+    let entity = identity(4).entity_id();
+    stage::introduce(&nodes);
+    let a = nodes.remove(0).shut_down().await.open().await;
+    a.runtime.start().await.unwrap();
+    for node in [&a, &nodes[0]] {
+        until("both are stopped", || matches!(node.standing(entity), Some(Standing::Parked(_))))
             .await;
     }
 }
@@ -152,10 +172,12 @@ async fn a_daemon_of_another_language_moves_to_a_node_whose_binding_knows_its_ki
     assert_eq!(a.deliver(origin, "one").await.unwrap(), "made-by-hand one");
 
     b.runtime.register_factory("foreign", of_b.factory()).unwrap();
+    let mut diary = Diary::of(a);
     a.migrate(entity, b, MigrationOpts::default()).await.unwrap();
     assert_eq!(b.deliver(origin, "two").await.unwrap(), "made-by-hand one two");
     assert!(of_b.built.load(Ordering::Relaxed) > 0);
 
+    diary.wait_for("the state is dropped", |event| matches!(event, Event::Dropped { .. })).await;
     // And home again, where only this daemon has the factory; it is called once more.
     b.migrate(entity, a, MigrationOpts::default()).await.unwrap();
     a.runs(entity).await;
@@ -381,8 +403,7 @@ async fn the_six_phases_come_in_order_and_are_gone_at_the_end() {
         MigrationPhase::Complete,
     ];
     assert_eq!(phases, all);
-    let progress = moving.progress().unwrap();
-    assert_eq!(progress.bytes_sent, progress.bytes_total);
+    assert_eq!(moving.progress().unwrap().phase, MigrationPhase::Cutover);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -437,7 +458,9 @@ async fn a_key_that_stays_at_home_must_be_at_the_target_already() {
     let unknown =
         b.runtime.register_migration_target_identity("no such kind", identity(18), with_host());
     assert!(matches!(unknown, Err(DaemonError::FactoryNotFound(_))));
+    let mut diary = Diary::of(a);
     a.migrate(entity, b, keyless).await.unwrap();
+    diary.wait_for("the state is dropped", |event| matches!(event, Event::Dropped { .. })).await;
     b.runs(entity).await;
     assert_eq!(b.deliver(origin, "get a").await.unwrap(), "1");
     // It has the key for good: it can send it on.

@@ -9,11 +9,6 @@ impl Dice {
         Self(seed)
     }
 
-    /// Another stream that grows from this one.
-    pub(crate) fn split(&mut self) -> Self {
-        Self(self.next() ^ 0x5851_F42D_4C95_7F2D)
-    }
-
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

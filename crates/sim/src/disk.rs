@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use whimbrel_protocol::{Input, SaveTicket};
 use whimbrel_store::{Chunks, Journal, Memory, MemoryChunks, Titles};
-use whimbrel_wire::{AttemptId, EntityId, Position, SeatRecord, StoreId, Write, WriteError};
+use whimbrel_wire::{AttemptId, EntityId, Position, StoreId, Write, WriteError};
 
 use crate::dice::Dice;
 
@@ -24,16 +24,11 @@ pub(crate) struct Disk {
 
 /// What a node asks of its disk.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "it lives for one group; a box would cost more")]
 pub(crate) enum Request {
     Save { entity: EntityId, ticket: SaveTicket, write: Write },
     Read { entity: EntityId },
-    Turns {
-        entity: EntityId,
-        copy: AttemptId,
-        after: Position,
-        count: usize,
-        bytes: usize,
-    },
+    Turns { entity: EntityId, copy: AttemptId, after: Position, count: usize, bytes: usize },
 }
 
 /// How often a disk fails, in thousandths.
@@ -101,11 +96,6 @@ impl Disk {
         let kept = dice.index(group.len() + 1);
         let first = group.into_iter().take(kept);
         first.map(|request| self.perform(request, &mut |_| Fate::Good)).collect()
-    }
-
-    /// What the disk knows of a daemon.
-    pub(crate) fn record(&mut self, entity: &EntityId) -> SeatRecord {
-        self.memory.record(entity).unwrap_or_default()
     }
 
     fn perform(&mut self, request: Request, fate: &mut impl FnMut(&Write) -> Fate) -> Done {

@@ -13,8 +13,8 @@
 mod checkers;
 mod clients;
 mod cluster;
-pub mod directed;
 mod dice;
+pub mod directed;
 mod disk;
 mod network;
 mod run;

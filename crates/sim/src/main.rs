@@ -1,6 +1,10 @@
 //! `whimbrel-sim`: runs seeds, directed stories and scenarios.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a terminal")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "rates and durations are for people; no run sees them"
+)]
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -12,7 +16,8 @@ whimbrel-sim --seed N [--trace]       one run; twice, to see that it repeats its
 whimbrel-sim --seeds N [--from M]     many runs
 whimbrel-sim --directed [NAME]        the directed stories
 whimbrel-sim --scenarios [--update]   the stories in crates/sim/scenarios
-whimbrel-sim --expect-violation       directed stories, then seeds, until a checker objects
+whimbrel-sim --expect-violation [--seeds N]
+                                      directed stories, then seeds, until a checker objects
 ";
 
 fn main() -> ExitCode {
@@ -27,7 +32,9 @@ fn main() -> ExitCode {
     let flag = |name: &str| flags.iter().position(|flag| flag == name);
     let value = |name: &str| flag(name).and_then(|at| flags.get(at + 1)).cloned();
     let number = |name: &str| value(name).and_then(|text| text.parse::<u64>().ok());
-    let good = if let Some(seed) = number("--seed") {
+    let good = if flag("--expect-violation").is_some() {
+        expect_violation(number("--seeds").unwrap_or(2000))
+    } else if let Some(seed) = number("--seed") {
         one(seed, flag("--trace").is_some())
     } else if let Some(count) = number("--seeds") {
         many(number("--from").unwrap_or(0), count)
@@ -35,8 +42,6 @@ fn main() -> ExitCode {
         stories(value("--directed").as_deref())
     } else if flag("--scenarios").is_some() {
         scenarios(flag("--update").is_some())
-    } else if flag("--expect-violation").is_some() {
-        expect_violation(number("--seeds").unwrap_or(2000))
     } else {
         print!("{USAGE}");
         false

@@ -35,8 +35,8 @@ pub(crate) enum Meddle {
     Count,
     Lose(u64),
     Double(u64),
-    /// The first comes after the second.
-    Swap(u64, u64),
+    /// It comes after everything that is said in the next twenty milliseconds.
+    Late(u64),
 }
 
 impl Network {
@@ -67,8 +67,8 @@ impl Network {
             match meddling.meddle {
                 Meddle::Lose(which) if which == number => return Vec::new(),
                 Meddle::Double(which) if which == number => return vec![delay, delay * 7],
-                Meddle::Swap(first, _) if first == number => return vec![delay + 20_000_000],
-                Meddle::Count | Meddle::Lose(_) | Meddle::Double(_) | Meddle::Swap(..) => {}
+                Meddle::Late(which) if which == number => return vec![delay + 20_000_000],
+                Meddle::Count | Meddle::Lose(_) | Meddle::Double(_) | Meddle::Late(_) => {}
             }
         }
         if dice.chance(self.twice) {

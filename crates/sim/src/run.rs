@@ -16,7 +16,7 @@ use crate::network::Network;
 use crate::scribe::Style;
 
 /// Simulated seconds after the last fault within which everything must have come to rest.
-pub const SETTLE_SECONDS_MAX: u64 = 120;
+pub(crate) const SETTLE_SECONDS_MAX: u64 = 120;
 
 /// What a run gave.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ pub fn run_seed(seed: u64, keep_trace: bool) -> Ran {
             trace: String::new(),
         };
     };
-    let violation = cluster.violation.take().or_else(|| panicked.map(|_| panic_violation(cluster.now)));
+    let violation =
+        cluster.violation.take().or_else(|| panicked.map(|_| panic_violation(cluster.now)));
     Ran {
         violation,
         tally: cluster.tally,

@@ -44,6 +44,11 @@ impl Trace {
         self.hasher.finalize().to_hex()[..16].to_owned()
     }
 
+    /// Goes on keeping text after it was taken.
+    pub(crate) fn keep_on(&mut self) {
+        self.text.get_or_insert_default();
+    }
+
     pub(crate) fn take_text(&mut self) -> String {
         self.text.take().unwrap_or_default()
     }

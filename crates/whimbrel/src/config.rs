@@ -144,15 +144,15 @@ impl MemberConfig {
 }
 
 /// Where a setting is, and how its number is meant.
-enum Place<'a> {
+enum Slot<'a> {
     Millis(&'a mut Duration),
     Size(&'a mut usize),
     Long(&'a mut u64),
     Rounds(&'a mut u32),
 }
 
-fn places(settings: &mut Settings) -> Vec<(&'static str, Place<'_>)> {
-    use Place::{Long, Millis, Rounds, Size};
+fn slots(settings: &mut Settings) -> Vec<(&'static str, Slot<'_>)> {
+    use Slot::{Long, Millis, Rounds, Size};
     vec![
         ("resend_after_ms", Millis(&mut settings.resend_after)),
         ("resend_max_ms", Millis(&mut settings.resend_max)),
@@ -182,17 +182,17 @@ fn places(settings: &mut Settings) -> Vec<(&'static str, Place<'_>)> {
 }
 
 fn setting_names() -> Vec<&'static str> {
-    places(&mut Settings::default()).into_iter().map(|(name, _)| name).collect()
+    slots(&mut Settings::default()).into_iter().map(|(name, _)| name).collect()
 }
 
 fn set(settings: &mut Settings, name: &str, number: u64) -> Option<()> {
-    let mut places = places(settings);
-    let (_, place) = places.iter_mut().find(|(known, _)| *known == name)?;
-    match place {
-        Place::Millis(place) => **place = Duration::from_millis(number),
-        Place::Size(place) => **place = usize::try_from(number).ok()?,
-        Place::Long(place) => **place = number,
-        Place::Rounds(place) => **place = u32::try_from(number).ok()?,
+    let mut slots = slots(settings);
+    let (_, slot) = slots.iter_mut().find(|(known, _)| *known == name)?;
+    match slot {
+        Slot::Millis(slot) => **slot = Duration::from_millis(number),
+        Slot::Size(slot) => **slot = usize::try_from(number).ok()?,
+        Slot::Long(slot) => **slot = number,
+        Slot::Rounds(slot) => **slot = u32::try_from(number).ok()?,
     }
     Some(())
 }
@@ -254,9 +254,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<NodeConfig> {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir()?;
         let file = folder.path().join(CONFIG_FILE);
-        fs::write(&file, text).unwrap();
+        fs::write(&file, text)?;
         NodeConfig::read(&file)
     }
 
@@ -287,7 +287,8 @@ listen = "127.0.0.1:7001"
     #[test]
     fn bad_files_say_what_is_wrong_with_them() {
         let member = |key: &str| format!("{GOOD}\n[[members]]\nname = \"west\"\nkey = \"{key}\"\n");
-        let twice = format!("{}{}", member(&"07".repeat(32)), &member(&"07".repeat(32))[GOOD.len()..]);
+        let twice =
+            format!("{}{}", member(&"07".repeat(32)), &member(&"07".repeat(32))[GOOD.len()..]);
         for (text, says) in [
             (String::new(), "name"),
             (GOOD.replace("7001", "port"), "line 5"),

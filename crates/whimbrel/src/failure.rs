@@ -26,7 +26,8 @@ pub(crate) const UNSUCCESSFUL: u8 = 1;
 const WRONG_WORDS: u8 = 2;
 const NO_NODE: u8 = 3;
 const DECLINED: u8 = 4;
-const UNKNOWN: u8 = 5;
+/// It is not known whether it was done.
+pub(crate) const UNKNOWN: u8 = 5;
 
 /// An error that knows what to do next.
 #[derive(Debug)]

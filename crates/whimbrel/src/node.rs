@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use whimbrel::runtime::admin::AdminServer;
-use whimbrel::{DaemonRuntime, Mesh, MeshConfig, Standing, native_kinds};
+use whimbrel::{DaemonRuntime, DaemonStatus, Mesh, MeshConfig, Standing, native_kinds};
 
 use crate::config::{self, CONFIG_FILE, KEY_FILE, NodeConfig};
 use crate::failure::Advice;
@@ -42,7 +42,9 @@ pub(crate) fn init(folder: &Path, name: &str, listen: SocketAddr) -> Result<()> 
     config::write_seed(&folder.join(KEY_FILE))?;
     config::write_new(&file, text.as_bytes(), 0o644)?;
     output::complain(&format!("made {}", file.display()));
-    output::complain("paste these lines into the config files of the other nodes, and theirs here:");
+    output::complain(
+        "paste these lines into the config files of the other nodes, and theirs here:",
+    );
     key(&file)
 }
 
@@ -84,7 +86,11 @@ pub(crate) async fn run(file: &Path, tethered: bool) -> Result<()> {
     let mesh = Mesh::open(mesh_config(&node, key)?).await.map_err(|error| {
         Advice::failed(
             format!("the node {:?} could not start: {:#}", node.name, anyhow::Error::from(error)),
-            format!("see whether {} is free and {} is in no other use", node.listen, node.data.display()),
+            format!(
+                "see whether {} is free and {} is in no other use",
+                node.listen,
+                node.data.display()
+            ),
         )
     })?;
     let runtime = DaemonRuntime::new(Arc::clone(&mesh));
@@ -110,6 +116,8 @@ pub(crate) async fn run(file: &Path, tethered: bool) -> Result<()> {
     let why = signals.wait().await;
     output::complain(&format!("{why}: finishing turns (once more to end at once)"));
     admin.close();
+    // Kinds are known of daemons in memory.
+    let before = runtime.daemons();
     tokio::select! {
         ended = runtime.shutdown() => ended.context("the node could not finish its turns")?,
         why = signals.wait() => {
@@ -119,7 +127,7 @@ pub(crate) async fn run(file: &Path, tethered: bool) -> Result<()> {
             ));
         }
     }
-    for line in what_is_left(&runtime) {
+    for line in what_is_left(&runtime, &before) {
         output::complain(&line);
     }
     Ok(())
@@ -137,13 +145,15 @@ fn mesh_config(node: &NodeConfig, key: whimbrel::NodeKey) -> Result<MeshConfig> 
     Ok(config)
 }
 
-fn what_is_left(runtime: &DaemonRuntime) -> Vec<String> {
+fn what_is_left(runtime: &DaemonRuntime, before: &[DaemonStatus]) -> Vec<String> {
     let own = runtime.mesh().node_id();
     let all = runtime.daemons();
     let here: Vec<_> = all.iter().filter(|status| status.owner == Some(own)).collect();
     let mut lines = vec![format!("ended; {} daemons are left on the disk", here.len())];
     for status in here {
-        let kind = status.kind.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+        let kind = before.iter().find(|known| known.entity == status.entity);
+        let kind = kind.and_then(|known| known.kind.as_ref());
+        let kind = kind.map(|kind| format!(" {kind}")).unwrap_or_default();
         let at = status.head.map(|head| format!(" at {}", head.position)).unwrap_or_default();
         let parked = match &status.standing {
             Standing::Parked(reason) => format!(", parked: {reason}"),
@@ -158,7 +168,7 @@ fn what_is_left(runtime: &DaemonRuntime) -> Vec<String> {
             | Standing::Deleted => String::new(),
             _ => String::new(),
         };
-        lines.push(format!("  {} {kind}{at}{parked}", status.entity));
+        lines.push(format!("  {}{kind}{at}{parked}", status.entity));
     }
     let unsure = all.iter().filter(|status| status.standing == Standing::Departed).count();
     if unsure > 0 {

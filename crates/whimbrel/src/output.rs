@@ -47,7 +47,8 @@ impl LiveLine {
     /// Shows this instead of what was shown before.
     pub(crate) fn show(&mut self, line: &str) {
         if self.is_terminal {
-            eprint!("\r\x1b[2K{line}");
+            // Without wrapping: a line that is too long for the terminal is cut at its edge.
+            eprint!("\x1b[?7l\r\x1b[2K{line}\x1b[?7h");
             let _ = std::io::stderr().flush();
             self.shown = true;
             return;

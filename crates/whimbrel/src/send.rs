@@ -24,7 +24,7 @@ use whimbrel::runtime::admin::{AdminClient, AdminClientError, Asker, Effect};
 use whimbrel::wire::limits::PAYLOAD_BYTES_MAX;
 
 use crate::ask::{declined_because, payload, put};
-use crate::failure::{Advice, UNSUCCESSFUL};
+use crate::failure::{Advice, UNKNOWN, UNSUCCESSFUL};
 use crate::output::{self, LiveLine, count};
 use crate::words::Place;
 
@@ -242,7 +242,7 @@ impl Ledger {
             output::complain(&format!(
                 "  next: see what the daemon took of line {number} and after, then send the rest"
             ));
-            return ExitCode::from(5);
+            return ExitCode::from(UNKNOWN);
         }
         if let Some(reason) = stopped {
             output::complain(&format!("error: sending ended early: {reason}"));

@@ -27,7 +27,10 @@ pub(crate) async fn migrate(place: &Place, ask: Ask) -> Result<()> {
     live.clear();
     let Done::Moved(report) = done? else { bail!("the node answered something else") };
     let epoch = report.epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
-    let cutover = report.cutover_us.map(|us| format!(", cutover {}", time(us))).unwrap_or_default();
+    let expected = report.pause_expected_us.map(|us| format!(" (expected {})", time(us)));
+    let expected = expected.unwrap_or_default();
+    let cutover = report.cutover_us.map(|us| format!(", cutover {}{expected}", time(us)));
+    let cutover = cutover.unwrap_or_default();
     output::say(&format!(
         "moved to {}{epoch} in {}: {} of state, {} events replayed{cutover}",
         report.owner_name.unwrap_or(report.owner),
@@ -69,8 +72,9 @@ fn line(progress: &MoveProgress, rate: u64) -> String {
         let letters = u128::from(progress.bytes_sent) * BAR_LETTERS as u128;
         usize::try_from(letters / u128::from(progress.bytes_total)).unwrap_or(0).min(BAR_LETTERS)
     };
-    let bar: String =
-        std::iter::repeat_n('█', filled).chain(std::iter::repeat_n('·', BAR_LETTERS - filled)).collect();
+    let bar: String = std::iter::repeat_n('█', filled)
+        .chain(std::iter::repeat_n('·', BAR_LETTERS - filled))
+        .collect();
     let pause = progress.pause_expected_us.map_or_else(|| "?".to_owned(), time);
     format!(
         "{phase:<9}▕{bar}▏ {} / {}  {}/s  lag {}  pause ≈ {pause}  {}",

@@ -44,6 +44,19 @@ pub struct Outgoing {
     pub waiting: VecDeque<CausalEvent>,
 }
 
+impl Ledger {
+    /// Whether its numbers agree with each other. One that came from a peer or a disk may be
+    /// anything.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let outgoing = |outgoing: &Outgoing| outgoing.next > outgoing.waiting.len() as u64;
+        let session = |session: &Session| {
+            session.answers.last_key_value().is_none_or(|(number, _)| *number <= session.mark)
+        };
+        self.outgoing.values().all(outgoing) && self.sessions.values().all(session)
+    }
+}
+
 impl Default for Outgoing {
     fn default() -> Self {
         Self { next: 1, waiting: VecDeque::new() }

@@ -188,7 +188,9 @@ impl Seat {
         let here = self.station.node();
         let reason = match &self.tenure {
             Tenure::Owner(owner) => match &owner.life {
-                _ if owner.epoch != epoch && !cfg!(feature = "mutant-attempt-restarts") => Some(MigrationFailureReason::StaleAttempt),
+                _ if owner.epoch != epoch && !cfg!(feature = "mutant-attempt-restarts") => {
+                    Some(MigrationFailureReason::StaleAttempt)
+                }
                 _ if request.target == here => Some(MigrationFailureReason::SameNode),
                 _ if owner.departure.is_some() => Some(MigrationFailureReason::AlreadyMigrating),
                 Life::Live => None,
@@ -548,7 +550,13 @@ impl Seat {
     }
 
     /// The target has saved the deed: the state may go (rule 3).
-    pub(super) fn acknowledged(&mut self, now: Time, from: NodeId, deed: Digest, out: &mut Vec<Output>) {
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        deed: Digest,
+        out: &mut Vec<Output>,
+    ) {
         let Self { station, entity, origin, title, tenure, saves, arrivals, .. } = self;
         let Tenure::Departed(departed) = tenure else { return };
         // A copy that comes back has brought the key again.
@@ -721,7 +729,7 @@ impl Seat {
                 let route = Route::Node { reply_to, epoch };
                 self.gate(now, Waiting::new(Arrived::Session(client), route), epoch, out);
             }
-            DeliveryMessage::SessionOpened { client, session } => {
+            DeliveryMessage::SessionOpened { client, session } if self.is_owner(from) => {
                 self.with_known_courier(now, out, Origin::Client(client), |courier, desk| {
                     courier.opened(desk, session);
                 });
@@ -730,12 +738,17 @@ impl Seat {
                 if let Some(deed) = deed {
                     self.deeds(now, from, &[*deed], out);
                 }
-                if let Some(origin) = origin_of(sender) {
+                if let Some(origin) = origin_of(sender).filter(|_| self.is_owner(from)) {
                     self.with_known_courier(now, out, origin, |courier, desk| {
                         courier.delivered(desk, sender, number, answer);
                     });
                 }
             }
+            // An owner of the past answers for nothing: the event goes out again.
+            DeliveryMessage::SessionOpened { .. } => {}
+            DeliveryMessage::Refused { refusal, .. }
+            | DeliveryMessage::SessionRefused { refusal, .. }
+                if is_final(&refusal) && !self.is_owner(from) => {}
             DeliveryMessage::Refused { sender, number, refusal } => {
                 if let Refusal::Moved(deed) = &refusal {
                     self.deeds(now, from, std::slice::from_ref(deed), out);
@@ -755,6 +768,11 @@ impl Seat {
                 });
             }
         }
+    }
+
+    /// Whether `from` owns the daemon by its title: only the owner says what was taken.
+    fn is_owner(&self, from: NodeId) -> bool {
+        self.title.owner() == Some(from)
     }
 
     fn with_known_courier(
@@ -807,6 +825,18 @@ impl Seat {
             refusal,
             DeliverError::NotHere,
         );
+    }
+}
+
+/// Whether a sender gives events up because of this refusal.
+const fn is_final(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::Expected(_)
+        | Refusal::UnknownSession
+        | Refusal::Deleted
+        | Refusal::TooLarge
+        | Refusal::Forked => true,
+        Refusal::Busy | Refusal::Moved(_) | Refusal::NotHere | Refusal::NotRunnable => false,
     }
 }
 

@@ -13,9 +13,7 @@
 //! * Capturing: a kind that does not replay made its last turns anew, to other ends than the journal
 //!   names; it serves once a snapshot has them (rule 13).
 
-use whimbrel_wire::{
-    CatchUp, CopyRecord, Digest, Manifest, MigrationFailureReason, Time, Turn, Write,
-};
+use whimbrel_wire::{CatchUp, CopyRecord, Digest, Manifest, MigrationFailureReason, Time, Turn};
 
 use crate::desk::{Desk, Saving};
 use crate::port::{Event, Output, ReplayStep, Restored, TurnFailure, Turned, Warning};
@@ -51,7 +49,7 @@ impl Owner {
         let restored = Restored {
             ledger: whimbrel_wire::Ledger::default(),
             next_timer: None,
-            catch_up: whimbrel_wire::CatchUp::Replay,
+            catch_up: CatchUp::Replay,
         };
         let replica = Replica::restored(&manifest, restored);
         let mut owner = Self::live(epoch, record.attempt, manifest, replica, desk.now);
@@ -220,19 +218,14 @@ impl Owner {
 
     /// The daemon is owned and cannot run: it says so instead of serving.
     pub(crate) fn park(&mut self, desk: &mut Desk<'_>, reason: String) {
+        self.life = Life::Parked { reason: reason.clone() };
+        self.give_up(desk, MigrationFailureReason::StateFailed(reason.clone()));
         desk.push(Output::DropCopy { copy: self.copy });
         desk.warn(Warning::NotRunnable { reason: reason.clone() });
         for waiting in self.take_held() {
             let error = crate::port::DeliverError::NotRunnable(reason.clone());
             crate::tenure::refuse(desk, &waiting, whimbrel_wire::Refusal::NotRunnable, error);
         }
-        self.life = Life::Parked { reason };
-    }
-
-    /// Deletes the daemon.
-    pub(crate) fn delete(&self, desk: &mut Desk<'_>) {
-        let (entity, epoch) = (desk.entity, self.epoch);
-        desk.save(Saving::Delete, Write::Delete { entity, epoch });
     }
 
     /// The digest that names the snapshot from which this owner would start again.

@@ -31,7 +31,10 @@ pub(crate) struct Snapshots {
     late: u32,
     wanted: bool,
     journal_bytes: u64,
+    /// Who waits for a snapshot that is still to be taken.
     tickets: Vec<Ticket>,
+    /// Who waits for the one that is under way.
+    served: Vec<Ticket>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +48,15 @@ enum Stage {
 
 impl Snapshots {
     pub(super) const fn with_base(base: Manifest) -> Self {
-        Self { base, stage: Stage::Idle, late: 0, wanted: false, journal_bytes: 0, tickets: Vec::new() }
+        Self {
+            base,
+            stage: Stage::Idle,
+            late: 0,
+            wanted: false,
+            journal_bytes: 0,
+            tickets: Vec::new(),
+            served: Vec::new(),
+        }
     }
 
     pub(super) const fn base(&self) -> &Manifest {
@@ -116,6 +127,8 @@ impl Owner {
         }
         self.snapshots.stage = Stage::Capturing;
         self.snapshots.wanted = false;
+        let tickets = std::mem::take(&mut self.snapshots.tickets);
+        self.snapshots.served.extend(tickets);
         let capture = Capture {
             copy: self.copy,
             epoch: self.epoch,
@@ -178,7 +191,7 @@ impl Owner {
             return false;
         }
         self.snapshots.rebase(*manifest);
-        for ticket in std::mem::take(&mut self.snapshots.tickets) {
+        for ticket in std::mem::take(&mut self.snapshots.served) {
             let result = Ok(Box::new(self.snapshots.base.clone()));
             desk.push(Output::SnapshotTaken { ticket, result });
         }
@@ -199,10 +212,11 @@ impl Owner {
     fn snapshot_failed(&mut self, desk: &mut Desk<'_>, error: &str) {
         self.snapshots.stage = Stage::Idle;
         desk.warn(crate::port::Warning::Store { error: error.to_owned() });
-        for ticket in std::mem::take(&mut self.snapshots.tickets) {
+        for ticket in std::mem::take(&mut self.snapshots.served) {
             let result = Err(DeliverError::Store(error.to_owned()));
             desk.push(Output::SnapshotTaken { ticket, result });
         }
+        self.snapshot_failed_to_leave(desk, error);
         if matches!(self.life, Life::Opening(Opening::Capturing)) {
             return self.reopen(desk);
         }

@@ -4,7 +4,11 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test picks out what it is about")]
 
 mod counter;
+mod delivery;
 mod moves;
+mod owner;
+mod reasons;
+mod seat;
 mod source;
 mod stage;
 mod target;

@@ -157,9 +157,8 @@ fn only_durable_shipped_and_the_freeze_waits_for_it() {
     stage.hold(is_append);
     let waiting = stage.deliver(A, "b");
     stage.start_move(C, B, MoveOptions::default());
-    let frozen = |stage: &Stage| {
-        stage.events(A).iter().any(|event| matches!(event, Event::Frozen { .. }))
-    };
+    let frozen =
+        |stage: &Stage| stage.events(A).iter().any(|event| matches!(event, Event::Frozen { .. }));
     assert_eq!(stage.standing(A), Standing::Frozen, "no turn starts");
     assert!(!frozen(&stage), "and the freeze is not complete");
     assert_eq!((shipped(&stage), stage.delivered(waiting)), (vec![1], vec![]));
@@ -225,9 +224,10 @@ fn no_way_back_once_the_hand_over_is_being_saved() {
     assert_eq!(stage.standing(A), Standing::Frozen);
     let events = stage.events(A);
     assert!(!events.iter().any(|event| matches!(event, Event::Thawed { .. })), "{events:?}");
-    let turns = stage.seen.iter().filter(|seen| {
-        matches!(seen, Seen::Out { node: A, output: Output::Turn { .. } })
-    });
+    let turns = stage
+        .seen
+        .iter()
+        .filter(|seen| matches!(seen, Seen { node: A, output: Output::Turn { .. } }));
     assert_eq!(turns.count(), 0);
     assert_eq!(stage.delivered(waiting), []);
     stage.release();

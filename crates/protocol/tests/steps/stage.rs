@@ -62,11 +62,11 @@ pub(crate) enum Fate {
     UnknownLost,
 }
 
-/// What was seen, in order.
+/// What a seat asked for.
 #[derive(Clone, Debug)]
-pub(crate) enum Seen {
-    Out { node: usize, output: Output },
-    Saved { node: usize, write: Write, result: Result<(), WriteError> },
+pub(crate) struct Seen {
+    pub(crate) node: usize,
+    pub(crate) output: Output,
 }
 
 /// One node.
@@ -238,6 +238,7 @@ impl Stage {
         place.title_length = 0;
         place.seat = Seat::new(place.station.clone(), entity);
         self.open(node);
+        self.run();
     }
 
     pub(crate) fn rule(&mut self, rule: impl FnMut(&mut Item) -> Course + 'static) {
@@ -270,9 +271,9 @@ impl Stage {
         self.fates = Box::new(fates);
     }
 
-    /// Puts an item at the end of the queue and does all there is to do.
+    /// Does one item, past any rule, and all that follows.
     pub(crate) fn put(&mut self, item: Item) {
-        self.queue.push_back(item);
+        self.act(item);
         self.run();
     }
 
@@ -324,7 +325,7 @@ impl Stage {
 
     fn perform_all(&mut self, node: usize, out: Vec<Output>) {
         for output in out {
-            self.seen.push(Seen::Out { node, output: output.clone() });
+            self.seen.push(Seen { node, output: output.clone() });
             self.perform(node, output);
         }
     }
@@ -349,7 +350,6 @@ impl Stage {
             }
             Item::Save { node, ticket, write } => {
                 let result = self.save(node, &write);
-                self.seen.push(Seen::Saved { node, write, result: result.clone() });
                 self.report(node, Input::Saved { ticket, result });
             }
         }
@@ -400,60 +400,6 @@ impl Stage {
             Output::ReadTurns { copy, after, count, bytes } => {
                 self.queue.push_back(Item::Turns { node, copy, after, count, bytes });
             }
-            Output::Turn { copy, epoch, origin, event, .. } => {
-                let counter = self.nodes[node].copies.get_mut(&copy);
-                let result = counter
-                    .ok_or(TurnFailure::NoCopy)
-                    .and_then(|counter| counter.turn(epoch, &origin, &event));
-                self.report(node, Input::Turned { copy, result });
-            }
-            Output::Replay { copy, steps } => {
-                let result = self.replay(node, copy, &steps);
-                self.report(node, Input::Replayed { copy, result });
-            }
-            Output::Restore { copy, manifest, .. } => {
-                let result = self.restore(node, copy, &manifest);
-                self.report(node, Input::Restored { copy, result });
-            }
-            Output::Capture(capture) => {
-                let entity = self.entity();
-                let place = &self.nodes[node];
-                let copy = capture.copy;
-                let counter = &place.copies[&copy];
-                assert_eq!(counter.head, capture.head, "a snapshot between two turns");
-                let result = Ok(place.manifest(entity, counter, &capture));
-                self.report(node, Input::Captured { copy, result });
-            }
-            Output::Digest { copy } => {
-                let state = self.nodes[node].copies[&copy].digest();
-                self.report(node, Input::Digested { copy, state });
-            }
-            Output::ReadPieces { attempt, lists } => {
-                let place = &self.nodes[node];
-                let result = place.lists.clone().map(|()| place.pieces(&lists));
-                self.report(node, Input::PiecesRead { attempt, result });
-            }
-            Output::FindMissing { attempt, chunks } => {
-                let missing = self.nodes[node].chunks.missing(&chunks).unwrap();
-                let result = Ok(missing.into_iter().map(|index| index as u32).collect());
-                self.report(node, Input::MissingFound { attempt, result });
-            }
-            Output::SaveChunk { attempt, chunk, bytes } => {
-                let place = &self.nodes[node];
-                // The digest was checked before: a store that believes it is asked for enough.
-                let put = place.chunks.put(&[(chunk, bytes)]).map_err(|error| error.to_string());
-                let result = place.saves_chunks.clone().and(put);
-                self.report(node, Input::ChunkSaved { attempt, chunk, result });
-            }
-            Output::Seal { attempt, .. } => {
-                let sealed = self.nodes[node].seals.clone();
-                let result = sealed.map(|()| Bytes::from_static(b"sealed"));
-                self.report(node, Input::Sealed { attempt, result });
-            }
-            Output::Admit { attempt, .. } => {
-                let result = self.nodes[node].admits.clone();
-                self.report(node, Input::Admitted { attempt, result });
-            }
             Output::DropCopy { copy } => {
                 self.nodes[node].copies.remove(&copy);
             }
@@ -468,6 +414,71 @@ impl Stage {
             | Output::SnapshotTaken { .. }
             | Output::Stopped { .. }
             | Output::Event(_) => {}
+            output => {
+                let input = self.work(node, output);
+                self.report(node, input);
+            }
+        }
+    }
+
+    /// Does what takes a while, and says how it ended.
+    fn work(&mut self, node: usize, output: Output) -> Input {
+        let entity = self.entity();
+        match output {
+            Output::Turn { copy, epoch, origin, event, .. } => {
+                let counter = self.nodes[node].copies.get_mut(&copy);
+                let result = counter
+                    .ok_or(TurnFailure::NoCopy)
+                    .and_then(|counter| counter.turn(epoch, &origin, &event));
+                Input::Turned { copy, result }
+            }
+            Output::Replay { copy, steps } => {
+                let result = self.replay(node, copy, &steps);
+                Input::Replayed { copy, result }
+            }
+            Output::Restore { copy, manifest, .. } => {
+                let result = self.restore(node, copy, &manifest);
+                Input::Restored { copy, result }
+            }
+            Output::Capture(capture) => {
+                let place = &self.nodes[node];
+                let copy = capture.copy;
+                let counter = &place.copies[&copy];
+                assert_eq!(counter.head, capture.head, "a snapshot between two turns");
+                let result = Ok(place.manifest(entity, counter, &capture));
+                Input::Captured { copy, result }
+            }
+            Output::Digest { copy } => {
+                let state = self.nodes[node].copies[&copy].digest();
+                Input::Digested { copy, state }
+            }
+            Output::ReadPieces { attempt, lists } => {
+                let place = &self.nodes[node];
+                let result = place.lists.clone().map(|()| place.pieces(&lists));
+                Input::PiecesRead { attempt, result }
+            }
+            Output::FindMissing { attempt, chunks } => {
+                let missing = self.nodes[node].chunks.missing(&chunks).unwrap();
+                let result = Ok(missing.into_iter().map(|index| index as u32).collect());
+                Input::MissingFound { attempt, result }
+            }
+            Output::SaveChunk { attempt, chunk, bytes } => {
+                let place = &self.nodes[node];
+                // The digest was checked before: a store that believes it is asked for enough.
+                let put = place.chunks.put(&[(chunk, bytes)]).map_err(|error| error.to_string());
+                let result = place.saves_chunks.clone().and(put);
+                Input::ChunkSaved { attempt, chunk, result }
+            }
+            Output::Seal { attempt, .. } => {
+                let sealed = self.nodes[node].seals.clone();
+                let result = sealed.map(|()| Bytes::from_static(b"sealed"));
+                Input::Sealed { attempt, result }
+            }
+            Output::Admit { attempt, .. } => {
+                let result = self.nodes[node].admits.clone();
+                Input::Admitted { attempt, result }
+            }
+            _ => panic!("no work: {output:?}"),
         }
     }
 
@@ -541,7 +552,11 @@ impl Stage {
 
     /// The first deed is the birth, each other one follows the one before it.
     fn verified_title(&self, node: usize) {
-        let deeds = self.nodes[node].seat.title().deeds();
+        let place = &self.nodes[node];
+        let deeds = place.seat.title().deeds();
+        if deeds.len() == place.title_length {
+            return;
+        }
         if let Some(first) = deeds.first() {
             assert_eq!(first.verify_birth(&self.entity()), Ok(()));
         }
@@ -608,7 +623,7 @@ impl Stage {
         self.feed(asker, Input::Move { attempt, source: None, target, options });
     }
 
-    /// A message of a move, as `from` would say it.
+    /// A message of a move, as `from` would say it. No rule stands in its way.
     pub(crate) fn migration(
         &mut self,
         from: usize,
@@ -618,7 +633,8 @@ impl Stage {
     ) {
         let (entity, attempt, epoch) = (self.entity(), MOVE, Epoch::FIRST);
         let envelope = MigrationEnvelope { entity, attempt, epoch, role, message };
-        self.put(Item::Message { from, to, message: Message::Migration(envelope) });
+        let message = Message::Migration(envelope);
+        self.put(Item::Message { from, to, message });
     }
 
     pub(crate) fn standing(&self, node: usize) -> Standing {
@@ -649,10 +665,7 @@ impl Stage {
     }
 
     fn outputs(&self, of: usize) -> impl Iterator<Item = &Output> {
-        self.seen.iter().filter_map(move |seen| match seen {
-            Seen::Out { node, output } if *node == of => Some(output),
-            Seen::Out { .. } | Seen::Saved { .. } => None,
-        })
+        self.seen.iter().filter(move |seen| seen.node == of).map(|seen| &seen.output)
     }
 
     pub(crate) fn events(&self, node: usize) -> Vec<Event> {
@@ -674,9 +687,9 @@ impl Stage {
     /// How the moves that `node` asked for have ended.
     pub(crate) fn ends(&self, node: usize) -> Vec<Result<NodeId, MigrationFailureReason>> {
         let ends = self.events(node).into_iter().filter_map(|event| match event {
-            Event::MoveEnded { result, .. } => Some(
-                result.map(|deed| deed.deed.owner()).map_err(|MoveError { reason }| reason),
-            ),
+            Event::MoveEnded { result, .. } => {
+                Some(result.map(|deed| deed.deed.owner()).map_err(|MoveError { reason }| reason))
+            }
             _ => None,
         });
         ends.collect()
@@ -713,9 +726,7 @@ impl Stage {
     /// The answer to a delivery: the sum that the daemon then said.
     pub(crate) fn delivered(&self, ticket: Ticket) -> Vec<Result<String, DeliverError>> {
         let answers = self.seen.iter().filter_map(|seen| match seen {
-            Seen::Out { output: Output::Delivered { ticket: of, result }, .. }
-                if *of == ticket =>
-            {
+            Seen { output: Output::Delivered { ticket: of, result }, .. } if *of == ticket => {
                 Some(result.clone().map(|answer| sum(&answer)))
             }
             _ => None,
@@ -726,7 +737,7 @@ impl Stage {
     /// The answer to a client.
     pub(crate) fn answered(&self, ticket: Ticket) -> Vec<Result<String, SendError>> {
         let answers = self.seen.iter().filter_map(|seen| match seen {
-            Seen::Out { output: Output::Sent { ticket: of, result }, .. } if *of == ticket => {
+            Seen { output: Output::Sent { ticket: of, result }, .. } if *of == ticket => {
                 Some(result.clone().map(|answer| sum(&answer)))
             }
             _ => None,
@@ -761,10 +772,9 @@ impl Item {
     pub(crate) const fn write(&self) -> Option<&Write> {
         match self {
             Self::Save { write, .. } => Some(write),
-            Self::Message { .. }
-            | Self::Read { .. }
-            | Self::Turns { .. }
-            | Self::Report { .. } => None,
+            Self::Message { .. } | Self::Read { .. } | Self::Turns { .. } | Self::Report { .. } => {
+                None
+            }
         }
     }
 }

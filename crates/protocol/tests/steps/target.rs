@@ -9,7 +9,7 @@ use whimbrel_wire::{
     Position, Role, SignedDeed, StoreId, Write,
 };
 
-use crate::stage::{A, B, C, Course, Fate, Item, MOVE, Stage};
+use crate::stage::{A, B, C, Course, Fate, Item, MOVE, Seen, Stage};
 
 fn is_hand_over(item: &Item) -> bool {
     matches!(item.write(), Some(Write::HandOver { .. }))
@@ -97,9 +97,7 @@ fn deed_alone_activates_and_only_one_that_verifies() {
 fn deed_alone_activates_and_no_copy_that_has_not_voted() {
     let mut stage = Stage::born(3);
     stage.deliver(A, "a");
-    stage.lose(|item| {
-        matches!(item.migration(), Some(MigrationMessage::CutoverNotify { .. }))
-    });
+    stage.lose(|item| matches!(item.migration(), Some(MigrationMessage::CutoverNotify { .. })));
     stage.start_move(C, B, MoveOptions::default());
     let head = stage.nodes[B].copies[&MOVE].head;
     assert_eq!(head.position, Position::new(1), "it follows, caught up");
@@ -149,9 +147,11 @@ fn refuses(prepare: impl Fn(&mut Stage)) -> (Vec<MigrationMessage>, Standing) {
 fn refusals_before_the_vote_leave_no_vote() {
     let failing = |which: fn(&Write) -> bool| {
         move |stage: &mut Stage| {
-            stage.fates(move |node, write| {
-                if node == B && which(write) { Fate::Failed } else { Fate::Good }
-            });
+            stage.fates(
+                move |node, write| {
+                    if node == B && which(write) { Fate::Failed } else { Fate::Good }
+                },
+            );
         }
     };
     type Prepare = Box<dyn Fn(&mut Stage)>;
@@ -168,9 +168,9 @@ fn refusals_before_the_vote_leave_no_vote() {
         let (said, standing) = refuses(wrong);
         let failures =
             said.iter().filter(|said| matches!(said, MigrationMessage::MigrationFailed { .. }));
-        let votes = said.iter().filter(|said| {
-            matches!(said, MigrationMessage::ReplayComplete { state: Some(_), .. })
-        });
+        let votes = said
+            .iter()
+            .filter(|said| matches!(said, MigrationMessage::ReplayComplete { state: Some(_), .. }));
         assert!(failures.count() > 0, "{index}: {said:?}");
         assert_eq!((votes.count(), standing), (0, Standing::Stranger), "{index}");
     }
@@ -214,11 +214,8 @@ fn fetching() -> (Stage, Vec<Item>) {
 }
 
 fn saved_chunks(stage: &Stage) -> usize {
-    let is_save = |seen: &&crate::stage::Seen| {
-        matches!(
-            seen,
-            crate::stage::Seen::Out { node: B, output: whimbrel_protocol::Output::SaveChunk { .. } }
-        )
+    let is_save = |seen: &&Seen| {
+        matches!(seen, Seen { node: B, output: whimbrel_protocol::Output::SaveChunk { .. } })
     };
     stage.seen.iter().filter(is_save).count()
 }

@@ -91,7 +91,12 @@ impl AdminClient {
         ask: Ask,
         mut see: impl FnMut(Part),
     ) -> Result<Done, AdminClientError> {
-        let asked = self.asker.ask(ask).await?;
+        // A node that turns a connection away says so first, and hears nothing.
+        let asked = match self.asker.ask(ask).await {
+            Ok(asked) => asked,
+            Err(AdminClientError::Closed) => 0,
+            Err(error) => return Err(error),
+        };
         loop {
             let reply = self.listener.next().await?;
             match reply.body {

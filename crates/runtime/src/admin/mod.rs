@@ -5,18 +5,20 @@
 //! module decides nothing about daemons: it translates questions into calls of
 //! [`DaemonRuntime`](crate::DaemonRuntime) and their ends into words.
 //!
-//! * [`words`]: requests and replies; [`fault`]: what a refusal says; `line`: one line, bounded;
+//! * [`words`]: requests and replies; [`AdminFault`]: what a refusal says; `line`: a line, bounded;
 //! * [`AdminServer`]: the node's side; [`AdminClient`]: the other side;
-//! * `names`: what daemons and nodes are called here.
+//! * `office`: what a request does; `watched`: how a move goes; `names`: what daemons are called.
 
 mod client;
 mod fault;
+mod files;
 mod line;
 mod names;
+mod office;
 mod server;
 mod tell;
+mod watched;
 pub mod words;
-mod work;
 
 pub use client::{AdminClient, AdminClientError, Asker, Listener};
 pub use fault::{AdminFault, Again, Code, Effect, Fault};

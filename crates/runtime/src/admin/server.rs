@@ -1,6 +1,6 @@
 //! Decides who may ask how much at once: the socket, its connections, and the lines on each.
 //!
-//! What a request does is decided in [`work`](super::work). Requests of one connection are begun in
+//! What a request does is decided in [`office`](super::office). Requests of one connection are begun in
 //! order; an event that is sent gets its number before the next line is read, so that a script can
 //! send without waiting and still be in order.
 //!
@@ -17,9 +17,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -30,8 +31,8 @@ use super::SOCKET_NAME;
 use super::fault::{AdminFault, Again, Code, Fault};
 use super::line::{self, LINE_BYTES_MAX, Line};
 use super::names::Names;
+use super::office::Office;
 use super::words::{Ask, Body, Done, Part, Reply, Request, VERSION};
-use super::work::Work;
 use crate::client::Client;
 use crate::runtime::DaemonRuntime;
 
@@ -43,6 +44,9 @@ pub(super) const REQUESTS_MAX: usize = 1_024;
 
 /// Most replies of one connection that wait to be written.
 const REPLIES_MAX: usize = 1_024;
+
+/// How long one that was turned away may take to hear it.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// Where names are noted.
 const NAMES_FILE: &str = "names.json";
@@ -98,9 +102,9 @@ impl AdminServer {
         let socket = folder.join(SOCKET_NAME);
         let listener = listen(folder, &socket)
             .map_err(|cause| AdminServerError::Socket { socket: socket.clone(), cause })?;
-        let work = Arc::new(Work::new(runtime, names));
-        let chronicle = tokio::spawn(Arc::clone(&work).keep_chronicle());
-        let listening = tokio::spawn(accept(listener, work));
+        let office = Arc::new(Office::new(runtime, names));
+        let chronicle = tokio::spawn(Arc::clone(&office).keep_chronicle());
+        let listening = tokio::spawn(accept(listener, office));
         Ok(Self { socket, listening, chronicle })
     }
 
@@ -137,7 +141,7 @@ fn listen(folder: &Path, socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept(listener: UnixListener, work: Arc<Work>) {
+async fn accept(listener: UnixListener, office: Arc<Office>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -156,7 +160,7 @@ async fn accept(listener: UnixListener, work: Arc<Work>) {
             }
             continue;
         }
-        connections.spawn(Connection::run(stream, Arc::clone(&work)));
+        connections.spawn(Connection::run(stream, Arc::clone(&office)));
     }
 }
 
@@ -170,7 +174,12 @@ async fn turn_away(mut stream: UnixStream) {
     if let Some(line) = line::write(&Reply { v: VERSION, id: 0, body: Body::Failed(fault) }) {
         // Whoever went away meanwhile need not be told.
         let _ = stream.write_all(&line).await;
+        let _ = stream.shutdown().await;
     }
+    // A socket that is closed before all of it was read takes back what was written to it.
+    let (mut rest, mut nowhere) = (stream.take(LINE_BYTES_MAX as u64), tokio::io::sink());
+    let drained = tokio::io::copy(&mut rest, &mut nowhere);
+    let _ = tokio::time::timeout(FAREWELL_MAX, drained).await;
 }
 
 /// Where the replies to one request go.
@@ -209,7 +218,7 @@ impl Replies {
 }
 
 struct Connection {
-    work: Arc<Work>,
+    office: Arc<Office>,
     lines: mpsc::Sender<Vec<u8>>,
     under_way: Arc<Semaphore>,
     tasks: JoinSet<()>,
@@ -220,12 +229,12 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(stream: UnixStream, work: Arc<Work>) {
+    async fn run(stream: UnixStream, office: Arc<Office>) {
         let (from, to) = stream.into_split();
         let (lines, written) = mpsc::channel(REPLIES_MAX);
         let under_way = Arc::new(Semaphore::new(REQUESTS_MAX));
         let mut connection = Self {
-            work,
+            office,
             lines,
             under_way,
             tasks: JoinSet::new(),
@@ -286,10 +295,10 @@ impl Connection {
             Err((id, fault)) => return self.replies(id).end(Err(fault)).await,
         };
         let replies = self.replies(request.id);
-        let work = Arc::clone(&self.work);
+        let office = Arc::clone(&self.office);
         if let Ask::Send { daemon, payload } = request.ask {
-            let client = self.client.get_or_insert_with(|| work.runtime().client());
-            let answer = work.send(client, &daemon, &payload);
+            let client = self.client.get_or_insert_with(|| office.runtime().client());
+            let answer = office.send(client, &daemon, &payload);
             self.tasks.spawn(async move {
                 let result = match answer {
                     Ok(answer) => answer.await,
@@ -302,7 +311,7 @@ impl Connection {
         }
         let is_endless = request.ask == Ask::Events { follow: true };
         let task = self.tasks.spawn(async move {
-            let result = work.answer(request.ask, &replies).await;
+            let result = office.answer(request.ask, &replies).await;
             replies.end(result).await;
             drop(permit);
         });
@@ -380,11 +389,14 @@ mod tests {
     #[tokio::test]
     async fn who_is_turned_away_is_told_why() {
         let (near, far) = UnixStream::pair().unwrap();
-        turn_away(near).await;
-        let Ok(Line::Whole(line)) = line::read(&mut BufReader::new(far), LINE_BYTES_MAX).await
-        else {
-            panic!("no line");
+        let mut far = BufReader::new(far);
+        let told = async {
+            let line = line::read(&mut far, LINE_BYTES_MAX).await;
+            drop(far);
+            line
         };
+        let (_, line) = tokio::join!(turn_away(near), told);
+        let Ok(Line::Whole(line)) = line else { panic!("no line") };
         let reply: Reply = serde_json::from_slice(&line).unwrap();
         let Body::Failed(fault) = reply.body else { panic!("not refused") };
         assert_eq!((fault.code, fault.again), (Code::Busy, Again::Later));

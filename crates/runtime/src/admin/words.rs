@@ -306,6 +306,8 @@ pub struct MoveReport {
     pub elapsed_us: u64,
     /// How long its last step took, seen from the node that was asked, in microseconds.
     pub cutover_us: Option<u64>,
+    /// What was expected before it, in microseconds.
+    pub pause_expected_us: Option<u64>,
     /// Bytes of the snapshot.
     pub bytes_total: u64,
     /// Turns that were replayed on the target.

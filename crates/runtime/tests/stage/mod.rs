@@ -1,8 +1,11 @@
 //! A mesh of real nodes in one process, on loopback, with data folders of their own.
 
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test picks out what it is about")]
 
 pub(crate) mod actors;
+pub(crate) mod impostor;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -9,6 +9,9 @@ use super::{EndDaemon, Observed};
 
 pub(super) const NAME: &str = "it-ends";
 
+/// Derived attempts of one move that are looked for.
+const TRIES_MAX: usize = 64;
+
 #[derive(Default)]
 pub(super) struct ItEnds {
     moves: BTreeMap<AttemptId, Move>,
@@ -38,7 +41,10 @@ impl ItEnds {
                 }
             }
             Observed::Committed { write: Write::HandOver { deed }, .. } => {
-                self.handed.insert(deed.deed.attempt);
+                let attempt = deed.deed.attempt;
+                if !self.handed.insert(attempt) {
+                    return Err(format!("{attempt} handed the daemon over twice"));
+                }
             }
             Observed::Said { event: Event::Phase { attempt, phase }, .. } => {
                 let Some(move_) = self.moves.get_mut(attempt) else { return Ok(()) };
@@ -86,13 +92,16 @@ impl ItEnds {
             ));
         }
         for (attempt, move_) in self.moves.iter().filter(|(_, move_)| move_.entity == entity) {
-            let tries = [*attempt, attempt.derived(), attempt.derived().derived()];
-            let handed = tries.iter().find(|attempt| self.handed.contains(attempt));
+            let next = |attempt: &AttemptId| Some(attempt.derived());
+            let mut tries = std::iter::successors(Some(*attempt), next).take(TRIES_MAX);
+            let handed = tries.find(|attempt| self.handed.contains(attempt));
             match (&move_.ended, handed) {
                 (None, _) if move_.forgotten => {}
                 (None, _) => return Err(format!("the move {attempt} never ended")),
-                (Some(Ok(by)), Some(handed)) if by == handed => {}
-                (Some(Ok(by)), _) => return Err(format!("{attempt} is said done by {by}, it is not")),
+                (Some(Ok(by)), Some(handed)) if *by == handed => {}
+                (Some(Ok(by)), _) => {
+                    return Err(format!("{attempt} is said done by {by}, it is not"));
+                }
                 (Some(Err(why)), Some(_)) => {
                     return Err(format!("{attempt} is said to have failed ({why}), and moved"));
                 }

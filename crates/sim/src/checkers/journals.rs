@@ -64,11 +64,17 @@ impl Journals {
                 self.daemons.insert(*entity, journal);
             }
             Observed::Turned {
-                entity, epoch, origin, event, before, head, outputs, failed, ..
+                entity,
+                epoch,
+                origin,
+                event,
+                before,
+                head,
+                outputs,
+                failed,
+                ..
             }
-            | Observed::Replayed {
-                entity, epoch, origin, event, before, head, outputs, failed,
-            } => {
+            | Observed::Replayed { entity, epoch, origin, event, before, head, outputs, failed } => {
                 if let Some(journal) = self.daemons.get_mut(entity) {
                     journal.make(Fact {
                         epoch: *epoch,
@@ -136,6 +142,7 @@ impl Journal {
             fact.head == turn.stamp.head
                 && fact.epoch == turn.stamp.epoch
                 && fact.event == turn.event
+                && fact.origin == turn.stamp.origin
         };
         if let Some(known) = self.turns.get(&position) {
             if same(known) || wiped {
@@ -148,7 +155,9 @@ impl Journal {
         }
         let made = match self.style {
             Style::Freezes => self.made.get(&position).cloned(),
-            _ => self.made.remove(&position),
+            Style::Replays | Style::Deltas | Style::DriftShown | Style::DriftHidden => {
+                self.made.remove(&position)
+            }
         };
         let fact = made.unwrap_or_default().into_iter().find(same);
         let fact = fact.ok_or_else(|| format!("p{position} was saved and never made"))?;
@@ -164,8 +173,16 @@ impl Journal {
         let mut at = head;
         while self.published < at.position.get() {
             let position = at.position.get();
+            // What was saved was made again, perhaps to another end.
+            let saved = self.turns.get(&position);
+            let same = |fact: &&Fact| {
+                fact.head == at
+                    && saved.is_some_and(|saved| {
+                        saved.origin == fact.origin && saved.event == fact.event
+                    })
+            };
             let made = self.made.get(&position);
-            let fact = made.and_then(|made| made.iter().find(|fact| fact.head == at)).cloned();
+            let fact = made.and_then(|made| made.iter().find(same)).cloned();
             let fact = fact.ok_or_else(|| format!("p{position} was captured and never made"))?;
             at = fact.before;
             self.turns.insert(position, fact);

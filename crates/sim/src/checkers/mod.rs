@@ -17,7 +17,7 @@ use std::fmt;
 
 use whimbrel_protocol::Event;
 use whimbrel_wire::{
-    Answer, AttemptId, CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, NodeId, Write,
+    Answer, AttemptId, CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, Write,
 };
 
 use crate::scribe::{Pages, Style};
@@ -94,7 +94,7 @@ pub(crate) enum Observed<'a> {
     /// A daemon is live; where, and in which state.
     Live { node: usize, entity: EntityId, epoch: Epoch, head: Head, state: Digest, has_key: bool },
     /// A move was asked for.
-    MoveAsked { node: usize, entity: EntityId, attempt: AttemptId, target: NodeId },
+    MoveAsked { node: usize, entity: EntityId, attempt: AttemptId },
     /// A node lost its memory.
     Died { node: usize },
     /// A disk was wiped: what it alone held may be gone.
@@ -112,7 +112,6 @@ pub(crate) enum Reply<'a> {
 /// How a daemon ended up.
 pub(crate) struct EndDaemon {
     pub(crate) entity: EntityId,
-    pub(crate) style: Style,
     pub(crate) lives: Vec<(usize, Epoch, Head)>,
     pub(crate) pages: Option<Pages>,
     pub(crate) standings: Vec<String>,

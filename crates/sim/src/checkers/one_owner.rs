@@ -22,9 +22,11 @@ impl OneOwner {
             Observed::Stepped { entity, lives } if lives.len() > 1 && !self.wiped => {
                 Err(format!("{entity} runs on several nodes: {lives:?}"))
             }
-            Observed::Turned { node, entity, epoch, known, .. } if *known > Some(*epoch) => Err(
-                format!("node {node} made a turn of {entity} in {epoch} and its disk says {known:?}"),
-            ),
+            Observed::Turned { node, entity, epoch, known, .. } if *known > Some(*epoch) => {
+                Err(format!(
+                    "node {node} made a turn of {entity} in {epoch} and its disk says {known:?}"
+                ))
+            }
             Observed::Committed { node, write: Write::HandOver { deed } } => {
                 let (entity, epoch) = (deed.deed.entity, deed.deed.epoch);
                 let known = self.deeds.insert((entity, epoch), deed.digest());

@@ -43,7 +43,11 @@ impl StillServing {
             Observed::Said { node, entity, event: Event::Frozen { .. } } => {
                 self.frozen.insert(*entity, *node);
             }
-            Observed::Said { entity, event: Event::Thawed { .. } | Event::HandedOver { .. }, .. } => {
+            Observed::Said {
+                entity,
+                event: Event::Thawed { .. } | Event::HandedOver { .. },
+                ..
+            } => {
                 self.frozen.remove(entity);
             }
             Observed::Died { node } => self.frozen.retain(|_, at| at != node),

@@ -2,8 +2,10 @@
 
 use whimbrel_daemon::{Body, Host, Native};
 use whimbrel_protocol::{Input, MoveOptions, Ticket};
+use whimbrel_store::Journal;
 use whimbrel_wire::{
-    AttemptId, CausalEvent, ClientId, Deed, EntityId, Identity, Ledger, StoreId, Time, encode,
+    AttemptId, CausalEvent, ClientId, Deed, EntityId, Identity, Ledger, StoreId, Time, Write,
+    encode,
 };
 
 use super::{Action, Cluster, Daemon, Happening, MILLI};
@@ -24,8 +26,7 @@ impl Cluster {
         let place = &mut self.nodes[node];
         let station = &place.station;
         let birth = Deed::birth(&identity, station.public(), station.store(), attempt);
-        let body: Box<dyn Body> =
-            Native::boxed(Scribe::new(style, AUTHOR_DAEMONS + index as u64));
+        let body: Box<dyn Body> = Native::boxed(Scribe::new(style, AUTHOR_DAEMONS + index as u64));
         let mut host = Host::born(entity, style.kind(), body, seed, &birth.digest());
         let (head, catch_up) = (host.head(), host.catch_up());
         let mut sink = super::perform::Shelf(place.disk.chunks.clone());
@@ -38,7 +39,7 @@ impl Cluster {
         };
         place.hosts.insert((entity, attempt), host);
         place.keys.insert(entity, attempt);
-        self.daemons.push(Daemon { entity, identity, style });
+        self.daemons.push(Daemon { entity });
         self.see(&Observed::Born { entity, head, style });
         let ticket = self.ticket(Asker::Spawner);
         // The seat has to have read its record first.
@@ -114,7 +115,7 @@ impl Cluster {
     fn draw_act(&mut self, entity: EntityId) -> Act {
         match self.dice.below(40) {
             0 => Act::Decline,
-            1 if self.dice.chance(200) => Act::Panic,
+            1 if self.panics && self.dice.chance(200) => Act::Panic,
             2 | 3 => Act::Random,
             4 | 5 => Act::Timer(self.dice.between(1, 800) * MILLI),
             6..=10 if self.daemons.len() > 1 => {
@@ -127,13 +128,19 @@ impl Cluster {
     }
 
     fn deliver(&mut self, node: usize, daemon: usize) {
+        self.callers += 1;
+        let (author, number) = (AUTHOR_HOSTS + daemon as u64, self.callers);
+        self.deliver_line(node, daemon, Line { author, number, act: Act::Note });
+    }
+
+    /// Delivers an event at a node, as its host would.
+    pub(crate) fn deliver_line(&mut self, node: usize, daemon: usize, line: Line) {
         if !self.nodes[node].up {
             return;
         }
-        self.callers += 1;
         let entity = self.daemons[daemon].entity;
-        let (author, number) = (AUTHOR_HOSTS + daemon as u64, self.callers);
-        let payload = encode(&Line { author, number, act: Act::Note }).into();
+        let (author, number) = (line.author, line.number);
+        let payload = encode(&line).into();
         let event = CausalEvent::unchained(entity.origin_hash(), 0, payload);
         let ticket = self.ticket(Asker::Caller { entity, author, number });
         self.tally.events += 1;
@@ -154,7 +161,7 @@ impl Cluster {
         let target = self.nodes[target].id;
         if self.nodes[node].up {
             self.tally.moves += 1;
-            self.see(&Observed::MoveAsked { node, entity, attempt, target });
+            self.see(&Observed::MoveAsked { node, entity, attempt });
             self.feed(node, entity, Input::Move { attempt, source: None, target, options });
         }
         attempt
@@ -165,8 +172,10 @@ impl Cluster {
             Action::ClientSends(index) => self.client_sends(index),
             Action::Deliver { node, daemon } => self.deliver(node, daemon),
             Action::Move { node, daemon, target, cancel_after } => {
-                let options =
-                    MoveOptions { freeze_and_copy: self.dice.chance(150), ..MoveOptions::default() };
+                let options = MoveOptions {
+                    freeze_and_copy: self.dice.chance(150),
+                    ..MoveOptions::default()
+                };
                 let attempt = self.ask_move(node, daemon, target, options);
                 if let Some(after) = cancel_after {
                     let entity = self.daemons[daemon].entity;
@@ -183,7 +192,8 @@ impl Cluster {
             Action::Pause { node, rest } => {
                 self.tally.faults += 1;
                 self.say_fault(node, format_args!("pauses"));
-                self.nodes[node].paused_until = self.now + rest;
+                let until = self.now + rest;
+                self.nodes[node].paused_until = self.nodes[node].paused_until.max(until);
             }
             Action::Cut { from, to, rest } => {
                 self.tally.faults += 1;
@@ -239,6 +249,14 @@ impl Cluster {
         let entities: Vec<EntityId> = self.daemons.iter().map(|daemon| daemon.entity).collect();
         for entity in entities {
             self.feed(node, entity, Input::Woke);
+        }
+    }
+
+    /// Changes a disk behind the back of its node, which is down.
+    pub(crate) fn write_behind(&mut self, node: usize, write: &Write) {
+        let results = self.nodes[node].disk.memory.commit(std::slice::from_ref(write));
+        if results.iter().all(Result::is_ok) {
+            self.say_fault(node, format_args!("is tampered with"));
         }
     }
 

@@ -11,17 +11,15 @@ mod saying;
 use std::collections::{BTreeMap, VecDeque};
 
 use whimbrel_daemon as daemon;
-use whimbrel_protocol::{Input, Output, Seat, Settings, Standing, Ticket};
-use whimbrel_wire::{
-    AttemptId, EntityId, Epoch, Identity, Ledger, Manifest, Message, NodeId, Write,
-};
+use whimbrel_protocol::{Event, Input, Output, Seat, Settings, Standing, Ticket};
+use whimbrel_wire::{AttemptId, EntityId, Epoch, Ledger, Manifest, Message, NodeId, Write};
 
 use crate::checkers::{Checkers, EndDaemon, Observed, Seconds, Violation};
 use crate::clients::{Asker, Client};
 use crate::dice::Dice;
 use crate::disk::{Fate, Faults};
 use crate::network::Network;
-use crate::scribe::{AUTHOR_DAEMONS, Pages, Style};
+use crate::scribe::{AUTHOR_DAEMONS, Pages};
 use crate::trace::Trace;
 pub(crate) use node::Node;
 
@@ -30,6 +28,9 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// Happenings at one moment beyond which the cluster is said to spin.
 const AT_ONE_MOMENT_MAX: u64 = 20_000;
+
+/// Warnings that are kept.
+pub(super) const WARNINGS_MAX: usize = 1000;
 
 /// How often in a row, half a second apart, a cluster at rest is found at rest.
 const RESTED_MIN: u32 = 4;
@@ -58,8 +59,12 @@ pub(crate) struct Cluster {
     next_ticket: u64,
     /// Whether keys are given to nodes beforehand.
     pub(crate) provisioned: bool,
+    /// Whether clients may ask a daemon to panic.
+    pub(crate) panics: bool,
     /// Every message that was sent, if they are kept.
     pub(crate) kept: Option<Vec<(usize, NodeId, Message)>>,
+    /// Warnings that nodes gave, at most [`WARNINGS_MAX`].
+    pub(crate) warnings: Vec<Event>,
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
@@ -70,8 +75,6 @@ pub(crate) struct Cluster {
 /// One daemon of the cluster.
 pub(crate) struct Daemon {
     pub(crate) entity: EntityId,
-    pub(crate) identity: Identity,
-    pub(crate) style: Style,
 }
 
 /// What a run amounted to.
@@ -164,7 +167,9 @@ impl Cluster {
             tickets: BTreeMap::new(),
             next_ticket: 1,
             provisioned: false,
+            panics: true,
             kept: None,
+            warnings: Vec::new(),
             checkers: Checkers::default(),
             trace: Trace::new(keep_trace),
             violation: None,
@@ -193,7 +198,8 @@ impl Cluster {
                 (self.now, 0)
             };
             if self.moment.1 > AT_ONE_MOMENT_MAX {
-                self.broken(("it-ends", "the cluster spins without time passing".to_owned()));
+                let what = format!("the cluster spins without time passing: {}", happening.name());
+                self.broken(("it-ends", what));
                 break;
             }
             self.happen(happening);
@@ -353,7 +359,10 @@ impl Cluster {
 
     /// Whether everything has come to rest.
     pub(crate) fn is_settled(&self) -> bool {
-        self.daemons.iter().all(|daemon| self.is_daemon_settled(daemon.entity))
+        let still =
+            |happening: &Happening| matches!(happening, Happening::Wake { .. } | Happening::Act(_));
+        self.queue.values().all(still)
+            && self.daemons.iter().all(|daemon| self.is_daemon_settled(daemon.entity))
             && self.clients.iter().all(|client| !self.is_alive(client) || client.left == 0)
     }
 
@@ -367,7 +376,14 @@ impl Cluster {
             match seat.status().standing {
                 Standing::Live => owners += 1,
                 Standing::Stranger | Standing::Deleted => {}
-                _ => return false,
+                Standing::Reading
+                | Standing::Bearing
+                | Standing::Opening
+                | Standing::Frozen
+                | Standing::Parked(_)
+                | Standing::Stopped
+                | Standing::Departed
+                | _ => return false,
             }
             let owes = seat.ledger().is_some_and(|ledger| {
                 ledger.outgoing.values().any(|outgoing| !outgoing.waiting.is_empty())
@@ -382,6 +398,27 @@ impl Cluster {
             && self.timers_of(entity) == 0
             && self.waiting_of(entity) == 0
             && self.nodes.iter().all(|node| node.up && node.paused_until <= self.now)
+    }
+
+    /// Whether the others have come to rest although this node is gone.
+    pub(crate) fn settled_without(&self, gone: usize) -> bool {
+        let standings = self.nodes.iter().enumerate().filter(|(index, _)| *index != gone);
+        let standings = standings.flat_map(|(_, node)| node.seats.values());
+        let mut owners = 0;
+        for seat in standings {
+            let rests = seat.live_copy().is_some() || seat.is_idle();
+            owners += usize::from(seat.status().standing == Standing::Live);
+            if !rests {
+                return false;
+            }
+        }
+        owners == self.daemons.len()
+    }
+
+    /// Whether a daemon runs on a node.
+    pub(crate) fn owner_is(&self, daemon: usize, node: usize) -> bool {
+        let entity = self.daemons[daemon].entity;
+        self.lives_of(entity).iter().any(|(at, _)| *at == node)
     }
 
     fn waiting_of(&self, entity: EntityId) -> usize {
@@ -399,12 +436,11 @@ impl Cluster {
 
     /// How every daemon ended up.
     pub(crate) fn endings(&mut self) -> Vec<EndDaemon> {
-        let daemons: Vec<(EntityId, Style)> =
-            self.daemons.iter().map(|daemon| (daemon.entity, daemon.style)).collect();
-        daemons.into_iter().map(|(entity, style)| self.ending(entity, style)).collect()
+        let daemons: Vec<EntityId> = self.daemons.iter().map(|daemon| daemon.entity).collect();
+        daemons.into_iter().map(|entity| self.ending(entity)).collect()
     }
 
-    fn ending(&mut self, entity: EntityId, style: Style) -> EndDaemon {
+    fn ending(&mut self, entity: EntityId) -> EndDaemon {
         let settled = self.is_daemon_settled(entity);
         let waiting_clients = self.waiting_of(entity);
         let (mut lives, mut pages) = (Vec::new(), None);
@@ -428,7 +464,7 @@ impl Cluster {
                 pages = pages_of(host);
             }
         }
-        EndDaemon { entity, style, lives, pages, standings, phases, keys, settled, waiting_clients }
+        EndDaemon { entity, lives, pages, standings, phases, keys, settled, waiting_clients }
     }
 
     /// Lets everything come to rest within `bound`, and looks one last time.
@@ -486,6 +522,19 @@ impl Cluster {
 }
 
 impl Happening {
+    /// What it is, for people.
+    fn name(&self) -> String {
+        match self {
+            Self::Deliver { to, message, .. } => format!("node {to} hears {message:?}"),
+            Self::Report { node, input, .. } => format!("node {node} is told {input:?}"),
+            Self::Wake { node, entity, .. } => format!("node {node} is woken for {entity}"),
+            Self::Disk { node, .. } => format!("the disk of node {node}"),
+            Self::Capture(capturing) => format!("node {} captures", capturing.node),
+            Self::Restore(restoring) => format!("node {} restores", restoring.node),
+            Self::Act(action) => format!("{action:?}"),
+        }
+    }
+
     /// The node that does nothing of it while it is paused.
     fn node(&self) -> Option<usize> {
         match self {

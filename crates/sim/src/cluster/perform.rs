@@ -87,8 +87,7 @@ impl Cluster {
                 let place = &self.nodes[node];
                 let drops = place.drops.get(&(entity, copy)).copied().unwrap_or(0);
                 let life = place.life;
-                let restoring =
-                    Restoring { node, life, entity, copy, manifest, envelope, drops };
+                let restoring = Restoring { node, life, entity, copy, manifest, envelope, drops };
                 let rest = self.dice.between(MILLI / 10, 5 * MILLI);
                 self.plan(rest, Happening::Restore(Box::new(restoring)));
             }
@@ -452,9 +451,7 @@ impl Cluster {
         }
         let here = self.nodes[node].id;
         let good = match envelope {
-            Some(bytes) => {
-                decode(bytes) == Ok((entity, attempt, here, manifest.digest()))
-            }
+            Some(bytes) => decode(bytes) == Ok((entity, attempt, here, manifest.digest())),
             None => self.provisioned || self.nodes[node].keys.contains_key(&entity),
         };
         if good {
@@ -498,18 +495,15 @@ impl Cluster {
 
     fn said(&mut self, node: usize, entity: EntityId, event: &Event) {
         self.see(&Observed::Said { node, entity, event });
+        if matches!(event, Event::Warning(_)) && self.warnings.len() < super::WARNINGS_MAX {
+            self.warnings.push(event.clone());
+        }
         if let Event::Live { epoch, head } = event {
             self.see_live(node, entity, *epoch, *head);
         }
     }
 
-    fn see_live(
-        &mut self,
-        node: usize,
-        entity: EntityId,
-        epoch: Epoch,
-        head: whimbrel_wire::Head,
-    ) {
+    fn see_live(&mut self, node: usize, entity: EntityId, epoch: Epoch, head: whimbrel_wire::Head) {
         let place = &mut self.nodes[node];
         let has_key = place.keys.contains_key(&entity) || self.provisioned;
         let copy = place.seats.get(&entity).and_then(|seat| seat.live_copy());

@@ -7,6 +7,10 @@ use whimbrel_wire::{
 
 use super::Cluster;
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is new reads as its name; a trace decides nothing"
+)]
 impl Cluster {
     fn line(&mut self, node: usize, mark: char, entity: EntityId, what: std::fmt::Arguments<'_>) {
         let name = self.name_of(entity);

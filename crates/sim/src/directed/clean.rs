@@ -1,40 +1,11 @@
 //! Tells of moves that nothing disturbs: every way of catching up, every orchestrator.
 
-use whimbrel_protocol::{MoveOptions, Settings};
+use whimbrel_protocol::{Event, MoveOptions, Settings, Warning};
 
-use super::Failure;
-use crate::checkers::{Seconds, Violation};
+use super::{Failure, expect, finish, stage};
+use crate::clients::AUTHOR_HOSTS;
 use crate::cluster::{Cluster, MILLI, SECOND};
-use crate::scribe::Style;
-
-/// Three nodes, one daemon on A, clients on B and C.
-pub(super) fn stage(seed: u64, style: Style) -> Cluster {
-    let settings = Settings { snapshot_every: 20, ..Settings::default() };
-    let mut cluster = Cluster::new(seed, 3, &settings, std::env::var_os("SIM_TRACE").is_some());
-    let daemon = cluster.spawn(0, style);
-    cluster.add_client(1, daemon, 60, 4, 4 * MILLI);
-    cluster.add_client(2, daemon, 60, 4, 5 * MILLI);
-    cluster.run_until(cluster.now + 100 * MILLI);
-    cluster
-}
-
-/// Lets the story end and says how it went.
-pub(super) fn finish(cluster: &mut Cluster, case: &str) -> Result<(), Failure> {
-    cluster.settle(60 * SECOND);
-    if cluster.violation.is_some() || std::env::var_os("SIM_TRACE").is_some() { std::fs::write("/tmp/story.txt", cluster.trace.take_text()).ok(); }
-    let failure = |violation| Failure { case: case.to_owned(), violation };
-    cluster.violation.take().map_or(Ok(()), |violation| Err(failure(violation)))
-}
-
-/// Fails a story with words of its own.
-pub(super) fn expect(cluster: &Cluster, case: &str, good: bool, what: &str) -> Result<(), Failure> {
-    if good {
-        return Ok(());
-    }
-    let seconds = Seconds(cluster.now);
-    let violation = Violation { promise: "it-ends", what: what.to_owned(), seconds };
-    Err(Failure { case: case.to_owned(), violation })
-}
+use crate::scribe::{Act, Line, Style};
 
 pub(super) fn moves() -> Result<u64, Failure> {
     let mut runs = 0;
@@ -42,18 +13,111 @@ pub(super) fn moves() -> Result<u64, Failure> {
         for orchestrator in 0..3 {
             for freeze_and_copy in [false, true] {
                 let case = format!("{style:?} asked by {orchestrator}, freeze {freeze_and_copy}");
-                let mut cluster = stage(runs, style);
+                let mut cluster = stage(runs, style, 60);
                 let options = MoveOptions { freeze_and_copy, ..MoveOptions::default() };
                 cluster.ask_move(orchestrator, 0, 1, options);
                 cluster.run_until(cluster.now + 5 * SECOND);
                 finish(&mut cluster, &case)?;
                 let moved = cluster.tally.hand_overs == 1;
-                expect(&cluster, &case, moved, "the daemon did not move")?;
+                expect(&cluster, &case, "it-ends", moved, "the daemon did not move")?;
                 let all = cluster.tally.acknowledged == 120;
-                expect(&cluster, &case, all, "not every event was acknowledged")?;
+                expect(&cluster, &case, "nothing-lost", all, "not every event was acknowledged")?;
                 runs += 1;
             }
         }
     }
     Ok(runs)
+}
+
+/// A slow network: the daemon serves while its state travels.
+pub(super) fn served() -> Result<u64, Failure> {
+    for seed in 0..5 {
+        let mut cluster = stage(seed, Style::Replays, 200);
+        (cluster.network.delay_min, cluster.network.delay_max) = (15 * MILLI, 25 * MILLI);
+        cluster.ask_move(2, 0, 1, MoveOptions::default());
+        cluster.run_until(cluster.now + 5 * SECOND);
+        finish(&mut cluster, "slow network")?;
+        let served = cluster.tally.served >= 10 && cluster.tally.hand_overs == 1;
+        expect(&cluster, "slow network", "still-serving", served, "it did not serve")?;
+    }
+    Ok(5)
+}
+
+/// The target's clock is an hour ahead, then an hour behind.
+pub(super) fn clocks() -> Result<u64, Failure> {
+    const HOUR: u64 = 3600 * SECOND;
+    for (source, target) in [(0, HOUR), (HOUR, 0), (HOUR, 2 * HOUR), (2 * HOUR, HOUR)] {
+        let mut cluster = stage(source ^ target, Style::Replays, 60);
+        // A clock jumps only while a node is down.
+        for (node, offset) in [(0, source), (1, target)] {
+            cluster.crash(node, None);
+            cluster.nodes[node].offset = offset;
+            cluster.restart(node);
+        }
+        cluster.run_until(cluster.now + 2 * SECOND);
+        cluster.add_client(2, 0, 60, 4, 5 * MILLI);
+        cluster.ask_move(2, 0, 1, MoveOptions::default());
+        cluster.run_until(cluster.now + 3 * SECOND);
+        finish(&mut cluster, "clocks")?;
+        let moved = cluster.tally.hand_overs == 1;
+        expect(&cluster, "clocks", "it-ends", moved, "the daemon did not move")?;
+    }
+    Ok(4)
+}
+
+/// A timer comes due while the daemon is frozen, or on its way.
+pub(super) fn timer_in_freeze() -> Result<u64, Failure> {
+    let mut runs = 0;
+    for after in 1..40 {
+        let mut cluster = stage(after, Style::Replays, 20);
+        (cluster.network.delay_min, cluster.network.delay_max) = (2 * MILLI, 4 * MILLI);
+        let act = Act::Timer(after * 3 * MILLI);
+        cluster.deliver_line(0, 0, Line { author: AUTHOR_HOSTS, number: 1, act });
+        cluster.ask_move(0, 0, 1, MoveOptions::default());
+        cluster.run_until(cluster.now + 2 * SECOND);
+        finish(&mut cluster, &format!("timer after {after}"))?;
+        runs += 1;
+    }
+    Ok(runs)
+}
+
+/// A daemon that says it replays and does not is found out and moved by freeze-and-copy.
+pub(super) fn drifting() -> Result<u64, Failure> {
+    let mut runs = 0;
+    for style in [Style::DriftShown, Style::DriftHidden] {
+        for orchestrator in 0..3 {
+            let case = format!("{style:?} asked by {orchestrator}");
+            let mut cluster = stage(runs, style, 60);
+            cluster.ask_move(orchestrator, 0, 1, MoveOptions::default());
+            cluster.run_until(cluster.now + 5 * SECOND);
+            finish(&mut cluster, &case)?;
+            let moved = cluster.tally.hand_overs == 1;
+            expect(&cluster, &case, "it-ends", moved, "the daemon did not move")?;
+            let told = cluster
+                .warnings
+                .iter()
+                .any(|warning| matches!(warning, Event::Warning(Warning::Diverged { .. })));
+            expect(&cluster, &case, "same-meaning", told, "nobody was told that it drifts")?;
+            runs += 1;
+        }
+    }
+    Ok(runs)
+}
+
+/// The key does not travel: the target has it already.
+pub(super) fn provisioned() -> Result<u64, Failure> {
+    let mut cluster = Cluster::new(1, 3, &Settings::default(), false);
+    cluster.panics = false;
+    cluster.provisioned = true;
+    cluster.spawn(0, Style::Replays);
+    cluster.add_client(2, 0, 30, 4, 5 * MILLI);
+    let born = cluster.nodes[0].keys.clone();
+    cluster.nodes[1].keys = born;
+    let options = MoveOptions { transport_identity: false, ..MoveOptions::default() };
+    cluster.ask_move(2, 0, 1, options);
+    cluster.run_until(cluster.now + 3 * SECOND);
+    finish(&mut cluster, "given beforehand")?;
+    let moved = cluster.tally.hand_overs == 1;
+    expect(&cluster, "given beforehand", "it-ends", moved, "the daemon did not move")?;
+    Ok(1)
 }

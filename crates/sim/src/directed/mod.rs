@@ -1,9 +1,19 @@
 //! Decides which stories about single moves are told, each with one disturbance at every place
 //! where it can be.
 
+mod again;
 mod clean;
+mod crashes;
+mod disks;
+mod letters;
+mod rivals;
 
-use crate::checkers::Violation;
+use crate::checkers::{Seconds, Violation};
+use crate::cluster::{Cluster, MILLI, SECOND};
+use crate::run::quiet;
+use crate::scribe::Style;
+
+use whimbrel_protocol::Settings;
 
 /// A story: how often it was told, or how it went wrong.
 pub type Story = fn() -> Result<u64, Failure>;
@@ -19,4 +29,63 @@ pub struct Failure {
 }
 
 /// All stories by name.
-pub const STORIES: &[(&str, Story)] = &[("clean-moves", clean::moves)];
+pub const STORIES: &[(&str, Story)] = &[
+    ("clean-moves", clean::moves),
+    ("served-while-it-travels", clean::served),
+    ("clocks-apart", clean::clocks),
+    ("a-timer-due-in-the-freeze", clean::timer_in_freeze),
+    ("it-drifts-and-is-copied", clean::drifting),
+    ("keys-given-beforehand", clean::provisioned),
+    ("one-letter-lost", letters::lost),
+    ("one-letter-twice", letters::doubled),
+    ("two-letters-swapped", letters::swapped),
+    ("letters-of-the-first-move-again", again::replayed),
+    ("a-retry-after-a-cut", again::retry),
+    ("a-crash-at-every-output", crashes::everywhere),
+    ("the-orchestrator-dies", crashes::orchestrator),
+    ("every-save-fails-once", disks::fates),
+    ("the-copy-is-gone-after-the-vote", disks::copy_gone),
+    ("the-target-has-a-new-disk", disks::wiped),
+    ("two-orchestrators-two-targets", rivals::two),
+    ("cancelled-at-every-moment", rivals::cancelled),
+];
+
+/// Three nodes, one daemon on A, clients on B and C that have begun to send.
+fn stage(seed: u64, style: Style, events: u64) -> Cluster {
+    let settings = Settings {
+        snapshot_every: 20,
+        silence_max: std::time::Duration::from_secs(3),
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(seed, 3, &settings, false);
+    cluster.panics = false;
+    let daemon = cluster.spawn(0, style);
+    cluster.add_client(1, daemon, events, 4, 4 * MILLI);
+    cluster.add_client(2, daemon, events, 4, 5 * MILLI);
+    cluster.run_until(cluster.now + 60 * MILLI);
+    cluster
+}
+
+/// Lets the story end and says how it went.
+fn finish(cluster: &mut Cluster, case: &str) -> Result<(), Failure> {
+    quiet(cluster);
+    cluster.settle(60 * SECOND);
+    let failure = |violation| Failure { case: case.to_owned(), violation };
+    cluster.violation.take().map_or(Ok(()), |violation| Err(failure(violation)))
+}
+
+/// Fails a story with words of its own.
+fn expect(
+    cluster: &Cluster,
+    case: &str,
+    promise: &'static str,
+    good: bool,
+    what: &str,
+) -> Result<(), Failure> {
+    if good {
+        return Ok(());
+    }
+    let seconds = Seconds(cluster.now);
+    let violation = Violation { promise, what: what.to_owned(), seconds };
+    Err(Failure { case: case.to_owned(), violation })
+}

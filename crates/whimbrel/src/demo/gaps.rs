@@ -17,13 +17,15 @@ impl Span {
     }
 }
 
-/// The longest time between neighbours among `acknowledged` (in order) that touches `span`. None if
-/// there are no neighbours around it.
-pub(crate) fn longest(acknowledged: &[u64], span: Span) -> Option<u64> {
+/// The longest time between neighbours among `acknowledged` (in order) that touches `span` and not
+/// `except`. None if there are no such neighbours.
+pub(crate) fn longest(acknowledged: &[u64], span: Span, except: Option<Span>) -> Option<u64> {
     let first = acknowledged.partition_point(|&at| at < span.from).saturating_sub(1);
-    let last = acknowledged.partition_point(|&at| at <= span.to).min(acknowledged.len());
+    let last = acknowledged.partition_point(|&at| at <= span.to);
     let around = acknowledged.get(first..(last + 1).min(acknowledged.len()))?;
-    around.windows(2).map(|pair| pair[1] - pair[0]).max()
+    let pauses = around.windows(2).map(|pair| Span { from: pair[0], to: pair[1] });
+    let counted = pauses.filter(|pause| except.is_none_or(|except| !except.meets(pause)));
+    counted.map(|pause| pause.to - pause.from).max()
 }
 
 /// How pauses are spread.
@@ -57,13 +59,21 @@ mod tests {
     #[test]
     fn a_pause_counts_if_any_part_of_it_is_in_the_span() {
         let acknowledged = [10, 20, 90, 100, 110];
-        let pause = |from, to| longest(&acknowledged, Span { from, to });
+        let pause = |from, to| longest(&acknowledged, Span { from, to }, None);
         assert_eq!(pause(30, 40), Some(70));
         assert_eq!(pause(15, 25), Some(70));
         assert_eq!(pause(95, 105), Some(10));
         assert_eq!(pause(0, 15), Some(10));
         assert_eq!(pause(200, 300), None);
-        assert_eq!(longest(&[], Span { from: 0, to: 9 }), None);
+        assert_eq!(longest(&[], Span { from: 0, to: 9 }, None), None);
+    }
+
+    #[test]
+    fn a_pause_that_reaches_into_what_is_excepted_does_not_count() {
+        let (span, dead) = (Span { from: 5, to: 15 }, Span { from: 50, to: 60 });
+        assert_eq!(longest(&[0, 10, 14, 70], span, None), Some(56));
+        assert_eq!(longest(&[0, 10, 14, 70], span, Some(dead)), Some(10));
+        assert_eq!(longest(&[0, 70], span, Some(dead)), None);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Decides what the clients of a demo send, when, and what they note about it.
 //!
-//! A lane is one client that sends to one daemon. It sends by the clock, whether or not earlier
+//! A feed is one client that sends to one daemon. It sends by the clock, whether or not earlier
 //! events were acknowledged, so that a pause is seen and not waited out. Each event carries a word
 //! that no other has, `e3-00000017`: the client and the number.
 //!
 //! # Limits
 //!
-//! * [`UNDER_WAY_MAX`] events of a lane are on their way; beyond it the clock has to wait.
+//! * [`UNDER_WAY_MAX`] events of a feed are on their way; beyond it the clock has to wait.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use bytes::Bytes;
 use whimbrel::daemon::limits::KEY_BYTES_MAX;
-use whimbrel::{Answer, Client, DaemonError, EntityId, KvAnswer, KvCommand};
 use whimbrel::protocol::{DeliverError, SendError};
+use whimbrel::{Answer, Client, DaemonError, EntityId, KvAnswer, KvCommand};
 
 use super::gaps::micros;
 use super::ledger::Outcome;
 use crate::failure::Advice;
 
-/// Events of one lane that are on their way.
+/// Events of one feed that are on their way.
 const UNDER_WAY_MAX: usize = 4_000;
 
 /// How often the clock is looked at.
@@ -46,9 +46,9 @@ pub(crate) enum Script {
     MadeUp,
 }
 
-/// What a lane sends to.
+/// What a feed sends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LaneKind {
+pub(crate) enum FeedKind {
     /// A `kv`: each event adds one to a key of its own.
     Kv,
     /// A `tally`: each event is a text with a word of its own.
@@ -56,10 +56,10 @@ pub(crate) enum LaneKind {
 }
 
 /// One client that sends to one daemon.
-pub(crate) struct Lane {
+pub(crate) struct Feed {
     pub(crate) name: String,
     pub(crate) number: usize,
-    pub(crate) kind: LaneKind,
+    pub(crate) kind: FeedKind,
     pub(crate) daemon: EntityId,
     script: Arc<Script>,
     begun: Instant,
@@ -67,7 +67,7 @@ pub(crate) struct Lane {
     notes: Mutex<Notes>,
 }
 
-/// What a lane knows.
+/// What a feed knows.
 #[derive(Clone, Default)]
 pub(crate) struct Notes {
     /// By number.
@@ -96,8 +96,11 @@ impl Script {
         }
         let text = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<String> =
-            text.lines().map(|line| line.replace('\r', " ")).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| line.replace('\r', " "))
+            .filter(|line| !line.is_empty())
+            .collect();
         if lines.is_empty() {
             return Err(wrong("it has no lines".to_owned()));
         }
@@ -105,8 +108,8 @@ impl Script {
     }
 
     /// The text of one event. The same for the same numbers.
-    pub(crate) fn text(&self, lane: usize, number: u64) -> String {
-        let token = format!("e{lane}-{number:08}");
+    pub(crate) fn text(&self, feed: usize, number: u64) -> String {
+        let token = format!("e{feed}-{number:08}");
         match self {
             Self::Lines(lines) => {
                 let at = usize::try_from(number).unwrap_or(0) % lines.len();
@@ -122,11 +125,11 @@ impl Script {
     }
 }
 
-impl Lane {
+impl Feed {
     pub(crate) fn new(
         name: String,
         number: usize,
-        kind: LaneKind,
+        kind: FeedKind,
         daemon: EntityId,
         script: Arc<Script>,
         begun: Instant,
@@ -149,8 +152,8 @@ impl Lane {
 
     fn payload(&self, number: u64) -> Bytes {
         match self.kind {
-            LaneKind::Kv => KvCommand::Add { key: &self.key(number), by: 1 }.to_bytes(),
-            LaneKind::Tally => self.text(number).into(),
+            FeedKind::Kv => KvCommand::Add { key: &self.key(number), by: 1 }.to_bytes(),
+            FeedKind::Tally => self.text(number).into(),
         }
     }
 
@@ -187,11 +190,11 @@ impl Lane {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         // The event gets its place in the order here, before the next one is sent.
         let answer = client.send(self.daemon, self.payload(number));
-        let lane = Arc::clone(self);
+        let feed = Arc::clone(self);
         tokio::spawn(async move {
             let answer = answer.await;
-            lane.note(number, answer);
-            lane.under_way.fetch_sub(1, Ordering::Relaxed);
+            feed.note(number, answer);
+            feed.under_way.fetch_sub(1, Ordering::Relaxed);
         });
     }
 
@@ -221,8 +224,8 @@ impl Lane {
         let payload = &output.payload;
         answer.failure.is_none()
             && match self.kind {
-                LaneKind::Kv => KvAnswer::parse(payload) == Some(KvAnswer::Sum(1)),
-                LaneKind::Tally => payload.starts_with(b"lines "),
+                FeedKind::Kv => KvAnswer::parse(payload) == Some(KvAnswer::Sum(1)),
+                FeedKind::Tally => payload.starts_with(b"lines "),
             }
     }
 }

@@ -14,7 +14,7 @@ mod readback;
 mod report;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,23 +24,24 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use whimbrel::runtime::admin::words::{Ask, Birth, Done, Verdict, daemon_of, daemon_text};
-use whimbrel::{Client, DaemonRuntime, EntityId, Mesh, MeshConfig, NodeKey};
+use whimbrel::{Client, DaemonRuntime, EntityId, KvCommand, Mesh, MeshConfig, NodeKey};
 use zeroize::Zeroizing;
 
 use self::cluster::Cluster;
-use self::load::{Lane, LaneKind, Script};
+use self::gaps::{Spread, micros};
+use self::load::{Feed, FeedKind, Script};
 use self::moves::{Mover, Story};
-use self::report::Sheet;
+use self::report::{Machine, Sheet};
 use crate::failure::{Advice, UNSUCCESSFUL};
 use crate::output::{LiveLine, bytes, complain, count};
 use crate::words::{byte_count, duration};
 
 /// The daemons: name and kind. The last one is given the state.
-const DAEMONS: [(&str, LaneKind); 4] = [
-    ("kv-1", LaneKind::Kv),
-    ("kv-2", LaneKind::Kv),
-    ("tally", LaneKind::Tally),
-    ("kv-big", LaneKind::Kv),
+const DAEMONS: [(&str, FeedKind); 4] = [
+    ("kv-1", FeedKind::Kv),
+    ("kv-2", FeedKind::Kv),
+    ("tally", FeedKind::Tally),
+    ("kv-big", FeedKind::Kv),
 ];
 
 /// How often the live line changes.
@@ -54,6 +55,9 @@ const VERIFY_MAX: u32 = 100;
 
 /// The rest between them.
 const VERIFY_POLL: Duration = Duration::from_millis(100);
+
+/// How often it is measured how long the disk takes.
+const SYNCS: usize = 50;
 
 /// What the demo does.
 #[derive(Args, Debug)]
@@ -76,6 +80,20 @@ pub(crate) struct DemoWords {
     /// Where chance begins; printed, to be given again.
     #[arg(long)]
     seed: Option<u64>,
+    /// Spoil the ledger before it is checked, to see that the check can fail.
+    #[arg(long, hide = true, value_name = "HOW")]
+    spoil: Option<Spoil>,
+}
+
+/// What the check must find.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Spoil {
+    /// One acknowledged event of a `kv` is taken away.
+    Lose,
+    /// One acknowledged event of a `kv` is done again.
+    Double,
+    /// One acknowledged event of the `tally` is done again.
+    DoubleTally,
 }
 
 /// Plays the demo; ends early, and leaves nothing behind, when interrupted.
@@ -108,6 +126,8 @@ async fn play(words: DemoWords) -> Result<ExitCode> {
         words.nodes,
         cluster.folder().display()
     ));
+    // Before anything else writes.
+    let sync = sync_times(cluster.folder()).context("could not write to the folder")?;
     cluster.start(mesh.public_key(), mesh.local_address()).await?;
 
     let mut owners = Vec::new();
@@ -123,19 +143,19 @@ async fn play(words: DemoWords) -> Result<ExitCode> {
     let values = readback::fill(&asking, big, words.state).await?;
 
     let begun = Instant::now();
-    let lanes: Vec<Arc<Lane>> = DAEMONS
+    let feeds: Vec<Arc<Feed>> = DAEMONS
         .iter()
         .zip(daemons)
         .enumerate()
         .map(|(number, ((name, kind), daemon))| {
             let script = Arc::clone(&script);
-            Arc::new(Lane::new((*name).to_owned(), number, *kind, daemon, script, begun))
+            Arc::new(Feed::new((*name).to_owned(), number, *kind, daemon, script, begun))
         })
         .collect();
     let board = Board::default();
     let mover = Mover {
         cluster: &mut cluster,
-        lanes: &lanes,
+        feeds: &feeds,
         board: &board,
         dice,
         begun,
@@ -143,20 +163,41 @@ async fn play(words: DemoWords) -> Result<ExitCode> {
         story: Story::default(),
     };
     let story = {
-        let work = Box::pin(under_load(&clients, &lanes, words.rate, &board, mover, words.seconds));
-        show(work, &lanes, &board, begun).await?
+        let work = Box::pin(under_load(&clients, &feeds, words.rate, &board, mover, words.seconds));
+        show(work, &feeds, &board, begun).await?
     };
+    if let Some(how) = words.spoil {
+        spoil(&asking, &feeds, how).await?;
+    }
     complain("checking the ledger");
     let mut sheets = Vec::new();
-    for (at, lane) in lanes.iter().enumerate() {
-        let values = if at + 1 == lanes.len() { values } else { 0 };
-        sheets.push(sheet(&cluster, &asking, lane, values).await?);
+    for (at, feed) in feeds.iter().enumerate() {
+        let values = if at + 1 == feeds.len() { values } else { 0 };
+        sheets.push(sheet(&cluster, &asking, feed, values).await?);
     }
-    let is_clean = report::tell(&lanes, &sheets, &story);
+    let machine = Machine { sync, round_trip: round_trip(&clients) };
+    let is_clean = report::tell(&feeds, &sheets, &story, &machine);
     // What the daemons hold was read back; their nodes may go as they are.
     drop(cluster);
     clients.shutdown().await.context("the clients could not end")?;
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::from(UNSUCCESSFUL) })
+}
+
+/// Does to the daemons what must never happen by itself.
+async fn spoil(client: &Client, feeds: &[Arc<Feed>], how: Spoil) -> Result<()> {
+    let kind = match how {
+        Spoil::Lose | Spoil::Double => FeedKind::Kv,
+        Spoil::DoubleTally => FeedKind::Tally,
+    };
+    let feed = feeds.iter().find(|feed| feed.kind == kind).context("no such daemon")?;
+    let key = feed.key(0);
+    let payload = match how {
+        Spoil::Lose => KvCommand::Delete { key: &key }.to_bytes(),
+        Spoil::Double => KvCommand::Add { key: &key, by: 1 }.to_bytes(),
+        Spoil::DoubleTally => feed.text(0).into(),
+    };
+    client.send(feed.daemon, payload).await?;
+    Ok(())
 }
 
 /// The clients' own node: a member that runs no daemons.
@@ -172,10 +213,31 @@ async fn clients(cluster: &Cluster) -> Result<DaemonRuntime> {
     Ok(runtime)
 }
 
-async fn spawn(cluster: &Cluster, node: usize, name: &str, kind: LaneKind) -> Result<EntityId> {
+/// How long it takes until 4 KiB are on the disk.
+fn sync_times(folder: &Path) -> std::io::Result<Option<Spread>> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(folder.join("sync"))?;
+    let mut times = Vec::new();
+    for _ in 0..SYNCS {
+        let begun = Instant::now();
+        file.write_all(&[0x5a; 4096])?;
+        file.sync_data()?;
+        times.push(micros(begun.elapsed()));
+    }
+    Ok(Spread::of(times))
+}
+
+/// The longest of the estimated times to a node and back.
+fn round_trip(clients: &DaemonRuntime) -> Option<u64> {
+    let mesh = clients.mesh();
+    let links = mesh.members().nodes().into_iter().filter_map(|node| mesh.link_statistics(node));
+    links.filter_map(|link| link.round_trip).map(micros).max()
+}
+
+async fn spawn(cluster: &Cluster, node: usize, name: &str, kind: FeedKind) -> Result<EntityId> {
     let kind = match kind {
-        LaneKind::Kv => whimbrel::Kv::NAME,
-        LaneKind::Tally => whimbrel::Tally::NAME,
+        FeedKind::Kv => whimbrel::Kv::NAME,
+        FeedKind::Tally => whimbrel::Tally::NAME,
     };
     let birth = Birth { name: Some(name.to_owned()), ..Birth::default() };
     let mut admin = cluster.nodes[node].admin().await?;
@@ -188,18 +250,18 @@ async fn spawn(cluster: &Cluster, node: usize, name: &str, kind: LaneKind) -> Re
 /// Lets clients send while daemons move.
 async fn under_load(
     clients: &DaemonRuntime,
-    lanes: &[Arc<Lane>],
+    feeds: &[Arc<Feed>],
     rate: u32,
     board: &Board,
     mover: Mover<'_>,
     span: Duration,
 ) -> Result<Story> {
     let stop = Arc::new(AtomicBool::new(false));
-    #[allow(clippy::cast_precision_loss, reason = "there are four lanes")]
-    let rate = f64::from(rate) / lanes.len() as f64;
+    #[allow(clippy::cast_precision_loss, reason = "there are four feeds")]
+    let rate = f64::from(rate) / feeds.len() as f64;
     let mut sending = tokio::task::JoinSet::new();
-    for lane in lanes {
-        sending.spawn(Arc::clone(lane).run(clients.client(), rate, Arc::clone(&stop)));
+    for feed in feeds {
+        sending.spawn(Arc::clone(feed).run(clients.client(), rate, Arc::clone(&stop)));
     }
     let end = mover.begun + span;
     let story = mover.run(end).await;
@@ -214,7 +276,7 @@ async fn under_load(
 /// Shows how it goes until `work` is done.
 async fn show<T>(
     work: impl Future<Output = Result<T>>,
-    lanes: &[Arc<Lane>],
+    feeds: &[Arc<Feed>],
     board: &Board,
     begun: Instant,
 ) -> Result<T> {
@@ -231,9 +293,9 @@ async fn show<T>(
             }
             _ = ticks.tick() => {
                 board.notes().iter().for_each(|note| live.note(note));
-                let acknowledged = lanes.iter().map(|lane| lane.notes().acknowledged.len() as u64);
+                let acknowledged = feeds.iter().map(|feed| feed.notes().acknowledged.len() as u64);
                 let acknowledged = acknowledged.sum();
-                let waiting: usize = lanes.iter().map(|lane| lane.under_way()).sum();
+                let waiting: usize = feeds.iter().map(|feed| feed.under_way()).sum();
                 live.show(&format!(
                     "{:>5.1} s  {} acknowledged  {}/s  {} on their way  {} moves  {}",
                     begun.elapsed().as_secs_f64(),
@@ -271,13 +333,13 @@ impl Rate {
     }
 }
 
-async fn sheet(cluster: &Cluster, client: &Client, lane: &Lane, values: u64) -> Result<Sheet> {
-    let notes = lane.notes().clone();
-    let found = readback::find(client, lane).await?;
-    let spoilt = readback::spoilt(client, lane.daemon, values).await?;
-    let chain = verify(cluster, lane.daemon).await.map(|verdict| {
+async fn sheet(cluster: &Cluster, client: &Client, feed: &Feed, values: u64) -> Result<Sheet> {
+    let notes = feed.notes().clone();
+    let found = readback::find(client, feed).await?;
+    let spoilt = readback::spoilt(client, feed.daemon, values).await?;
+    let chain = verify(cluster, feed.daemon).await.map(|verdict| {
         let reach = if verdict.complete { "all" } else { "last" };
-        format!("holds: {} deeds, {reach} {} outputs", verdict.deeds, count(verdict.links))
+        format!("{} deeds, {reach} {} outputs", verdict.deeds, count(verdict.links))
     });
     Ok(Sheet {
         verdict: ledger::check(&notes.told, &found),

@@ -15,7 +15,7 @@ use whimbrel::runtime::admin::{AdminClient, AdminClientError, AdminFault, Again}
 
 use super::cluster::Cluster;
 use super::gaps::{Span, micros};
-use super::load::Lane;
+use super::load::Feed;
 use super::{Board, Dice};
 use crate::failure::Advice;
 
@@ -33,13 +33,13 @@ const PHASES: [&str; 5] = ["snapshot", "transfer", "restore", "replay", "cutover
 
 /// Who is asked to move a daemon, and who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seat {
+pub(crate) enum Role {
     Source,
     Target,
     Third,
 }
 
-impl Seat {
+impl Role {
     pub(crate) const ALL: [Self; 3] = [Self::Source, Self::Target, Self::Third];
 
     pub(crate) const fn word(self) -> &'static str {
@@ -53,8 +53,8 @@ impl Seat {
 
 /// A move that was asked for.
 pub(crate) struct Move {
-    pub(crate) lane: usize,
-    pub(crate) asked: Seat,
+    pub(crate) feed: usize,
+    pub(crate) asked: Role,
     pub(crate) span: Span,
     pub(crate) moved: bool,
     pub(crate) bytes: u64,
@@ -63,9 +63,8 @@ pub(crate) struct Move {
 
 /// The node that was killed.
 pub(crate) struct Killed {
-    pub(crate) lane: usize,
     pub(crate) node: String,
-    pub(crate) role: Seat,
+    pub(crate) role: Role,
     pub(crate) phase: String,
     pub(crate) back_after: Duration,
     /// When the daemon could be moved again.
@@ -87,7 +86,7 @@ pub(crate) struct Story {
 /// Moves daemons.
 pub(crate) struct Mover<'a> {
     pub(crate) cluster: &'a mut Cluster,
-    pub(crate) lanes: &'a [Arc<Lane>],
+    pub(crate) feeds: &'a [Arc<Feed>],
     pub(crate) board: &'a Board,
     pub(crate) dice: Dice,
     pub(crate) begun: Instant,
@@ -99,18 +98,18 @@ pub(crate) struct Mover<'a> {
 /// Where a move goes and who is asked for it.
 #[derive(Clone, Copy)]
 struct Plan {
-    lane: usize,
+    feed: usize,
     source: usize,
     target: usize,
     third: usize,
 }
 
 impl Plan {
-    const fn node(&self, part: Seat) -> usize {
-        match part {
-            Seat::Source => self.source,
-            Seat::Target => self.target,
-            Seat::Third => self.third,
+    const fn node(&self, role: Role) -> usize {
+        match role {
+            Role::Source => self.source,
+            Role::Target => self.target,
+            Role::Third => self.third,
         }
     }
 }
@@ -125,7 +124,7 @@ impl Mover<'_> {
                 continue;
             }
             let plan = self.plan(None);
-            let asked = self.part();
+            let asked = self.role();
             self.make(plan, asked).await?;
         }
         if self.story.killed.is_none() {
@@ -134,23 +133,23 @@ impl Mover<'_> {
         Ok(self.story)
     }
 
-    fn part(&mut self) -> Seat {
-        Seat::ALL[self.dice.below(3)]
+    fn role(&mut self) -> Role {
+        Role::ALL[self.dice.below(3)]
     }
 
-    fn plan(&mut self, lane: Option<usize>) -> Plan {
+    fn plan(&mut self, feed: Option<usize>) -> Plan {
         let nodes = self.cluster.nodes.len();
-        let lane = lane.unwrap_or_else(|| self.dice.below(self.lanes.len()));
-        let source = self.owners[lane];
+        let feed = feed.unwrap_or_else(|| self.dice.below(self.feeds.len()));
+        let source = self.owners[feed];
         let target = (source + 1 + self.dice.below(nodes - 1)) % nodes;
         let others: Vec<usize> =
             (0..nodes).filter(|&node| node != source && node != target).collect();
-        Plan { lane, source, target, third: others[self.dice.below(others.len())] }
+        Plan { feed, source, target, third: others[self.dice.below(others.len())] }
     }
 
     fn ask(&self, plan: Plan) -> Ask {
         Ask::Migrate {
-            daemon: daemon_text(&self.lanes[plan.lane].daemon),
+            daemon: daemon_text(&self.feeds[plan.feed].daemon),
             to: self.cluster.nodes[plan.target].name.clone(),
             transport_identity: true,
             freeze_and_copy: false,
@@ -162,9 +161,9 @@ impl Mover<'_> {
         micros(self.begun.elapsed())
     }
 
-    async fn make(&mut self, plan: Plan, asked: Seat) -> Result<()> {
+    async fn make(&mut self, plan: Plan, asked: Role) -> Result<()> {
         let [source, target] = [plan.source, plan.target].map(|at| &self.cluster.nodes[at].name);
-        let name = &self.lanes[plan.lane].name;
+        let name = &self.feeds[plan.feed].name;
         self.board.say(format!("{name}: {source} → {target}"));
         let ask = self.ask(plan);
         let from = self.now();
@@ -174,8 +173,8 @@ impl Mover<'_> {
         let span = Span { from, to: self.now() };
         match moved {
             Ok(Done::Moved(report)) => {
-                self.owners[plan.lane] = plan.target;
-                self.enter(plan.lane, asked, span, Some(report));
+                self.owners[plan.feed] = plan.target;
+                self.enter(plan.feed, asked, span, Some(report));
             }
             Ok(_) => bail!("a node answered something else"),
             Err(AdminClientError::Refused(fault)) => self.failed(plan, asked, span, fault).await?,
@@ -184,10 +183,10 @@ impl Mover<'_> {
         Ok(())
     }
 
-    fn enter(&mut self, lane: usize, asked: Seat, span: Span, report: Option<MoveReport>) {
+    fn enter(&mut self, feed: usize, asked: Role, span: Span, report: Option<MoveReport>) {
         self.board.moves(u64::from(report.is_some()));
         self.story.moves.push(Move {
-            lane,
+            feed,
             asked,
             span,
             moved: report.is_some(),
@@ -199,24 +198,24 @@ impl Mover<'_> {
     async fn failed(
         &mut self,
         plan: Plan,
-        asked: Seat,
+        asked: Role,
         span: Span,
         fault: AdminFault,
     ) -> Result<()> {
         self.story.failures.push(format!("{} (asked at the {})", fault.message, asked.word()));
         self.story.tried_again += u64::from(fault.again != Again::No);
-        self.enter(plan.lane, asked, span, None);
-        self.owners[plan.lane] = self.owner(plan.lane).await?;
+        self.enter(plan.feed, asked, span, None);
+        self.owners[plan.feed] = self.owner(plan.feed).await?;
         Ok(())
     }
 
     /// Where a daemon lives: the node that owns it must say so itself.
-    async fn owner(&self, lane: usize) -> Result<usize> {
+    async fn owner(&self, feed: usize) -> Result<usize> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             for (place, node) in self.cluster.nodes.iter().enumerate() {
                 let Ok(mut admin) = node.admin().await else { continue };
-                let ask = Ask::Find { daemon: daemon_text(&self.lanes[lane].daemon) };
+                let ask = Ask::Find { daemon: daemon_text(&self.feeds[feed].daemon) };
                 let Ok(Ok(Done::Daemon(line))) =
                     tokio::time::timeout(Duration::from_secs(10), admin.ask(ask)).await
                 else {
@@ -229,16 +228,16 @@ impl Mover<'_> {
             }
             tokio::time::sleep(POLL).await;
         }
-        Err(stuck(&self.lanes[lane].name))
+        Err(stuck(&self.feeds[feed].name))
     }
 
     /// Kills a node that takes part in a move, while the move goes on.
     async fn kill_in_a_move(&mut self) -> Result<()> {
-        let role = self.part();
+        let role = self.role();
         let wanted = PHASES[self.dice.below(PHASES.len())];
         for _ in 0..KILLS_MAX {
             // The last daemon is the one with much state: its moves last longest.
-            let plan = self.plan(Some(self.lanes.len() - 1));
+            let plan = self.plan(Some(self.feeds.len() - 1));
             // When one of the two is to be killed, the third one asks and lives to tell.
             let admin = self.cluster.nodes[plan.third].admin().await?;
             let from = self.now();
@@ -255,9 +254,9 @@ impl Mover<'_> {
             // It was over first.
             let moved = moving.await.context("a task of the demo ended")?;
             let span = Span { from, to: self.now() };
-            self.owners[plan.lane] = self.owner(plan.lane).await?;
+            self.owners[plan.feed] = self.owner(plan.feed).await?;
             if let Ok(Done::Moved(report)) = moved {
-                self.enter(plan.lane, Seat::Third, span, Some(report));
+                self.enter(plan.feed, Role::Third, span, Some(report));
             }
         }
         Err(Advice::failed(
@@ -269,7 +268,7 @@ impl Mover<'_> {
     async fn bring_back(
         &mut self,
         plan: Plan,
-        role: Seat,
+        role: Role,
         phase: String,
         span: Span,
         moving: JoinHandle<Result<Done, AdminClientError>>,
@@ -282,8 +281,8 @@ impl Mover<'_> {
         node.wait_until_ready().await?;
         let back_after = dead.elapsed();
         self.board.note(format!("{name} is back after {:.2} s", back_after.as_secs_f64()));
-        let lane = &self.lanes[plan.lane].name;
-        let ended = tokio::time::timeout(PATIENCE, moving).await.map_err(|_| stuck(lane))?;
+        let feed = &self.feeds[plan.feed].name;
+        let ended = tokio::time::timeout(PATIENCE, moving).await.map_err(|_| stuck(feed))?;
         let moved = match ended.context("a task of the demo ended")? {
             Ok(Done::Moved(report)) => Some(report),
             Ok(_) => bail!("a node answered something else"),
@@ -293,47 +292,54 @@ impl Mover<'_> {
                 None
             }
             // It was the one that was asked.
-            Err(_) if role == Seat::Third => None,
+            Err(_) if role == Role::Third => None,
             Err(error) => return Err(error.into()),
         };
-        for lane in 0..self.lanes.len() {
-            self.owners[lane] = self.owner(lane).await?;
+        for feed in 0..self.feeds.len() {
+            self.owners[feed] = self.owner(feed).await?;
         }
-        let ended_on = self.cluster.nodes[self.owners[plan.lane]].name.clone();
-        self.settle(plan.lane).await?;
+        let ended_on = self.cluster.nodes[self.owners[plan.feed]].name.clone();
+        self.settle(plan.feed).await?;
         let ended_after = dead.elapsed();
         let whole = Span { from: span.from, to: self.now() };
-        if role != Seat::Third || moved.is_some() {
-            self.enter(plan.lane, Seat::Third, whole, moved);
+        if role != Role::Third || moved.is_some() {
+            self.enter(plan.feed, Role::Third, whole, moved);
         }
-        self.story.killed =
-            Some(Killed { lane: plan.lane, node: name, role, phase, back_after, ended_after, ended_on, span: whole });
+        self.story.killed = Some(Killed {
+            node: name,
+            role,
+            phase,
+            back_after,
+            ended_after,
+            ended_on,
+            span: whole,
+        });
         Ok(())
     }
 }
 
 impl Mover<'_> {
     /// Moves a daemon as soon as it can be moved: an interrupted move must end by itself.
-    async fn settle(&mut self, lane: usize) -> Result<()> {
+    async fn settle(&mut self, feed: usize) -> Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            let plan = self.plan(Some(lane));
+            let plan = self.plan(Some(feed));
             let mut admin = self.cluster.nodes[plan.source].admin().await?;
             let moved = tokio::time::timeout(PATIENCE, admin.ask(self.ask(plan))).await;
-            match moved.map_err(|_| stuck(&self.lanes[lane].name))? {
+            match moved.map_err(|_| stuck(&self.feeds[feed].name))? {
                 Ok(Done::Moved(_)) => {
-                    self.owners[lane] = plan.target;
+                    self.owners[feed] = plan.target;
                     return Ok(());
                 }
                 Ok(_) => bail!("a node answered something else"),
                 Err(AdminClientError::Refused(_)) => {
-                    self.owners[lane] = self.owner(lane).await?;
+                    self.owners[feed] = self.owner(feed).await?;
                     tokio::time::sleep(POLL).await;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(stuck(&self.lanes[lane].name))
+        Err(stuck(&self.feeds[feed].name))
     }
 }
 

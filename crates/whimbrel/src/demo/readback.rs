@@ -12,7 +12,7 @@ use bytes::Bytes;
 use whimbrel::{Client, EntityId, KvAnswer, KvCommand};
 
 use super::ledger::{Outcome, Totals};
-use super::load::{Lane, LaneKind};
+use super::load::{Feed, FeedKind};
 
 /// Entries that are asked for at a time.
 const PAGE_ENTRIES: u32 = 1_000;
@@ -23,11 +23,11 @@ const QUESTIONS_MAX: usize = 256;
 /// Length of one value of the state that a daemon is given before it moves.
 const FILL_BYTES: usize = 64 * 1024;
 
-/// How often each event of a lane is found at its daemon, by number.
-pub(crate) async fn find(client: &Client, lane: &Lane) -> Result<BTreeMap<u64, i64>> {
-    match lane.kind {
-        LaneKind::Kv => keys(client, lane).await,
-        LaneKind::Tally => texts(client, lane).await,
+/// How often each event of a feed is found at its daemon, by number.
+pub(crate) async fn find(client: &Client, feed: &Feed) -> Result<BTreeMap<u64, i64>> {
+    match feed.kind {
+        FeedKind::Kv => keys(client, feed).await,
+        FeedKind::Tally => texts(client, feed).await,
     }
 }
 
@@ -40,19 +40,19 @@ async fn ask(client: &Client, daemon: EntityId, payload: Bytes) -> Result<Bytes>
     Ok(output.payload)
 }
 
-async fn keys(client: &Client, lane: &Lane) -> Result<BTreeMap<u64, i64>> {
-    let prefix = format!("e{}-", lane.number);
+async fn keys(client: &Client, feed: &Feed) -> Result<BTreeMap<u64, i64>> {
+    let prefix = format!("e{}-", feed.number);
     let mut found = BTreeMap::new();
     let mut from = Vec::new();
     loop {
         let scan = KvCommand::Scan { prefix: prefix.as_bytes(), from: &from, limit: PAGE_ENTRIES };
-        let page = ask(client, lane.daemon, scan.to_bytes()).await?;
+        let page = ask(client, feed.daemon, scan.to_bytes()).await?;
         let Some(KvAnswer::Entries { entries, next }) = KvAnswer::parse(&page) else {
             bail!("a kv answered something else");
         };
         for (key, value) in entries {
-            let (number, times) = entry(lane, key, value).with_context(|| {
-                format!("{} holds a key that nobody sent: {}", lane.name, key.escape_ascii())
+            let (number, times) = entry(feed, key, value).with_context(|| {
+                format!("{} holds a key that nobody sent: {}", feed.name, key.escape_ascii())
             })?;
             found.insert(number, times);
         }
@@ -64,33 +64,33 @@ async fn keys(client: &Client, lane: &Lane) -> Result<BTreeMap<u64, i64>> {
 }
 
 /// The number of the event and how often it was taken, if this is the key of an event.
-fn entry(lane: &Lane, key: &[u8], value: &[u8]) -> Option<(u64, i64)> {
+fn entry(feed: &Feed, key: &[u8], value: &[u8]) -> Option<(u64, i64)> {
     let text = std::str::from_utf8(key.split(|&byte| byte == b' ').next()?).ok()?;
     let number = text.split_once('-')?.1.parse().ok()?;
     let times = std::str::from_utf8(value).ok()?.parse().ok()?;
-    (lane.key(number) == key).then_some((number, times))
+    (feed.key(number) == key).then_some((number, times))
 }
 
-async fn texts(client: &Client, lane: &Lane) -> Result<BTreeMap<u64, i64>> {
-    let told = lane.notes().told.clone();
+async fn texts(client: &Client, feed: &Feed) -> Result<BTreeMap<u64, i64>> {
+    let told = feed.notes().told.clone();
     // Before the totals, so that an event that arrives late cannot hide between the two.
     let unknown = numbers(&told, Outcome::Unknown);
-    let mut found = count_each(client, lane, &unknown).await?;
-    let totals = ask(client, lane.daemon, Bytes::from_static(b"?totals")).await?;
+    let mut found = count_each(client, feed, &unknown).await?;
+    let totals = ask(client, feed.daemon, Bytes::from_static(b"?totals")).await?;
     let totals = std::str::from_utf8(&totals).ok().and_then(Totals::parse);
     let totals = totals.context("a tally answered something else")?;
     let acknowledged = numbers(&told, Outcome::Acknowledged);
     let taken: Vec<String> = acknowledged
         .iter()
         .chain(found.iter().filter(|(_, times)| **times == 1).map(|(number, _)| number))
-        .map(|&number| lane.text(number))
+        .map(|&number| feed.text(number))
         .collect();
     if Totals::of(taken.iter().map(String::as_str)) == totals {
         found.extend(acknowledged.into_iter().map(|number| (number, 1)));
         return Ok(found);
     }
     let all: Vec<u64> = (0..told.len() as u64).collect();
-    count_each(client, lane, &all).await
+    count_each(client, feed, &all).await
 }
 
 fn numbers(told: &[Outcome], which: Outcome) -> Vec<u64> {
@@ -98,7 +98,7 @@ fn numbers(told: &[Outcome], which: Outcome) -> Vec<u64> {
     told.filter(|(_, outcome)| **outcome == which).map(|(number, _)| number).collect()
 }
 
-async fn count_each(client: &Client, lane: &Lane, numbers: &[u64]) -> Result<BTreeMap<u64, i64>> {
+async fn count_each(client: &Client, feed: &Feed, numbers: &[u64]) -> Result<BTreeMap<u64, i64>> {
     let mut found = BTreeMap::new();
     let mut under_way = VecDeque::new();
     let mut rest = numbers.iter();
@@ -106,8 +106,8 @@ async fn count_each(client: &Client, lane: &Lane, numbers: &[u64]) -> Result<BTr
         while under_way.len() < QUESTIONS_MAX
             && let Some(&number) = rest.next()
         {
-            let question = format!("?count e{}-{number:08}", lane.number);
-            under_way.push_back((number, client.send(lane.daemon, question.into())));
+            let question = format!("?count e{}-{number:08}", feed.number);
+            under_way.push_back((number, client.send(feed.daemon, question.into())));
         }
         let Some((number, answer)) = under_way.pop_front() else { return Ok(found) };
         let answer = answer.await?;

@@ -1,11 +1,12 @@
 //! Decides how the end of a demo reads.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::gaps::{Span, Spread, longest};
 use super::ledger::Verdict;
-use super::load::Lane;
-use super::moves::{Seat, Story};
+use super::load::Feed;
+use super::moves::{Killed, Role, Story};
 use crate::output::{self, bytes, count, say, time};
 
 /// What was found out about one daemon.
@@ -26,11 +27,25 @@ impl Sheet {
     }
 }
 
+/// What the machine does by itself, in microseconds: no event is faster.
+pub(crate) struct Machine {
+    pub(crate) sync: Option<Spread>,
+    pub(crate) round_trip: Option<u64>,
+}
+
 /// Prints everything. True if nothing is wrong.
-pub(crate) fn tell(lanes: &[impl AsRef<Lane>], sheets: &[Sheet], story: &Story) -> bool {
-    ledger(lanes, sheets);
+pub(crate) fn tell(
+    feeds: &[impl AsRef<Feed>],
+    sheets: &[Sheet],
+    story: &Story,
+    machine: &Machine,
+) -> bool {
+    ledger(feeds, sheets);
     moves(story);
-    pauses(lanes, story);
+    pauses(feeds, story);
+    let round_trip = machine.round_trip.map_or_else(|| "?".to_owned(), time);
+    let sync = machine.sync.map_or_else(|| "?".to_owned(), |it| time(it.p50));
+    say(&format!("machine   fdatasync of 4 KiB p50 {sync}, round trip to a node {round_trip}"));
     let is_clean = sheets.iter().all(Sheet::is_clean);
     say("");
     if is_clean {
@@ -41,7 +56,7 @@ pub(crate) fn tell(lanes: &[impl AsRef<Lane>], sheets: &[Sheet], story: &Story) 
     is_clean
 }
 
-fn ledger(lanes: &[impl AsRef<Lane>], sheets: &[Sheet]) {
+fn ledger(feeds: &[impl AsRef<Feed>], sheets: &[Sheet]) {
     let head = [
         "DAEMON",
         "ACKNOWLEDGED",
@@ -51,7 +66,7 @@ fn ledger(lanes: &[impl AsRef<Lane>], sheets: &[Sheet]) {
         "MADE UP",
         "UNKNOWN",
         "REFUSED",
-        "CHAIN",
+        "CHAIN HOLDS",
     ];
     let row = |name: &str, verdict: &Verdict, chain: &str| {
         let numbers = [
@@ -69,19 +84,19 @@ fn ledger(lanes: &[impl AsRef<Lane>], sheets: &[Sheet]) {
         row
     };
     let mut rows: Vec<Vec<String>> = Vec::new();
-    for (lane, sheet) in lanes.iter().zip(sheets) {
+    for (feed, sheet) in feeds.iter().zip(sheets) {
         let chain = match &sheet.chain {
             Ok(said) => said.clone(),
             Err(said) => format!("BROKEN: {said}"),
         };
-        rows.push(row(&lane.as_ref().name, &sheet.verdict, &chain));
+        rows.push(row(&feed.as_ref().name, &sheet.verdict, &chain));
     }
     let all = sheets.iter().fold(Verdict::default(), |all, sheet| all.and(sheet.verdict));
     rows.push(row("all", &all, ""));
     say("");
     output::table(&head, &rows).iter().for_each(|line| say(line));
-    for (lane, sheet) in lanes.iter().zip(sheets) {
-        let name = &lane.as_ref().name;
+    for (feed, sheet) in feeds.iter().zip(sheets) {
+        let name = &feed.as_ref().name;
         if sheet.wrong > 0 {
             say(&format!("{name}: {} answers that no fresh event can have", count(sheet.wrong)));
         }
@@ -96,9 +111,9 @@ fn ledger(lanes: &[impl AsRef<Lane>], sheets: &[Sheet]) {
 
 fn moves(story: &Story) {
     let done = story.moves.iter().filter(|it| it.moved);
-    let asked = |part: Seat| {
-        let count = story.moves.iter().filter(|it| it.asked == part).count();
-        format!("{} {count}", part.word())
+    let asked = |role: Role| {
+        let count = story.moves.iter().filter(|it| it.asked == role).count();
+        format!("{} {count}", role.word())
     };
     say("");
     say(&format!(
@@ -106,7 +121,7 @@ fn moves(story: &Story) {
         done.clone().count(),
         story.moves.iter().filter(|it| !it.moved).count(),
         story.tried_again,
-        Seat::ALL.map(asked).join(", "),
+        Role::ALL.map(asked).join(", "),
     ));
     say(&format!(
         "moved     {} of state, {} events replayed on targets",
@@ -122,24 +137,24 @@ fn moves(story: &Story) {
     }
 }
 
-fn pauses(lanes: &[impl AsRef<Lane>], story: &Story) {
-    let acknowledged: Vec<Vec<u64>> = lanes
+fn pauses(feeds: &[impl AsRef<Feed>], story: &Story) {
+    let acknowledged: Vec<Vec<u64>> = feeds
         .iter()
-        .map(|lane| {
-            let mut times = lane.as_ref().notes().acknowledged.clone();
+        .map(|feed| {
+            let mut times = feed.as_ref().notes().acknowledged.clone();
             times.sort_unstable();
             times
         })
         .collect();
-    let gap = |lane: usize, span: Span| acknowledged.get(lane).and_then(|of| longest(of, span));
+    // What the clients of a dead node waited is told by itself.
     let dead = story.killed.as_ref().map(|killed| killed.span);
-    let quiet = |span: &Span| dead.is_none_or(|dead| !dead.meets(span));
-    let moves = || story.moves.iter().filter(|it| it.moved && quiet(&it.span));
-    let moved = Spread::of(moves().filter_map(|it| gap(it.lane, it.span)).collect());
+    let gap = |feed: usize, span: Span| longest(acknowledged.get(feed)?, span, dead);
+    let moves = || story.moves.iter().filter(|it| it.moved);
+    let moved = Spread::of(moves().filter_map(|it| gap(it.feed, it.span)).collect());
     // The same spans, seen by the clients of daemons that stayed.
-    let stayed = |lane: usize| moves().filter(move |it| it.lane != lane);
-    let stayed = (0..lanes.len()).flat_map(|lane| stayed(lane).map(move |it| (lane, it.span)));
-    let stayed = Spread::of(stayed.filter_map(|(lane, span)| gap(lane, span)).collect());
+    let stayed = |feed: usize| moves().filter(move |it| it.feed != feed);
+    let stayed = (0..feeds.len()).flat_map(|feed| stayed(feed).map(move |it| (feed, it.span)));
+    let stayed = Spread::of(stayed.filter_map(|(feed, span)| gap(feed, span)).collect());
     let line = |what: &str, spread: Option<Spread>, of: &str| match spread {
         Some(Spread { count, p50, p99, max }) => say(&format!(
             "{what:<10}p50 {}, p99 {}, max {} ({count} {of})",
@@ -152,16 +167,19 @@ fn pauses(lanes: &[impl AsRef<Lane>], story: &Story) {
     line("pause", moved, "moves: the longest time between two acknowledged events");
     line("no move", stayed, "spans: the same, for daemons that stayed meanwhile");
     if let Some(killed) = &story.killed {
-        let longest = gap(killed.lane, killed.span).map_or_else(|| "?".to_owned(), time);
+        let waited = acknowledged.iter().filter_map(|of| longest(of, killed.span, None)).max();
+        let waited = waited.map_or_else(|| "?".to_owned(), time);
+        let Killed { node, role, phase, back_after, ended_after, ended_on, .. } = killed;
+        let seconds = |time: &Duration| format!("{:.2} s", time.as_secs_f64());
         say(&format!(
-            "killed    {}, {} of a move in {}; back after {:.2} s; the move had ended by itself \
-             after {:.2} s, with the daemon on {}; its clients waited {longest} at most",
-            killed.node,
-            killed.role.word(),
-            killed.phase,
-            killed.back_after.as_secs_f64(),
-            killed.ended_after.as_secs_f64(),
-            killed.ended_on,
+            "killed    {node}, {} of a move in {phase}; back after {}",
+            role.word(),
+            seconds(back_after),
         ));
+        say(&format!(
+            "          that move had ended by itself after {}, with the daemon on {ended_on}",
+            seconds(ended_after),
+        ));
+        say(&format!("          no client waited longer than {waited} meanwhile"));
     }
 }

@@ -134,22 +134,17 @@ const fn delivery_name(message: &DeliveryMessage) -> &'static str {
 }
 
 fn migrations() -> Vec<MigrationMessage> {
+    [of_the_copy(), of_the_hand_over()].concat()
+}
+
+/// From the request to the vote.
+fn of_the_copy() -> Vec<MigrationMessage> {
     let daemon_origin = ORIGIN;
     let offer = Offer {
         orchestrator: NodeId::new(0x0e),
         envelope: Some(Bytes::from_static(b"sealed")),
         catch_up: CatchUp::Deltas,
         frozen: Some(frozen()),
-    };
-    let progress = Progress {
-        phase: MigrationPhase::Replay,
-        bytes_sent: 1_000,
-        bytes_total: 140_000,
-        chunks_sent: 1,
-        chunks_total: 5,
-        events_replayed: 2,
-        lag: 3,
-        position: Position::new(5),
     };
     vec![
         MigrationMessage::TakeSnapshot {
@@ -184,6 +179,23 @@ fn migrations() -> Vec<MigrationMessage> {
             store: StoreId::new(0xd1),
             key: KEY,
         },
+    ]
+}
+
+/// The cut-over and after, and what is said at any time.
+fn of_the_hand_over() -> Vec<MigrationMessage> {
+    let daemon_origin = ORIGIN;
+    let progress = Progress {
+        phase: MigrationPhase::Replay,
+        bytes_sent: 1_000,
+        bytes_total: 140_000,
+        chunks_sent: 1,
+        chunks_total: 5,
+        events_replayed: 2,
+        lag: 3,
+        position: Position::new(5),
+    };
+    vec![
         MigrationMessage::CutoverNotify { daemon_origin, target_node: NodeId::new(0x0f) },
         MigrationMessage::CleanupComplete { daemon_origin, deed: deed() },
         MigrationMessage::MigrationFailed {

@@ -190,10 +190,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Told<T> {
 #[test]
 fn strict_bytes_make_no_room_for_what_is_not_there() {
     let lengths = [0, 1, 5, 100, 1_000, u64::from(u32::MAX), u64::MAX / 2, u64::MAX];
-    for length in lengths {
-        for there in [0, 1, 5, 64, 1_000] {
+    for there in [0, 1, 5, 64, 1_000] {
+        for length in lengths.into_iter().filter(|length| there as u64 <= *length) {
             let bytes = [encode(&length), vec![0; there]].concat();
-            let (told, _) = postcard::take_from_bytes::<Told<u8>>(&bytes).unwrap();
+            let told = decode::<Told<u8>>(&bytes).unwrap();
             assert!(told.0.unwrap_or(0) <= there, "{length} claimed, {there} there: {:?}", told.0);
         }
     }

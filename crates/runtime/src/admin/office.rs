@@ -7,27 +7,27 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 use whimbrel_daemon::StateSnapshot;
-use whimbrel_daemon::limits::SNAPSHOT_BYTES_MAX;
-use whimbrel_protocol::{Event, Standing};
-use whimbrel_wire::{EntityId, Identity, MigrationPhase, NodeId, Progress, PublicKey};
+use whimbrel_protocol::Standing;
+use whimbrel_wire::{EntityId, Identity, NodeId, PublicKey};
 
 use super::fault::{AdminFault, Again, Code, Fault, chain};
+use super::files::{on_thread, read_whole, write_new};
 use super::names::Names;
 use super::server::Replies;
-use super::tell::{line_of, phase_word, standing_word};
+use super::tell::{line_of, standing_word};
+use super::watched::{Watched, micros};
 use super::words::{
-    Ask, Birth, DaemonLine, Done, EventLine, MoveProgress, MoveReport, NodeLine, Part, Payload,
-    Seed, Verdict, daemon_text,
+    Ask, Birth, DaemonLine, Done, EventLine, MoveReport, NodeLine, Part, Payload, Seed, Verdict,
+    daemon_text,
 };
 use crate::client::Client;
 use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
@@ -42,11 +42,8 @@ const CHRONICLE_MAX: usize = 1_000;
 /// What a follower who missed events is told.
 const EVENTS_BEHIND: &str = "missed";
 
-/// How often a watcher sees how a move goes.
-const WATCH_INTERVAL: Duration = Duration::from_millis(50);
-
 /// What a node does for whoever asks.
-pub(super) struct Work {
+pub(super) struct Office {
     runtime: DaemonRuntime,
     names: Names,
     /// Moves that were asked for here and have not ended.
@@ -54,7 +51,7 @@ pub(super) struct Work {
     chronicle: Mutex<VecDeque<EventLine>>,
 }
 
-impl Work {
+impl Office {
     pub(super) fn new(runtime: DaemonRuntime, names: Names) -> Self {
         Self { runtime, names, moves: Mutex::default(), chronicle: Mutex::default() }
     }
@@ -275,32 +272,33 @@ impl Work {
         let begun = Instant::now();
         let handle = self.runtime.migrate(entity, target, options).await?;
         self.keep(entity, handle.clone());
-        let mut course = Course::new(entity, begun);
+        let mut watched = Watched::new(entity, begun);
         let round_trip = self.runtime.mesh().link_statistics(target);
-        course.round_trip = round_trip.and_then(|link| link.round_trip).unwrap_or_default();
-        course.follow(&handle, events, watch).await?;
+        watched.round_trip = round_trip.and_then(|link| link.round_trip).unwrap_or_default();
+        watched.follow(&handle, events, watch).await?;
         let epoch = self.runtime.status(entity).and_then(|status| status.epoch);
         Ok(Done::Moved(MoveReport {
             owner: target.to_string(),
             owner_name: self.names.of_node(target),
             epoch: epoch.map(whimbrel_wire::Epoch::get),
             elapsed_us: micros(begun.elapsed()),
-            cutover_us: course.cutover().map(micros),
-            bytes_total: course
+            cutover_us: watched.cutover().map(micros),
+            pause_expected_us: watched.expected.map(micros),
+            bytes_total: watched
                 .progress
                 .map_or(0, |progress| progress.bytes_total.max(progress.bytes_sent)),
-            events_replayed: course.progress.map_or(0, |progress| progress.events_replayed),
+            events_replayed: watched.progress.map_or(0, |progress| progress.events_replayed),
         }))
     }
 
     /// Keeps the handle while the move goes on, even if whoever asked for it goes away.
     fn keep(self: &Arc<Self>, entity: EntityId, handle: MigrationHandle) {
         lock(&self.moves).insert(entity, handle.clone());
-        let work = Arc::clone(self);
+        let office = Arc::clone(self);
         tokio::spawn(async move {
             // How it ended is told to whoever asked for it.
             let _ = handle.wait().await;
-            let mut moves = lock(&work.moves);
+            let mut moves = lock(&office.moves);
             if moves.get(&entity).is_some_and(|last| last.attempt() == handle.attempt()) {
                 moves.remove(&entity);
             }
@@ -388,143 +386,6 @@ impl Work {
     }
 }
 
-/// What was seen of one move.
-struct Course {
-    entity: EntityId,
-    begun: Instant,
-    round_trip: Duration,
-    phase: Option<MigrationPhase>,
-    progress: Option<Progress>,
-    replay_begun: Option<Instant>,
-    cutover_at: Option<SystemTime>,
-    live_at: Option<SystemTime>,
-}
-
-impl Course {
-    fn new(entity: EntityId, begun: Instant) -> Self {
-        Self {
-            entity,
-            begun,
-            round_trip: Duration::ZERO,
-            phase: None,
-            progress: None,
-            replay_begun: None,
-            cutover_at: None,
-            live_at: None,
-        }
-    }
-
-    async fn follow(
-        &mut self,
-        handle: &MigrationHandle,
-        mut events: Receiver<RuntimeEvent>,
-        watch: Option<&Replies>,
-    ) -> Result<(), AdminFault> {
-        let ended = handle.wait();
-        tokio::pin!(ended);
-        let mut ticks = interval(WATCH_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                biased;
-                event = events.recv() => {
-                    if let Ok(event) = event
-                        && self.see(&event)
-                        && let Some(replies) = watch
-                    {
-                        replies.part(Part::Progress(self.telling())).await;
-                    }
-                }
-                result = &mut ended => {
-                    while let Ok(event) = events.try_recv() {
-                        self.see(&event);
-                    }
-                    if let Some(replies) = watch {
-                        replies.part(Part::Progress(self.telling())).await;
-                    }
-                    return Ok(result?);
-                }
-                _ = ticks.tick() => {
-                    self.look(handle);
-                    if let Some(replies) = watch {
-                        replies.part(Part::Progress(self.telling())).await;
-                    }
-                }
-            }
-        }
-    }
-
-    fn look(&mut self, handle: &MigrationHandle) {
-        if let Some(phase) = handle.phase() {
-            self.enter(phase);
-        }
-        self.progress = handle.progress().or(self.progress);
-    }
-
-    /// True if a phase began.
-    fn see(&mut self, event: &RuntimeEvent) -> bool {
-        if event.entity != self.entity {
-            return false;
-        }
-        let before = self.phase;
-        match &event.event {
-            Event::Phase { phase, .. } => {
-                self.enter(*phase);
-                if *phase == MigrationPhase::Cutover {
-                    self.cutover_at = Some(event.at);
-                }
-            }
-            Event::Progressed { progress, .. } => self.progress = Some(*progress),
-            Event::MoveEnded { .. } => self.live_at = Some(event.at),
-            Event::Frozen { .. }
-            | Event::Thawed { .. }
-            | Event::HandedOver { .. }
-            | Event::Live { .. }
-            | Event::Dropped { .. }
-            | Event::Warning(_) => {}
-            _ => {}
-        }
-        before != self.phase
-    }
-
-    fn enter(&mut self, phase: MigrationPhase) {
-        self.phase = Some(phase);
-        if phase == MigrationPhase::Replay && self.replay_begun.is_none() {
-            self.replay_begun = Some(Instant::now());
-        }
-    }
-
-    fn cutover(&self) -> Option<Duration> {
-        self.live_at?.duration_since(self.cutover_at?).ok()
-    }
-
-    fn telling(&self) -> MoveProgress {
-        let progress = self.progress;
-        let number = |of: fn(&Progress) -> u64| progress.as_ref().map_or(0, of);
-        MoveProgress {
-            phase: self.phase.map(|phase| phase_word(phase).to_owned()),
-            bytes_sent: number(|progress| progress.bytes_sent),
-            bytes_total: number(|progress| progress.bytes_total),
-            events_replayed: number(|progress| progress.events_replayed),
-            lag: number(|progress| progress.lag),
-            elapsed_us: micros(self.begun.elapsed()),
-            pause_expected_us: self.pause_expected().map(micros),
-        }
-    }
-
-    /// A round trip, and the replay of the lag at the speed seen so far. None before there is any.
-    fn pause_expected(&self) -> Option<Duration> {
-        let progress = self.progress?;
-        let replaying = self.replay_begun?.elapsed();
-        if progress.lag == 0 {
-            return Some(self.round_trip);
-        }
-        let replayed = u32::try_from(progress.events_replayed).ok().filter(|&count| count > 0)?;
-        let lag = u32::try_from(progress.lag).unwrap_or(u32::MAX);
-        Some(self.round_trip + (replaying / replayed).saturating_mul(lag))
-    }
-}
-
 /// None when there will be no more.
 async fn next_line(events: &mut Receiver<RuntimeEvent>) -> Option<EventLine> {
     match events.recv().await {
@@ -552,54 +413,6 @@ fn identity(seed: Option<&Seed>) -> Result<Identity, AdminFault> {
             .blaming(Fault::Surroundings, Again::Yes)
     })?;
     Ok(Identity::from_seed(&seed))
-}
-
-/// What blocks, on a thread that may.
-async fn on_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, AdminFault> + Send + 'static,
-) -> Result<T, AdminFault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        let fault = AdminFault::caller(Code::Internal, error.to_string(), "look at the log");
-        Err(fault.blaming(Fault::Node, Again::No))
-    })
-}
-
-fn file_failed(what: &str, file: &Path, error: &io::Error) -> AdminFault {
-    let message = format!("could not {what} {}: {error}", file.display());
-    let next = "name a file in a folder that the node may use; none is overwritten";
-    AdminFault::caller(Code::File, message, next).blaming(Fault::Surroundings, Again::Yes)
-}
-
-/// The file appears whole and durable, or not at all.
-fn write_new(file: &Path, bytes: &[u8]) -> Result<u64, AdminFault> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let write = || {
-        let mut options = std::fs::OpenOptions::new();
-        let mut open = options.write(true).create_new(true).mode(0o600).open(file)?;
-        let written = open.write_all(bytes).and_then(|()| open.sync_all());
-        if written.is_err() {
-            // Half a file is worse than none.
-            let _ = std::fs::remove_file(file);
-        }
-        written
-    };
-    write().map_err(|error| file_failed("write", file, &error))?;
-    Ok(bytes.len() as u64)
-}
-
-fn read_whole(file: &Path) -> Result<Bytes, AdminFault> {
-    let failed = |error: &io::Error| file_failed("read", file, error);
-    let bytes = std::fs::metadata(file).map_err(|error| failed(&error))?.len();
-    if bytes > SNAPSHOT_BYTES_MAX {
-        let message = format!("a snapshot of {bytes} bytes is longer than {SNAPSHOT_BYTES_MAX}");
-        return Err(AdminFault::caller(Code::TooLong, message, "move the daemon instead"));
-    }
-    Ok(std::fs::read(file).map_err(|error| failed(&error))?.into())
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,0 +1,96 @@
+//! Tells of one move in which a disk lies, loses a copy, or is replaced.
+
+use whimbrel_protocol::{Event, MoveOptions, Warning};
+use whimbrel_wire::Write;
+
+use super::{Failure, expect, finish, stage};
+use crate::cluster::{MILLI, SECOND};
+use crate::disk::Fate;
+use crate::scribe::Style;
+
+/// Every save of the move fails once, in each way in which a save can fail.
+pub(super) fn fates() -> Result<u64, Failure> {
+    let mut runs = 0;
+    for style in [Style::Replays, Style::Freezes] {
+        for fate in [Fate::Failed, Fate::UnknownDone, Fate::UnknownLost] {
+            for number in 0.. {
+                let case = format!("{style:?}, save {number} is {fate:?}");
+                let mut cluster = stage(13, style, 10);
+                let until = cluster.now + 300 * MILLI;
+                cluster.saves = 0;
+                cluster.save_fate = Some((number, fate));
+                cluster.ask_move(2, 0, 1, MoveOptions::default());
+                cluster.run_until(until);
+                if cluster.saves <= number {
+                    break;
+                }
+                cluster.run_until(cluster.now + 3 * SECOND);
+                finish(&mut cluster, &case)?;
+                runs += 1;
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// The target votes, crashes, and its copy is deleted while it is down. The frozen copy of the
+/// source is sent again under the deed.
+pub(super) fn copy_gone() -> Result<u64, Failure> {
+    let mut runs = 0;
+    for style in [Style::Replays, Style::Freezes] {
+        for source_restarts in [false, true] {
+            let case = format!("{style:?}, the source restarts: {source_restarts}");
+            let mut cluster = stage(17, style, 10);
+            let attempt = cluster.ask_move(2, 0, 1, MoveOptions::default());
+            // Up to the commit point, then the target is gone.
+            while cluster.tally.hand_overs == 0 && cluster.now < 20 * SECOND {
+                cluster.run_until(cluster.now + MILLI / 20);
+            }
+            cluster.crash(1, None);
+            let entity = cluster.daemons[0].entity;
+            cluster.write_behind(1, &Write::DropCopy { entity, attempt });
+            if source_restarts {
+                cluster.crash(0, None);
+                cluster.restart(0);
+            }
+            cluster.run_until(cluster.now + SECOND);
+            cluster.restart(1);
+            cluster.run_until(cluster.now + 5 * SECOND);
+            finish(&mut cluster, &case)?;
+            let there = cluster.owner_is(0, 1);
+            expect(&cluster, &case, "it-ends", there, "the daemon is not on the target")?;
+            runs += 1;
+        }
+    }
+    Ok(runs)
+}
+
+/// The target gets a new disk after its vote, before the deed: the title is lost, and told so;
+/// the source keeps the frozen state. Before the vote it changes nothing.
+pub(super) fn wiped() -> Result<u64, Failure> {
+    let mut cluster = stage(19, Style::Replays, 10);
+    cluster.ask_move(2, 0, 1, MoveOptions::default());
+    while cluster.tally.hand_overs == 0 && cluster.now < 20 * SECOND {
+        cluster.run_until(cluster.now + MILLI / 20);
+    }
+    cluster.wipe(1);
+    cluster.restart(1);
+    cluster.run_until(cluster.now + 20 * SECOND);
+    let told = cluster
+        .warnings
+        .iter()
+        .any(|warning| matches!(warning, Event::Warning(Warning::LostTitle { .. })));
+    let case = "after the commit";
+    expect(&cluster, case, "one-owner", told, "nobody was told that the title is lost")?;
+    let alive = cluster.owner_is(0, 0) || cluster.owner_is(0, 1);
+    expect(&cluster, case, "one-owner", !alive, "somebody runs it in spite of that")?;
+
+    let mut cluster = stage(23, Style::Replays, 10);
+    cluster.ask_move(2, 0, 1, MoveOptions::default());
+    cluster.run_until(cluster.now + 4 * MILLI);
+    cluster.wipe(1);
+    cluster.restart(1);
+    cluster.run_until(cluster.now + 20 * SECOND);
+    finish(&mut cluster, "before the vote")?;
+    Ok(2)
+}

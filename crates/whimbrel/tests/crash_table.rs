@@ -1,0 +1,166 @@
+//! The table of crashes: at each step of a move, the process that does the step dies on the spot,
+//! under load, and is started again. The move must end by itself with one live copy, every
+//! acknowledged event applied exactly once, and a chain that verifies.
+//!
+//! A cell in which the victim does not die fails: then the step was never reached and nothing was
+//! shown. `WHIMBREL_CRASH_TABLE=all` runs the whole table, otherwise a sample of it is run.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod nodes;
+
+use std::fs;
+use std::process::Stdio;
+
+use nodes::{Nodes, Said, wait_until};
+
+/// Who dies: the index of its node.
+const SOURCE: usize = 0;
+const TARGET: usize = 1;
+const ORCHESTRATOR: usize = 2;
+
+/// Each step with its victim, and whether it is in the sample.
+const TABLE: [(usize, &str, bool); 34] = [
+    (SOURCE, "before-save-attempt", false),
+    (SOURCE, "after-save-attempt", false),
+    (SOURCE, "before-seal", false),
+    (SOURCE, "before-send-snapshot-ready", false),
+    (SOURCE, "before-send-piece", false),
+    (SOURCE, "before-send-buffered-events", false),
+    (SOURCE, "before-digest", false),
+    (SOURCE, "before-save-hand-over", true),
+    (SOURCE, "after-save-hand-over", true),
+    (SOURCE, "before-send-activate-target", false),
+    (SOURCE, "before-send-cleanup-complete", false),
+    (SOURCE, "before-save-drop-state", false),
+    (SOURCE, "after-save-drop-state", false),
+    (SOURCE, "before-wipe-key", false),
+    (TARGET, "before-admit", false),
+    (TARGET, "before-send-chunks-wanted", false),
+    (TARGET, "before-save-chunk", false),
+    (TARGET, "before-save-copy", false),
+    (TARGET, "after-save-copy", false),
+    (TARGET, "before-restore", true),
+    (TARGET, "before-send-restore-complete", false),
+    (TARGET, "before-replay", false),
+    (TARGET, "before-save-copy-turns", false),
+    (TARGET, "after-save-copy-turns", false),
+    (TARGET, "before-digest", false),
+    (TARGET, "before-send-replay-complete", true),
+    (TARGET, "before-save-accept", false),
+    (TARGET, "after-save-accept", true),
+    (TARGET, "before-send-activate-ack", false),
+    (ORCHESTRATOR, "before-send-take-snapshot", false),
+    (ORCHESTRATOR, "before-send-cutover-notify", true),
+    // A target and an orchestrator that are no source never come here: the source does, as its
+    // own orchestrator.
+    (SOURCE, "before-send-take-snapshot", false),
+    (SOURCE, "before-send-cutover-notify", false),
+    (TARGET, "before-send-take-snapshot", false),
+];
+
+/// Events in the state before the move, and events sent during it.
+const BEFORE: u32 = 500;
+const DURING: u32 = 20_000;
+
+#[test]
+fn a_move_ends_right_whoever_dies_at_whatever_step() {
+    let all = std::env::var("WHIMBREL_CRASH_TABLE").is_ok_and(|which| which == "all");
+    let only = std::env::var("WHIMBREL_CRASH_STEP").ok();
+    for (victim, step, sampled) in TABLE {
+        let wanted = only.as_ref().map_or(all || sampled, |only| only == step);
+        if wanted {
+            eprintln!("{} dies at {step}", ["source", "target", "orchestrator"][victim]);
+            cell(victim, step);
+        }
+    }
+}
+
+fn cell(victim: usize, step: &str) {
+    let mut nodes = Nodes::start(3);
+    let id = nodes.must(SOURCE, &["spawn", "kv", "--name", "store"]).trim().to_owned();
+    let before = nodes.folder.path().join("before");
+    write_events(&before, 0..BEFORE);
+    nodes.must(SOURCE, &["send", &id, "--lines", before.to_str().unwrap()]);
+
+    nodes.kill(victim);
+    nodes.run_until(victim, step);
+    nodes.wait_until_ready(victim);
+    wait_until("the daemon lives", || live(&nodes, &id) == [SOURCE]);
+
+    // The client is on a node that stays; whoever asks for the step's move asks on the right one.
+    let bystander = if victim == ORCHESTRATOR { SOURCE } else { ORCHESTRATOR };
+    let asks_itself = ["before-send-take-snapshot", "before-send-cutover-notify"].contains(&step);
+    let asked = if asks_itself { victim } else { ORCHESTRATOR };
+    let during = nodes.folder.path().join("during");
+    write_events(&during, BEFORE..BEFORE + DURING);
+    let lines = ["send", &id, "--lines", during.to_str().unwrap()];
+    let sending = nodes.command(bystander, &lines).stdout(Stdio::piped()).spawn().unwrap();
+    let mut moving = nodes.command(asked, &["migrate", &id, "--to", "b"]);
+    let mut moving = moving.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+
+    wait_until(&format!("the victim dies at {step}"), || nodes.has_died(victim));
+    nodes.run(victim);
+    nodes.wait_until_ready(victim);
+    wait_until("the move has ended and one copy lives", || {
+        live(&nodes, &id).len() == 1 && restless(&nodes, &id).is_empty()
+    });
+    // It may have lost the node that it asked; then it failed, and that is all it had to do.
+    let _ = moving.wait().unwrap();
+
+    let said = Said::from(sending.wait_with_output().unwrap());
+    assert_eq!(said.code, 0, "{step}: {said:?}");
+    wait_until("one copy lives", || live(&nodes, &id).len() == 1);
+    let owner = live(&nodes, &id)[0];
+    let found = scan(&nodes, owner, &id);
+    assert_eq!(found.len(), (BEFORE + DURING) as usize, "{step}: events are lost");
+    let twice: Vec<_> = found.iter().filter(|line| !line.ends_with(" 1")).collect();
+    assert!(twice.is_empty(), "{step}: applied more than once: {twice:?}");
+    assert!(nodes.must(owner, &["verify", &id]).starts_with("the chain holds"), "{step}");
+}
+
+/// The nodes that say that the daemon lives on them.
+fn live(nodes: &Nodes, id: &str) -> Vec<usize> {
+    standing(nodes, id, &["live"])
+}
+
+/// The nodes on which something about it is not at rest.
+fn restless(nodes: &Nodes, id: &str) -> Vec<usize> {
+    standing(nodes, id, &["frozen", "opening", "departed", "reading", "bearing"])
+}
+
+fn standing(nodes: &Nodes, id: &str, which: &[&str]) -> Vec<usize> {
+    let is = |node: &usize| {
+        let said = nodes.ask(*node, &["ps"]);
+        let line = said.out.lines().find(|line| line.contains(&id[..12])).map(str::to_owned);
+        let words = line.unwrap_or_default();
+        words.split_whitespace().any(|word| which.contains(&word))
+    };
+    (0..3).filter(is).collect()
+}
+
+/// `add e0 1`, `add e1 1`, …: each must be found as exactly 1.
+fn write_events(file: &std::path::Path, range: std::ops::Range<u32>) {
+    let lines: String = range.map(|number| format!("add e{number:06} 1\n")).collect();
+    fs::write(file, lines).unwrap();
+}
+
+/// Everything in a kv, page by page, as lines.
+fn scan(nodes: &Nodes, node: usize, daemon: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut from = String::new();
+    loop {
+        let page = nodes.must(node, &["ask", daemon, "scan", "e", "1000", &from]);
+        let mut next = None;
+        for line in page.lines().filter(|line| !line.is_empty()) {
+            match line.strip_prefix("… from ") {
+                Some(key) => next = Some(key.to_owned()),
+                None => lines.push(line.to_owned()),
+            }
+        }
+        match next {
+            Some(key) => from = key,
+            None => return lines,
+        }
+    }
+}
