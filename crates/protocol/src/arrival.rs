@@ -256,7 +256,9 @@ impl Arrival {
             self.frozen = self.frozen.or(offer.frozen);
             return self.nudge(desk);
         }
-        if self.is_bound() && self.deeds.is_empty() {
+        // An earlier offer may come late: what was voted on, or is going live, is not given up for it.
+        let settled = matches!(self.stage, Stage::Accepting | Stage::Folding(_));
+        if settled || self.is_bound() && self.deeds.is_empty() {
             return Course::Stay;
         }
         if self.replica.take().is_some() {

@@ -22,7 +22,11 @@
 //! * P2 (tombstones stay): a title never shrinks; a seat that was left keeps it (rule 2).
 //! * P3 (ack names its deed): only an acknowledgement of the last deed drops the state (rule 3).
 
+mod birth;
+mod hand_over;
 mod messages;
+mod record;
+mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +48,8 @@ use crate::port::{DeliverError, Event, Input, Output, Restored, SpawnError, Tick
 use crate::replica::Replica;
 use crate::tenure::{Arrived, Life, Owner, Route, Waiting};
 use crate::title::{Title, TitleError};
+
+pub use status::{SeatStatus, Standing};
 
 /// The source of a copy whose title is not known: no node has this id, so nobody speaks for it.
 const NOBODY: NodeId = NodeId::new(0);
@@ -96,47 +102,6 @@ struct Departed {
     resend_at: Time,
     dropping: bool,
     reading: bool,
-}
-
-/// What a seat is, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeatStatus {
-    /// What this node is to the daemon.
-    pub standing: Standing,
-    /// The owner, as far as this node knows.
-    pub owner: Option<NodeId>,
-    /// The epoch, as far as this node knows.
-    pub epoch: Option<Epoch>,
-    /// Where the daemon stands, if it lives here.
-    pub head: Option<Head>,
-    /// Events that wait at the gate.
-    pub held: usize,
-}
-
-/// What a node is to a daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Standing {
-    /// The record is being read.
-    Reading,
-    /// It does not hold it.
-    Stranger,
-    /// It is being born here.
-    Bearing,
-    /// It owns it and is building it from the disk.
-    Opening,
-    /// It owns it and runs it.
-    Live,
-    /// It owns it, frozen for the last step of a move.
-    Frozen,
-    /// It owns it and cannot run it.
-    Parked(String),
-    /// It owns it and was told to stop it.
-    Stopped,
-    /// It handed it over and waits for the acknowledgement.
-    Departed,
-    /// It deleted it.
-    Deleted,
 }
 
 impl Seat {
@@ -285,105 +250,10 @@ impl Seat {
         owner.opening_at().into_iter().chain(owner.timer_at()).chain(departure).min()
     }
 
-    /// What this seat is, for people.
-    #[must_use]
-    pub fn status(&self) -> SeatStatus {
-        let (standing, head, held) = match &self.tenure {
-            Tenure::Reading(_) => (Standing::Reading, None, 0),
-            Tenure::Stranger => (Standing::Stranger, None, 0),
-            Tenure::Bearing(_) => (Standing::Bearing, None, 0),
-            Tenure::Departed(_) => (Standing::Departed, None, 0),
-            Tenure::Deleted => (Standing::Deleted, None, 0),
-            Tenure::Owner(owner) => {
-                let frozen = owner.departure.as_ref().is_some_and(Departure::is_frozen);
-                let standing = match &owner.life {
-                    Life::Opening(_) => Standing::Opening,
-                    Life::Live if frozen => Standing::Frozen,
-                    Life::Live => Standing::Live,
-                    Life::Parked { reason } => Standing::Parked(reason.clone()),
-                    Life::Stopped => Standing::Stopped,
-                };
-                (standing, Some(owner.replica.head), owner.held())
-            }
-        };
-        SeatStatus { standing, owner: self.title.owner(), epoch: self.title.epoch(), head, held }
-    }
-
     /// The title as this node knows it.
     #[must_use]
     pub const fn title(&self) -> &Title {
         &self.title
-    }
-
-    /// The phase of the newest move of this daemon that this node orchestrates; none once its
-    /// record is gone.
-    #[must_use]
-    pub fn migration_phase(&self) -> Option<MigrationPhase> {
-        self.orchestrations.values().filter_map(|orchestration| orchestration.phase).max()
-    }
-
-    /// The figures of a move that this node orchestrates.
-    #[must_use]
-    pub fn migration_progress(&self, attempt: AttemptId) -> Option<Progress> {
-        self.orchestrations.get(&attempt)?.progress
-    }
-
-    /// The dealings of the daemon, if it lives here.
-    #[must_use]
-    pub fn ledger(&self) -> Option<&Ledger> {
-        match &self.tenure {
-            Tenure::Owner(owner) => Some(&owner.replica.ledger),
-            Tenure::Reading(_)
-            | Tenure::Stranger
-            | Tenure::Bearing(_)
-            | Tenure::Departed(_)
-            | Tenure::Deleted => None,
-        }
-    }
-
-    /// The copy from which the daemon runs here, if it runs here and takes events.
-    #[must_use]
-    pub fn live_copy(&self) -> Option<(AttemptId, Epoch)> {
-        match &self.tenure {
-            Tenure::Owner(owner) if matches!(owner.life, Life::Live) => {
-                Some((owner.copy, owner.epoch))
-            }
-            Tenure::Owner(_)
-            | Tenure::Reading(_)
-            | Tenure::Stranger
-            | Tenure::Bearing(_)
-            | Tenure::Departed(_)
-            | Tenure::Deleted => None,
-        }
-    }
-
-    /// Snapshots whose chunks a collection of garbage must leave alone, beyond those on record.
-    #[must_use]
-    pub fn manifests_in_use(&self) -> Vec<Manifest> {
-        let arriving = self.arrivals.values().filter_map(Arrival::manifest);
-        let leaving = match &self.tenure {
-            Tenure::Owner(owner) => owner.departure.as_ref().and_then(Departure::manifest),
-            Tenure::Departed(departed) => departed.departure.manifest(),
-            Tenure::Reading(_) | Tenure::Stranger | Tenure::Bearing(_) | Tenure::Deleted => None,
-        };
-        arriving.chain(leaving).cloned().collect()
-    }
-
-    /// How many copies wait here for a deed.
-    #[must_use]
-    pub fn waiting_copies(&self) -> usize {
-        self.arrivals.len()
-    }
-
-    /// Whether the seat could be forgotten by a driver that needs room: it would be the same after
-    /// reading its record again.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        matches!(self.tenure, Tenure::Stranger | Tenure::Deleted)
-            && self.arrivals.is_empty()
-            && self.orchestrations.is_empty()
-            && self.litter.is_empty()
-            && self.couriers.values().all(Courier::is_idle)
     }
 
     fn desk<'a>(
@@ -495,170 +365,6 @@ impl Seat {
         out.push(Output::Delivered { ticket, result: Err(error) });
     }
 
-    fn spawn(&mut self, now: Time, bearing: Bearing, out: &mut Vec<Output>) {
-        let fresh = matches!(self.tenure, Tenure::Stranger) && self.title.last().is_none();
-        let mut title = Title::unknown(self.entity);
-        let deed = &bearing.birth.deed;
-        let ours = deed.to == self.station.public() && deed.store == self.station.store();
-        let error = if !fresh {
-            Some(SpawnError::Exists)
-        } else if !ours || title.learn(std::slice::from_ref(&bearing.birth)).is_err() {
-            Some(SpawnError::Deed)
-        } else {
-            None
-        };
-        if let Some(error) = error {
-            return out.push(Output::Spawned { ticket: bearing.ticket, result: Err(error) });
-        }
-        let (deed, manifest) = (bearing.birth.clone(), bearing.manifest.clone());
-        self.tenure = Tenure::Bearing(Box::new(bearing));
-        self.own_desk(now, out).save(Saving::Birth, Write::Birth { deed, manifest });
-    }
-
-    fn born(&mut self, now: Time, result: Result<(), WriteError>, out: &mut Vec<Output>) {
-        let Tenure::Bearing(bearing) = std::mem::replace(&mut self.tenure, Tenure::Stranger) else {
-            return;
-        };
-        let ticket = bearing.ticket;
-        if let Err(error) = result {
-            // The birth may be on disk: the record says.
-            self.open(now, out);
-            return out.push(Output::Spawned { ticket, result: Err(SpawnError::Store(error)) });
-        }
-        let Bearing { birth, manifest, wall, catch_up, .. } = *bearing;
-        let (copy, epoch) = (birth.deed.attempt, birth.deed.epoch);
-        if self.title.learn(&[birth]).is_err() {
-            return out.push(Output::Spawned { ticket, result: Err(SpawnError::Deed) });
-        }
-        let restored = Restored { ledger: Ledger::default(), next_timer: None, catch_up };
-        let mut replica = Replica::restored(&manifest, restored);
-        replica.time = replica.time.max(wall);
-        let head = replica.head;
-        self.tenure = Tenure::Owner(Box::new(Owner::live(epoch, copy, manifest, replica, now)));
-        out.push(Output::Spawned { ticket, result: Ok(()) });
-        out.push(Output::Event(Event::Live { epoch, head }));
-        self.announce(now, out);
-        self.title_grew(now, out);
-    }
-
-    /// Tells the members who owns the daemon.
-    fn announce(&mut self, now: Time, out: &mut Vec<Output>) {
-        let entity = self.entity;
-        let Some(deed) = self.title.last().cloned() else { return };
-        let after = Epoch::new(deed.deed.epoch.get() - 1);
-        let message = TitleMessage::DeedAnswered { after, deeds: vec![deed], attempt: None };
-        let message = whimbrel_wire::Message::Title { entity, message };
-        self.own_desk(now, out).push(Output::Broadcast { message });
-    }
-
-    /// The record was read: at the start, or because memory could not be trusted.
-    fn read(&mut self, now: Time, result: Result<SeatRecord, String>, out: &mut Vec<Output>) {
-        let wanted = match &self.tenure {
-            Tenure::Reading(_) => true,
-            Tenure::Owner(owner) => owner.is_reading(),
-            Tenure::Stranger | Tenure::Bearing(_) | Tenure::Departed(_) | Tenure::Deleted => false,
-        };
-        // An earlier question may be answered late, after it was asked again.
-        let Some(record) = result.ok().filter(|_| wanted) else { return };
-        match Title::from_saved(self.entity, record.deeds.clone()) {
-            // What was verified stays known, even if it could not be saved (rule 2).
-            Ok(title) if title.known() >= self.title.known() => self.title = title,
-            Ok(_) => {}
-            Err(error) => {
-                let error = error.to_string();
-                return out.push(Output::Event(Event::Warning(Warning::Store { error })));
-            }
-        }
-        if matches!(self.tenure, Tenure::Owner(_)) {
-            self.reread(now, record, out);
-        } else {
-            self.start(now, record, out);
-        }
-        self.title_grew(now, out);
-    }
-
-    fn start(&mut self, now: Time, record: SeatRecord, out: &mut Vec<Output>) {
-        self.tenure = match record.holding {
-            Holding::Nothing => Tenure::Stranger,
-            Holding::Deleted => Tenure::Deleted,
-            Holding::Owned(copy) => {
-                let epoch = self.title.known();
-                let owner = Owner::from_record(&self.own_desk(now, out), epoch, &copy, true);
-                Tenure::Owner(Box::new(owner))
-            }
-            Holding::HandedOver(copy) => self.departed_again(now, copy.attempt, copy.manifest),
-        };
-        for copy in record.waiting {
-            let source = self.title.deed(copy.epoch).map(|signed| signed.deed.owner());
-            let arrival = Arrival::orphan(copy.attempt, copy.epoch, source.unwrap_or(NOBODY), now);
-            self.arrivals.entry(copy.attempt).or_insert(arrival);
-        }
-        let attempts: Vec<AttemptId> = self.arrivals.keys().copied().collect();
-        for attempt in attempts {
-            self.with_arrival(now, out, attempt, Arrival::tick);
-        }
-        if matches!(self.tenure, Tenure::Owner(_)) {
-            // From the first deed on, so that a twin shows itself too.
-            let entity = self.entity;
-            let message = TitleMessage::DeedAsked { after: Epoch::new(0), attempt: None };
-            let message = whimbrel_wire::Message::Title { entity, message };
-            self.own_desk(now, out).push(Output::Broadcast { message });
-        }
-    }
-
-    fn departed_again(&self, now: Time, copy: AttemptId, manifest: Manifest) -> Tenure {
-        let Some(deed) = self.title.last().cloned() else { return Tenure::Stranger };
-        let frozen = Frozen { head: deed.deed.head, state: whimbrel_wire::Digest::ZERO };
-        let (attempt, target) = (deed.deed.attempt, deed.deed.owner());
-        let departure = Departure::committed(attempt, target, manifest, frozen, now);
-        Tenure::Departed(Box::new(Departed {
-            deed,
-            departure,
-            copy,
-            resend_at: now,
-            dropping: false,
-            reading: false,
-        }))
-    }
-
-    /// Obeys the record after a save of unknown outcome (rule 7).
-    fn reread(&mut self, now: Time, record: SeatRecord, out: &mut Vec<Output>) {
-        match record.holding {
-            Holding::Owned(copy) => self.with_owner(now, out, |owner, desk| {
-                if owner.departure.is_some() {
-                    let what = "the store had to be opened again".to_owned();
-                    owner.reread(desk, &copy);
-                    owner.abandon(desk, MigrationFailureReason::StoreFailed(what));
-                } else {
-                    owner.reread(desk, &copy);
-                }
-            }),
-            Holding::HandedOver(_) => {
-                let deed = self.title.last().cloned();
-                if let Some(deed) = deed {
-                    self.depart(now, deed, out);
-                }
-            }
-            Holding::Nothing => self.leave(now, out),
-            Holding::Deleted => self.tenure = Tenure::Deleted,
-        }
-    }
-
-    /// Someone else owns the daemon: what waits here is sent on by its senders.
-    fn leave(&mut self, now: Time, out: &mut Vec<Output>) {
-        if let Tenure::Owner(owner) = &mut self.tenure {
-            let held = owner.take_held();
-            let copy = owner.copy;
-            let receivers = owner.replica.ledger.outgoing.keys();
-            out.extend(receivers.map(|to| Output::Recall { to: *to }));
-            self.tenure = Tenure::Stranger;
-            out.push(Output::DropCopy { copy });
-            for waiting in held {
-                self.redirect(now, &waiting, out);
-            }
-        }
-    }
-
     fn redirect(&mut self, now: Time, waiting: &Waiting, out: &mut Vec<Output>) {
         let deed = self.title.last().cloned().map(Box::new);
         let refusal = deed.map_or(Refusal::NotHere, Refusal::Moved);
@@ -715,243 +421,6 @@ impl Seat {
         }
     }
 
-    fn hand_over_saved(
-        &mut self,
-        now: Time,
-        result: Result<(), WriteError>,
-        out: &mut Vec<Output>,
-    ) {
-        let error = match result {
-            Ok(()) => {
-                let Tenure::Owner(owner) = &self.tenure else { return };
-                let deed = owner.departure.as_ref().and_then(Departure::deed).cloned();
-                let Some(deed) = deed else { return };
-                if self.title.learn(std::slice::from_ref(&deed)).is_ok() {
-                    self.depart(now, deed, out);
-                    self.title_grew(now, out);
-                }
-                return;
-            }
-            Err(error) => error,
-        };
-        self.with_owner(now, out, |owner, desk| match error {
-            WriteError::Unknown(_) if !cfg!(feature = "mutant-unknown-is-refused") => {
-                owner.reopen(desk);
-            }
-            error @ (WriteError::Refused(_)
-            | WriteError::Failed(_)
-            | WriteError::Unknown(_)
-            | _) => owner.abandon(desk, MigrationFailureReason::StoreFailed(error.to_string())),
-        });
-    }
-
-    /// Past the commit point: the daemon is never stepped here again in that epoch.
-    fn depart(&mut self, now: Time, deed: SignedDeed, out: &mut Vec<Output>) {
-        let Tenure::Owner(owner) = &mut self.tenure else { return };
-        let held = owner.take_held();
-        let (copy, manifest) = (owner.copy, owner.base().clone());
-        let receivers: Vec<EntityId> = owner.replica.ledger.outgoing.keys().copied().collect();
-        let frozen = Frozen { head: deed.deed.head, state: whimbrel_wire::Digest::ZERO };
-        let departure = owner.departure.take().unwrap_or_else(|| {
-            let (attempt, target) = (deed.deed.attempt, deed.deed.owner());
-            Departure::committed(attempt, target, manifest, frozen, now)
-        });
-        let (orchestrator, target) = (departure.orchestrator, departure.target);
-        self.tenure = Tenure::Departed(Box::new(Departed {
-            deed: deed.clone(),
-            departure,
-            copy,
-            resend_at: now,
-            dropping: false,
-            reading: false,
-        }));
-        self.send_deed(now, out);
-        out.push(Output::Event(Event::HandedOver { deed: Box::new(deed.clone()) }));
-        for waiting in held {
-            self.forward(now, target, waiting, out);
-        }
-        let done = MigrationMessage::CleanupComplete { daemon_origin: self.origin, deed };
-        self.migration(now, orchestrator, Role::Source, done, out);
-        if cfg!(feature = "mutant-state-dropped-early") {
-            let deed = self.title.last().map_or(whimbrel_wire::Digest::ZERO, SignedDeed::digest);
-            self.acknowledged(now, target, deed, out);
-        }
-        out.push(Output::DropCopy { copy });
-        out.extend(receivers.into_iter().map(|to| Output::Recall { to }));
-    }
-
-    /// Held events go to the new owner, who answers their senders.
-    fn forward(&mut self, now: Time, target: NodeId, waiting: Waiting, out: &mut Vec<Output>) {
-        let dropped = cfg!(feature = "mutant-held-events-acked");
-        match (&waiting.arrived, waiting.route) {
-            (
-                Arrived::Event { sender, number, answered, event },
-                Route::Node { reply_to, epoch },
-            ) if !dropped => {
-                let (sender, number, answered) = (*sender, *number, *answered);
-                let event = event.clone();
-                let message =
-                    DeliveryMessage::Deliver { sender, number, answered, event, reply_to, epoch };
-                self.own_desk(now, out).delivery(target, message);
-            }
-            _ => self.redirect(now, &waiting, out),
-        }
-    }
-
-    fn migration(
-        &mut self,
-        now: Time,
-        to: NodeId,
-        role: Role,
-        message: MigrationMessage,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(deed) = self.title.last() else { return };
-        let (attempt, epoch) = (deed.deed.attempt, Epoch::new(deed.deed.epoch.get() - 1));
-        let mut desk = self.own_desk(now, out);
-        let message = desk.envelope(attempt, epoch, role, message);
-        desk.push(Output::Send { to, message });
-    }
-
-    fn send_deed(&mut self, now: Time, out: &mut Vec<Output>) {
-        let resend_at = now + self.station.settings.resend_after;
-        let Tenure::Departed(departed) = &mut self.tenure else { return };
-        departed.resend_at = resend_at;
-        let (to, deed) = (departed.deed.deed.owner(), departed.deed.clone());
-        let message = MigrationMessage::ActivateTarget { daemon_origin: self.origin, deed };
-        self.migration(now, to, Role::Source, message, out);
-    }
-
-    fn state_dropped(&mut self, result: &Result<(), WriteError>, out: &mut Vec<Output>) {
-        let Tenure::Departed(departed) = &mut self.tenure else { return };
-        if result.is_err() {
-            departed.dropping = false;
-            return;
-        }
-        let epoch = Epoch::new(departed.deed.deed.epoch.get() - 1);
-        self.tenure = Tenure::Stranger;
-        out.push(Output::Event(Event::Dropped { epoch }));
-    }
-
-    /// The deed that makes this node the owner is saved, or not.
-    fn accepted(
-        &mut self,
-        now: Time,
-        attempt: AttemptId,
-        result: Result<(), WriteError>,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(arrival) = self.arrivals.get_mut(&attempt) else { return };
-        if !arrival.is_accepting() {
-            return;
-        }
-        match result {
-            Ok(()) => {}
-            // It is tried again.
-            Err(WriteError::Failed(_)) => return,
-            // Earlier deeds were learnt and could not be saved.
-            Err(WriteError::Refused(WriteRefusal::DeedGap)) => {
-                return arrival.lead_back(self.title.deeds());
-            }
-            // The copy is gone from the disk: it must come again.
-            Err(WriteError::Refused(WriteRefusal::NoCopy | WriteRefusal::Position { .. })) => {
-                out.push(Output::DropCopy { copy: attempt });
-                let (source, epoch) = (arrival.source, arrival.epoch);
-                let heir = Arrival::heir(arrival.deeds().to_vec(), source, epoch, now);
-                self.arrivals.extend(heir.map(|heir| (attempt, heir)));
-                return self.with_arrival(now, out, attempt, Arrival::vet);
-            }
-            // The record decides (rule 7).
-            Err(WriteError::Unknown(_) | WriteError::Refused(_) | _) => {
-                self.arrivals.remove(&attempt);
-                out.push(Output::DropCopy { copy: attempt });
-                return self.open(now, out);
-            }
-        }
-        let deeds = arrival.deeds().to_vec();
-        let (source, orchestrator) = (arrival.source, arrival.orchestrator);
-        let on_disk_only = arrival.is_on_disk_only();
-        let _ = self.learn(now, source, &deeds, out);
-        if let Some(last) = deeds.last() {
-            self.acknowledge(now, source, last, out);
-            if orchestrator != source {
-                self.acknowledge(now, orchestrator, last, out);
-            }
-        }
-        if on_disk_only {
-            self.arrivals.remove(&attempt);
-            self.open(now, out);
-        } else {
-            self.with_arrival(now, out, attempt, |arrival, desk| arrival.accepted(desk, &result));
-        }
-    }
-
-    /// Tells the source that its deed is obeyed. Only what is saved is acknowledged (rule 4).
-    fn acknowledge(&mut self, now: Time, to: NodeId, deed: &SignedDeed, out: &mut Vec<Output>) {
-        let message = MigrationMessage::ActivateAck {
-            daemon_origin: self.origin,
-            replayed_seq: deed.deed.head.position.get(),
-            deed: deed.digest(),
-        };
-        let (attempt, epoch) = (deed.deed.attempt, Epoch::new(deed.deed.epoch.get() - 1));
-        let mut desk = self.own_desk(now, out);
-        let message = desk.envelope(attempt, epoch, Role::Target, message);
-        desk.push(Output::Send { to, message });
-    }
-
-    /// A copy went live: this node owns the daemon.
-    fn arrive(&mut self, now: Time, attempt: AttemptId, out: &mut Vec<Output>) {
-        let Some(mut arrival) = self.arrivals.remove(&attempt) else { return };
-        let (Some(replica), Some(manifest)) = (arrival.replica.take(), arrival.manifest().cloned())
-        else {
-            return self.open(now, out);
-        };
-        let (epoch, head) = (self.title.known(), replica.head);
-        self.tenure = Tenure::Owner(Box::new(Owner::live(epoch, attempt, manifest, replica, now)));
-        out.push(Output::Event(Event::Live { epoch, head }));
-        for waiting in arrival.held.drain(..) {
-            self.with_owner(now, out, |owner, desk| {
-                owner.offer(desk, waiting.arrived, waiting.route);
-            });
-        }
-        self.with_owner(now, out, |owner, desk| owner.post_all(desk));
-        let others: Vec<AttemptId> = self.arrivals.keys().copied().collect();
-        for other in others {
-            self.drop_arrival(now, other, out);
-        }
-        self.announce(now, out);
-        self.title_grew(now, out);
-    }
-
-    fn drop_arrival(&mut self, now: Time, attempt: AttemptId, out: &mut Vec<Output>) {
-        let Some(arrival) = self.arrivals.remove(&attempt) else { return };
-        let entity = self.entity;
-        for waiting in arrival.held {
-            self.redirect(now, &waiting, out);
-        }
-        let mut desk = self.own_desk(now, out);
-        desk.push(Output::DropCopy { copy: attempt });
-        desk.save(Saving::DropCopy(attempt), Write::DropCopy { entity, attempt });
-    }
-
-    /// A copy that could not be thrown away: it is tried again, for it has a daemon's key.
-    fn copy_dropped(&mut self, now: Time, attempt: AttemptId, result: &Result<(), WriteError>) {
-        if result.is_err() {
-            self.litter.insert(attempt, now + self.station.settings.resend_max);
-        }
-    }
-
-    fn sweep(&mut self, now: Time, out: &mut Vec<Output>) {
-        let due = self.litter.iter().filter(|(_, at)| **at <= now);
-        let due: Vec<AttemptId> = due.map(|(attempt, _)| *attempt).collect();
-        for attempt in due {
-            self.litter.remove(&attempt);
-            let entity = self.entity;
-            let write = Write::DropCopy { entity, attempt };
-            self.own_desk(now, out).save(Saving::DropCopy(attempt), write);
-        }
-    }
-
     fn restored(
         &mut self,
         now: Time,
@@ -1004,61 +473,6 @@ impl Seat {
         }
     }
 
-    fn deletion_saved(
-        &mut self,
-        now: Time,
-        result: &Result<(), WriteError>,
-        out: &mut Vec<Output>,
-    ) {
-        let mut gone = false;
-        self.with_owner(now, out, |owner, desk| gone = owner.deleted(desk, result));
-        if gone {
-            self.tenure = Tenure::Deleted;
-            out.push(Output::WipeKey);
-        } else if matches!(result, Err(WriteError::Unknown(_))) {
-            self.with_owner(now, out, Owner::reopen);
-        }
-    }
-
-    fn snapshot(&mut self, now: Time, ticket: Ticket, out: &mut Vec<Output>) {
-        match &self.tenure {
-            Tenure::Owner(owner) if matches!(owner.life, Life::Live) => {
-                self.with_owner(now, out, |owner, desk| owner.want_snapshot(desk, Some(ticket)));
-            }
-            Tenure::Owner(_) | Tenure::Reading(_) | Tenure::Bearing(_) => {
-                out.push(Output::SnapshotTaken { ticket, result: Err(DeliverError::Busy) });
-            }
-            Tenure::Stranger | Tenure::Departed(_) | Tenure::Deleted => {
-                out.push(Output::SnapshotTaken { ticket, result: Err(DeliverError::NotHere) });
-            }
-        }
-    }
-
-    fn stop(&mut self, now: Time, ticket: Ticket, out: &mut Vec<Output>) {
-        let Tenure::Owner(owner) = &self.tenure else {
-            return out.push(Output::Stopped { ticket, result: Err(DeliverError::NotHere) });
-        };
-        if owner.departure.as_ref().is_some_and(Departure::is_committing) {
-            return out.push(Output::Stopped { ticket, result: Err(DeliverError::Migrating) });
-        }
-        self.with_owner(now, out, |owner, desk| {
-            if owner.departure.is_some() {
-                owner.give_up(desk, MigrationFailureReason::ShuttingDown);
-            }
-            owner.stop(desk, ticket);
-        });
-    }
-
-    fn delete(&mut self, now: Time, ticket: Ticket, out: &mut Vec<Output>) {
-        let Tenure::Owner(owner) = &self.tenure else {
-            return out.push(Output::Stopped { ticket, result: Err(DeliverError::NotHere) });
-        };
-        if owner.departure.is_some() {
-            return out.push(Output::Stopped { ticket, result: Err(DeliverError::Migrating) });
-        }
-        self.with_owner(now, out, |owner, desk| owner.delete(desk, ticket));
-    }
-
     fn woke(&mut self, now: Time, out: &mut Vec<Output>) {
         match &mut self.tenure {
             Tenure::Reading(retry) if *retry <= now => self.open(now, out),
@@ -1084,13 +498,6 @@ impl Seat {
         for from in self.couriers.keys().copied().collect::<Vec<_>>() {
             self.with_courier(now, out, from, Courier::tick);
         }
-    }
-
-    fn tick_departed(&mut self, now: Time, out: &mut Vec<Output>) {
-        if let Tenure::Departed(departed) = &mut self.tenure {
-            departed.reading = false;
-        }
-        self.send_deed(now, out);
     }
 
     /// The title has grown, or became known: whoever follows it is told.

@@ -249,7 +249,11 @@ fn events_that_are_held_at_the_cut_over_are_answered_by_the_new_owner() {
     stage.start_move(C, B, MoveOptions::default());
     let tickets: [Ticket; 3] = ["b", "c", "d"].map(|payload| stage.send(C, payload));
     assert!(tickets.iter().all(|ticket| stage.answered(*ticket).is_empty()));
+    stage.forget();
     stage.release();
+    let forwarded = replies(&stage);
+    let forwarded = forwarded.iter().filter(|said| matches!(said, DeliveryMessage::Deliver { .. }));
+    assert_eq!(forwarded.count(), 3, "the old owner sends them on");
     stage.pass(Duration::from_secs(3));
     let sums = tickets.map(|ticket| stage.answered(ticket));
     assert_eq!(sums, ["195", "294", "394"].map(|sum| vec![Ok(sum.to_owned())]));

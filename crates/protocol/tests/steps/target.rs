@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use whimbrel_protocol::{MoveOptions, Standing, Warning};
+use whimbrel_protocol::{MoveOptions, Output, Standing, Warning};
 use whimbrel_wire::{
-    AttemptId, Deed, Digest, Epoch, Head, MigrationFailureReason, MigrationMessage, NodeKey,
-    Position, Role, SignedDeed, StoreId, Write,
+    AttemptId, Deed, Digest, Epoch, Head, Message, MigrationFailureReason, MigrationMessage,
+    NodeKey, Position, Role, SignedDeed, StoreId, TitleMessage, Write,
 };
 
 use crate::stage::{A, B, C, Course, Fate, Item, MOVE, Seen, Stage};
@@ -192,6 +192,13 @@ fn refusals_before_the_vote_and_none_after_it() {
     };
     assert!(!failed(&stage.said(B)), "{:?}", stage.said(B));
     assert_eq!(stage.nodes[B].copies[&MOVE].head, head, "the copy is kept");
+    let asks = stage.seen.iter().filter(|seen| match &seen.output {
+        Output::Send { message: Message::Title { message, .. }, .. } if seen.node == B => {
+            matches!(message, TitleMessage::DeedAsked { attempt: Some(MOVE), .. })
+        }
+        _ => false,
+    });
+    assert!(100 < asks.count(), "and it asks");
     stage.release();
     stage.pass(Duration::from_secs(5));
     assert_eq!((stage.standing(A), stage.standing(B)), (Standing::Stranger, Standing::Live));
@@ -214,9 +221,7 @@ fn fetching() -> (Stage, Vec<Item>) {
 }
 
 fn saved_chunks(stage: &Stage) -> usize {
-    let is_save = |seen: &&Seen| {
-        matches!(seen, Seen { node: B, output: whimbrel_protocol::Output::SaveChunk { .. } })
-    };
+    let is_save = |seen: &&Seen| matches!(seen, Seen { node: B, output: Output::SaveChunk { .. } });
     stage.seen.iter().filter(is_save).count()
 }
 
