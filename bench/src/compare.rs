@@ -65,12 +65,20 @@ fn deliveries(task: &CompareTask) -> Result<()> {
             ours.extend(figures(&output, kind));
         }
     }
-    println!("nanoseconds an event         ours (median min max)            peer (median min max)   ratio");
+    println!(
+        "nanoseconds an event         ours (median min max)            peer (median min max)   ratio"
+    );
     for (index, kind) in kinds.iter().enumerate() {
         let (our, their) = (middle(&ours[index]), middle(&theirs[index]));
         println!(
             "  {kind:<20} {:>9.1} {:>9.1} {:>9.1}    {:>9.1} {:>9.1} {:>9.1}   {:>5.2}",
-            our[0], our[1], our[2], their[0], their[1], their[2], our[0] / their[0]
+            our[0],
+            our[1],
+            our[2],
+            their[0],
+            their[1],
+            their[2],
+            our[0] / their[0]
         );
     }
     let parts = deliver::measure(&DeliverTask::of(task.events))?;
@@ -105,12 +113,15 @@ fn moves(task: &CompareTask, state: u64) -> Result<bool> {
 }
 
 fn tell_peer(output: &str, name: &str) {
-    let (mut times, mut gaps, mut calm, mut lost) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut times, mut gaps, mut calm, mut lost) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut failed = 0;
     for line in output.lines().filter_map(|line| line.strip_prefix("figure move ")) {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |index: usize| words.get(index).and_then(|word| word.parse::<u64>().ok());
-        let (Some(time), Some(gap), Some(still)) = (number(0), number(1), number(2)) else { continue };
+        let (Some(time), Some(gap), Some(still)) = (number(0), number(1), number(2)) else {
+            continue;
+        };
         if words.get(4) != Some(&"moved") {
             failed += 1;
             continue;
@@ -127,11 +138,7 @@ fn tell_peer(output: &str, name: &str) {
     println!("  longest gap around a move       {}", row(gaps).in_milliseconds());
     println!("  longest gap, no move            {}", row(calm).in_milliseconds());
     let lost = row(lost);
-    println!(
-        "  acknowledged events lost a move: p50 {}  max {}",
-        lost.percentile(50),
-        lost.most()
-    );
+    println!("  acknowledged events lost a move: p50 {}  max {}", lost.percentile(50), lost.most());
 }
 
 fn peer(program: &Path, words: &[&str]) -> Result<String> {

@@ -149,7 +149,8 @@ fn parts(events: u64, mut one: impl FnMut(u64)) -> Vec<f64> {
 
 /// Deliveries from a thread that is no worker, one after the other.
 fn deliver(events: u64, answers: bool) -> Result<Vec<f64>> {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let tokio =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let runtime: DaemonRuntime = tokio.block_on(async {
         let config = MeshConfig::new(crate::node::key(7), ([127, 0, 0, 1], 0).into());
         let runtime = DaemonRuntime::new(Mesh::open(config).await?);

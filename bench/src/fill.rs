@@ -42,7 +42,12 @@ impl Filling {
     }
 
     /// Writes values, in turn, until `bytes` are fresh. Gives how many are.
-    pub(crate) async fn renew(&mut self, client: &Client, entity: EntityId, bytes: u64) -> Result<u64> {
+    pub(crate) async fn renew(
+        &mut self,
+        client: &Client,
+        entity: EntityId,
+        bytes: u64,
+    ) -> Result<u64> {
         let mut under_way = VecDeque::new();
         let mut fresh = 0;
         while fresh < bytes && !self.lengths.is_empty() {

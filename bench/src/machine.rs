@@ -34,8 +34,14 @@ pub(crate) fn describe(folder: &Path, when: &str) -> Result<()> {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("machine {when}: {cores} cores, load {}", load.trim());
-    println!("  raw loopback UDP round trip   {}  ms (p50 p99 max)", round_trips()?.in_milliseconds());
-    println!("  fdatasync after 4 KiB         {}  ms (p50 p99 max)", syncs(folder)?.in_milliseconds());
+    println!(
+        "  raw loopback UDP round trip   {}  ms (p50 p99 max)",
+        round_trips()?.in_milliseconds()
+    );
+    println!(
+        "  fdatasync after 4 KiB         {}  ms (p50 p99 max)",
+        syncs(folder)?.in_milliseconds()
+    );
     Ok(())
 }
 

@@ -122,7 +122,8 @@ pub(crate) fn run(task: &MovesTask) -> Result<bool> {
         if task.volatile { "volatile" } else { "durable" }
     );
     machine::describe(folder.path(), "before")?;
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let tokio =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let right = tokio.block_on(async {
         let mut stage = Stage::set(task, folder.path()).await?;
         stage.play(task).await
@@ -227,7 +228,8 @@ impl Stage {
         filling.renew(&filler, self.entity, task.state.0).await?;
         println!("filled in {:.1} s", begun.elapsed().as_secs_f64());
         let load = Load::start(self.runtime.client(), self.entity, task.rate);
-        let churn = task.churn.map_or(task.state.0.min(CHURN_BYTES_DEFAULT), |churn| churn.0);
+        let churn =
+            task.churn.map_or_else(|| task.state.0.min(CHURN_BYTES_DEFAULT), |churn| churn.0);
         let mut moves: Vec<Moved> = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(task.seconds_max);
         while moves.len() < task.moves && Instant::now() < deadline {
@@ -383,8 +385,10 @@ fn print_times(task: &MovesTask, moves: &[&Moved], acks: &[Ack], story: &Story) 
     if task.each {
         print_each(moves, acks, story);
     }
-    let steps: Vec<Steps> =
-        moves.iter().filter_map(|moved| pause::steps(story, acks, moved.from, moved.to)).collect();
+    let steps: Vec<Steps> = moves
+        .iter()
+        .filter_map(|moved| pause::steps(story, acks, moved.from, moved.to + after))
+        .collect();
     let part = |name: &str, of: &dyn Fn(&Steps) -> (u64, u64)| {
         let parts = steps.iter().map(of).map(|(from, to)| to.saturating_sub(from));
         row(name, &parts.collect());
@@ -434,4 +438,3 @@ fn print_memory(task: &MovesTask, moves: &[Moved]) {
         );
     }
 }
-

@@ -80,7 +80,8 @@ pub(crate) async fn open(seed: u8, data: Option<PathBuf>) -> Result<DaemonRuntim
 
 /// Runs a node until its input ends.
 pub(crate) fn run(task: &NodeTask) -> Result<()> {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let tokio =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let runtime = tokio.block_on(open(task.seed, task.data.clone()))?;
     let node = Node { runtime, tokio, peers: Vec::new() };
     node.serve()
@@ -187,9 +188,17 @@ impl Node {
 fn words(event: &Event) -> String {
     match event {
         Event::Frozen { attempt, head } => format!("frozen {attempt} {}", head.position),
-        Event::HandedOver { deed } => format!("handed-over {} to {}", deed.deed.epoch, deed.deed.to),
+        Event::HandedOver { deed } => {
+            format!("handed-over {} to {}", deed.deed.epoch, deed.deed.to)
+        }
         Event::Live { epoch, head } => format!("live {epoch} {}", head.position),
-        other => format!("{other:?}").replace('\n', " "),
+        other @ (Event::Phase { .. }
+        | Event::Progressed { .. }
+        | Event::MoveEnded { .. }
+        | Event::Thawed { .. }
+        | Event::Dropped { .. }
+        | Event::Warning(_)
+        | _) => format!("{other:?}").replace('\n', " "),
     }
 }
 

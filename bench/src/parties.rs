@@ -57,7 +57,12 @@ pub(crate) struct Party {
 
 impl Party {
     /// Starts node number `index` of this run.
-    pub(crate) fn start(index: usize, seed: u8, data: Option<&Path>, story: &SharedStory) -> Result<Self> {
+    pub(crate) fn start(
+        index: usize,
+        seed: u8,
+        data: Option<&Path>,
+        story: &SharedStory,
+    ) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["node", "--seed", &seed.to_string()]);
         if let Some(data) = data {
@@ -134,7 +139,8 @@ impl Drop for Party {
 
 fn hear(index: usize, lines: impl BufRead, answer: &Sender<String>, story: &SharedStory) {
     for line in lines.lines().map_while(Result::ok) {
-        if let Some((at, words)) = line.strip_prefix("event ").and_then(|rest| rest.split_once(' ')) {
+        if let Some((at, words)) = line.strip_prefix("event ").and_then(|rest| rest.split_once(' '))
+        {
             let at = at.parse().unwrap_or(0);
             let told = Told { at, party: index, words: words.to_owned() };
             story.lock().unwrap_or_else(PoisonError::into_inner).told.push(told);

@@ -57,8 +57,8 @@ impl Relay {
         let (there, here) = (lane(seed), lane(seed ^ 0x5eed));
         let (front_2, back_2) = (front.try_clone()?, back.try_clone()?);
         let threads = vec![
-            std::thread::spawn(move || there.to_the_node(&front, &back)),
-            std::thread::spawn(move || here.to_the_caller(&back_2, &front_2)),
+            std::thread::spawn(move || there.carry_there(&front, &back)),
+            std::thread::spawn(move || here.carry_back(&back_2, &front_2)),
         ];
         Ok(Self { front: address, over, threads })
     }
@@ -98,7 +98,7 @@ struct Lane {
 }
 
 impl Lane {
-    fn to_the_node(mut self, from: &UdpSocket, to: &UdpSocket) {
+    fn carry_there(mut self, from: &UdpSocket, to: &UdpSocket) {
         let mut bytes = vec![0; DATAGRAM_BYTES_MAX];
         let mut last = None;
         while !self.over.load(Ordering::Acquire) {
@@ -111,7 +111,7 @@ impl Lane {
         }
     }
 
-    fn to_the_caller(mut self, from: &UdpSocket, to: &UdpSocket) {
+    fn carry_back(mut self, from: &UdpSocket, to: &UdpSocket) {
         let mut bytes = vec![0; DATAGRAM_BYTES_MAX];
         while !self.over.load(Ordering::Acquire) {
             let Ok(length) = from.recv(&mut bytes) else { continue };

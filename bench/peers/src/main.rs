@@ -168,7 +168,9 @@ fn migrations(
                 "figure move {} {} {} {} {}",
                 moved.nanos, moved.gap, moved.calm, moved.lost, moved.status
             ),
-            Err(error) => println!("figure move 0 0 0 0 failed:{}", error.to_string().replace(' ', "_")),
+            Err(error) => {
+                println!("figure move 0 0 0 0 failed:{}", error.to_string().replace(' ', "_"))
+            }
         }
     }
     Ok(())
@@ -273,7 +275,8 @@ impl Client {
                 }
                 due += Duration::from_secs(1) / rate;
                 let event = event(origin, sequence, &payload);
-                while source.deliver(origin, &event).is_err() && target.deliver(origin, &event).is_err()
+                while source.deliver(origin, &event).is_err()
+                    && target.deliver(origin, &event).is_err()
                 {
                     if ended.load(Ordering::Acquire) {
                         return accepted;

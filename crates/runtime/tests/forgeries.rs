@@ -467,7 +467,6 @@ async fn frames_that_are_cut_short_or_garbage_disturb_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a sender believes an acknowledgement whoever it comes from"]
 async fn only_an_owner_can_acknowledge_an_event() {
     let nodes = quick_nodes(2, true).await;
     let [a, b] = &nodes[..] else { panic!("two nodes") };

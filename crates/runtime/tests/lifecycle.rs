@@ -144,7 +144,6 @@ async fn twins_born_on_two_nodes_are_both_stopped_for_all_to_see() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a question names no deed, so twins that meet later learn nothing of each other"]
 async fn twins_whose_nodes_meet_later_are_found_when_one_starts_again() {
     let mut nodes = twins(|| identity(4)).await;
     let entity = identity(4).entity_id();
