@@ -100,6 +100,14 @@ struct Parcel {
     frozen: Option<Frozen>,
 }
 
+impl Parcel {
+    /// How many bytes all its pieces hold.
+    fn bytes(&self) -> u64 {
+        let named = self.manifest.state.lists.iter().chain(&self.manifest.luggage);
+        self.manifest.state.bytes + named.map(|chunk| u64::from(chunk.bytes)).sum::<u64>()
+    }
+}
+
 /// What the target said of its copy.
 #[derive(Clone, Copy, Debug)]
 struct Vote {
@@ -722,7 +730,7 @@ impl Owner {
         let progress = Progress {
             phase: departure.phase(),
             bytes_sent: departure.bytes_sent,
-            bytes_total: total.map_or(0, |parcel| parcel.manifest.state.bytes),
+            bytes_total: total.map_or(0, Parcel::bytes),
             chunks_sent: departure.pieces_sent,
             chunks_total: total.map_or(0, |parcel| parcel.manifest.messages()),
             events_replayed: replayed.saturating_sub(base),

@@ -22,7 +22,7 @@
 //! # Limits
 //!
 //! * [`SEARCHES_MAX`]: how often it looks for the owner again after the one it knew refused.
-//! * `not_ready_max`: how long a target that is still starting is asked again.
+//! * `MoveOptions::retry_not_ready`: how long a target that is still starting is asked again.
 //! * `silence_max`: how long a source may be silent before the cut-over was asked for.
 
 use std::time::Duration;
@@ -334,10 +334,10 @@ impl Orchestration {
         }
         let willing = !self.cancelled;
         let reason = if self.cancelled { MigrationFailureReason::Cancelled } else { reason };
-        let booting = reason == MigrationFailureReason::NotReady && self.options.retry_not_ready;
+        let booting = reason == MigrationFailureReason::NotReady;
         let diverged = reason == MigrationFailureReason::Diverged;
-        if booting && willing {
-            return self.rest(desk);
+        if let Some(budget) = self.options.retry_not_ready.filter(|_| booting && willing) {
+            return self.rest(desk, budget);
         }
         if diverged && willing && self.catch_up == CatchUp::Replay {
             self.catch_up = CatchUp::FreezeAndCopy;
@@ -367,10 +367,10 @@ impl Orchestration {
     }
 
     /// The target is still starting: asks again later, under a new attempt.
-    fn rest(&mut self, desk: &mut Desk<'_>) -> Next {
+    fn rest(&mut self, desk: &mut Desk<'_>, budget: Duration) -> Next {
         let since = *self.not_ready_since.get_or_insert(desk.now);
         self.tries = self.tries.saturating_add(1);
-        if desk.now.since(since) >= desk.settings().not_ready_max {
+        if desk.now.since(since) >= budget {
             let attempts = self.tries;
             return self.end(desk, MigrationFailureReason::NotReadyTimeout { attempts });
         }

@@ -3,6 +3,8 @@
 //! Each output that acts has exactly one input that reports its end. A driver does the outputs in
 //! the order in which they come.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use thiserror::Error;
 use whimbrel_wire::{
@@ -470,15 +472,19 @@ pub enum TurnFailure {
 pub struct MoveOptions {
     /// Whether its key travels. Default: it does.
     pub transport_identity: bool,
-    /// Whether a target that is not ready is asked again. Default: it is.
-    pub retry_not_ready: bool,
+    /// How long a target that is not ready is asked again; none gives up at once. Default: 30 s.
+    pub retry_not_ready: Option<Duration>,
     /// Freeze first and copy then, instead of the way of the kind. Default: no.
     pub freeze_and_copy: bool,
 }
 
 impl Default for MoveOptions {
     fn default() -> Self {
-        Self { transport_identity: true, retry_not_ready: true, freeze_and_copy: false }
+        Self {
+            transport_identity: true,
+            retry_not_ready: Some(Duration::from_secs(30)),
+            freeze_and_copy: false,
+        }
     }
 }
 

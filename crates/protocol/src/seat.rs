@@ -32,10 +32,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use whimbrel_wire::{
-    AttemptId, CatchUp, DeliveryMessage, EntityId, Epoch, Frozen, Head, Holding, Ledger, Manifest,
-    MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, OriginHash, Position,
-    Progress, Refusal, Role, SeatRecord, Sender, SignedDeed, Time, TitleMessage, Write, WriteError,
-    WriteRefusal,
+    AttemptId, CatchUp, DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Holding, Ledger,
+    Manifest, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, OriginHash,
+    Position, Progress, Refusal, Role, SeatRecord, Sender, SignedDeed, Time, TitleMessage, Write,
+    WriteError, WriteRefusal,
 };
 
 use crate::arrival::{Arrival, Course};
@@ -66,6 +66,8 @@ pub struct Seat {
     orchestrations: BTreeMap<AttemptId, Orchestration>,
     couriers: BTreeMap<Origin, Courier>,
     saves: Saves,
+    /// The second birth that was answered with the first.
+    twin: Option<Digest>,
     /// Copies that are still to be thrown away, and when that is tried again.
     litter: BTreeMap<AttemptId, Time>,
 }
@@ -119,6 +121,7 @@ impl Seat {
             orchestrations: BTreeMap::new(),
             couriers: BTreeMap::new(),
             saves: Saves::default(),
+            twin: None,
             litter: BTreeMap::new(),
         }
     }
@@ -540,26 +543,38 @@ impl Seat {
             TitleError::Deed(_) => self.own_desk(now, out).warn(Warning::BadDeed { from }),
             TitleError::Conflict { second } => {
                 let birth = second.deed.epoch == Epoch::FIRST;
-                let second = second.clone();
-                self.own_desk(now, out).warn(Warning::Conflict { second });
+                let warning = Warning::Conflict { second: second.clone() };
+                self.own_desk(now, out).warn(warning);
                 if birth {
-                    self.stop_for_twins(now, from, out);
+                    let (rival, digest) = (second.deed.owner(), second.digest());
+                    self.stop_for_twins(now, [from, rival], digest, out);
                 }
             }
         }
     }
 
-    /// The same key was born on two nodes: neither may go on (rule 15).
-    fn stop_for_twins(&mut self, now: Time, from: NodeId, out: &mut Vec<Output>) {
-        let Tenure::Owner(owner) = &self.tenure else { return };
-        if matches!(owner.life, Life::Parked { .. }) {
+    /// The same key was born on two nodes: neither may go on (rule 15). Whoever knows the first
+    /// birth, a tombstone too, shows it to the second, once.
+    fn stop_for_twins(
+        &mut self,
+        now: Time,
+        others: [NodeId; 2],
+        second: Digest,
+        out: &mut Vec<Output>,
+    ) {
+        self.with_owner(now, out, |owner, desk| {
+            if !matches!(owner.life, Life::Parked { .. }) {
+                owner.park(desk, "its identity was born on two nodes".to_owned());
+            }
+        });
+        if self.twin.replace(second) == Some(second) {
             return;
         }
-        self.with_owner(now, out, |owner, desk| {
-            owner.park(desk, "its identity was born on two nodes".to_owned());
-        });
         let deeds = self.title.after(Epoch::new(0), 1).to_vec();
-        let message = TitleMessage::DeedAnswered { after: Epoch::new(0), deeds, attempt: None };
-        self.own_desk(now, out).title_message(from, message);
+        for other in others {
+            let (after, deeds) = (Epoch::new(0), deeds.clone());
+            let message = TitleMessage::DeedAnswered { after, deeds, attempt: None };
+            self.own_desk(now, out).title_message(other, message);
+        }
     }
 }

@@ -51,8 +51,6 @@ pub struct Settings {
     pub search_max: Duration,
     /// How long a node that starts again waits for what the members know of its daemons.
     pub ask_first: Duration,
-    /// How long a target that is not ready is asked again.
-    pub not_ready_max: Duration,
     /// The first rest before a target that was not ready is asked again; it doubles.
     pub not_ready_after: Duration,
 }
@@ -82,7 +80,6 @@ impl Default for Settings {
             courier_queue_max: 8_192,
             search_max: Duration::from_secs(5),
             ask_first: Duration::from_millis(1_000),
-            not_ready_max: Duration::from_secs(30),
             not_ready_after: Duration::from_millis(250),
         }
     }

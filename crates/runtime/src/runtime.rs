@@ -603,7 +603,7 @@ impl DaemonRuntime {
         let state = self.core().moves.follow(attempt);
         let options = MoveOptions {
             transport_identity: opts.transport_identity,
-            retry_not_ready: opts.retry_not_ready.is_some(),
+            retry_not_ready: opts.retry_not_ready,
             freeze_and_copy: opts.freeze_and_copy,
         };
         let cell = self.core().cell(entity);

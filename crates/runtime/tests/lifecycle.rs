@@ -407,7 +407,7 @@ async fn the_six_phases_come_in_order_and_are_gone_at_the_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_announced_daemon_is_hosted_as_announced() {
-    let mut nodes = quick_nodes(2, true).await;
+    let nodes = quick_nodes(2, true).await;
     let daemon = nodes[0].runtime.spawn("kv", identity(16), with_host()).await.unwrap();
     let (origin, entity) = (daemon.origin_hash(), daemon.entity_id());
     nodes[1].hears_of(entity).await;

@@ -315,7 +315,6 @@ async fn a_folder_from_an_old_backup_asks_the_members_and_does_not_serve() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a birth asks nobody, and a node that holds a tombstone keeps it to itself"]
 async fn a_deleted_daemon_is_not_born_again_on_a_node_that_never_heard_of_it() {
     let nodes = quick_nodes(2, true).await;
     let [a, b] = &nodes[..] else { panic!("two nodes") };

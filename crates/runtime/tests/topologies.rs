@@ -120,7 +120,6 @@ async fn a_target_that_says_it_is_not_ready_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a move takes the time from the settings of the node"]
 async fn a_target_that_stays_not_ready_is_given_up_after_the_time_that_the_caller_set() {
     let nodes = quick_nodes(2, true).await;
     let [a, b] = &nodes[..] else { panic!("two nodes") };

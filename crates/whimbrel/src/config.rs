@@ -161,7 +161,6 @@ fn slots(settings: &mut Settings) -> Vec<(&'static str, Slot<'_>)> {
         ("session_idle_ms", Millis(&mut settings.session_idle)),
         ("search_max_ms", Millis(&mut settings.search_max)),
         ("ask_first_ms", Millis(&mut settings.ask_first)),
-        ("not_ready_max_ms", Millis(&mut settings.not_ready_max)),
         ("not_ready_after_ms", Millis(&mut settings.not_ready_after)),
         ("held_max", Size(&mut settings.held_max)),
         ("unsaved_max", Size(&mut settings.unsaved_max)),

@@ -42,7 +42,7 @@ impl Seat {
         let held = owner.take_held();
         let (copy, manifest) = (owner.copy, owner.base().clone());
         let receivers: Vec<EntityId> = owner.replica.ledger.outgoing.keys().copied().collect();
-        let frozen = Frozen { head: deed.deed.head, state: whimbrel_wire::Digest::ZERO };
+        let frozen = Frozen { head: deed.deed.head, state: Digest::ZERO };
         let departure = owner.departure.take().unwrap_or_else(|| {
             let (attempt, target) = (deed.deed.attempt, deed.deed.owner());
             Departure::committed(attempt, target, manifest, frozen, now)
@@ -64,7 +64,7 @@ impl Seat {
         let done = MigrationMessage::CleanupComplete { daemon_origin: self.origin, deed };
         self.migration(now, orchestrator, Role::Source, done, out);
         if cfg!(feature = "mutant-state-dropped-early") {
-            let deed = self.title.last().map_or(whimbrel_wire::Digest::ZERO, SignedDeed::digest);
+            let deed = self.title.last().map_or(Digest::ZERO, SignedDeed::digest);
             self.acknowledged(now, target, deed, out);
         }
         out.push(Output::DropCopy { copy });

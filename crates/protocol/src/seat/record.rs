@@ -66,7 +66,7 @@ impl Seat {
 
     pub(super) fn departed_again(&self, now: Time, copy: AttemptId, manifest: Manifest) -> Tenure {
         let Some(deed) = self.title.last().cloned() else { return Tenure::Stranger };
-        let frozen = Frozen { head: deed.deed.head, state: whimbrel_wire::Digest::ZERO };
+        let frozen = Frozen { head: deed.deed.head, state: Digest::ZERO };
         let (attempt, target) = (deed.deed.attempt, deed.deed.owner());
         let departure = Departure::committed(attempt, target, manifest, frozen, now);
         Tenure::Departed(Box::new(Departed {

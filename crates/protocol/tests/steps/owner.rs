@@ -50,7 +50,7 @@ fn acked_after_durable_and_never_when_the_save_failed() {
         if fate == Fate::Failed {
             assert!(matches!(answers[..], [Err(DeliverError::Store(_))]), "{answers:?}");
         } else {
-            assert_eq!(answers, [unknown.clone()]);
+            assert_eq!(answers, std::slice::from_ref(&unknown));
         }
         stage.fates(|_, _| Fate::Good);
         stage.pass(Duration::from_secs(10));

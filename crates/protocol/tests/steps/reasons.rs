@@ -48,7 +48,7 @@ fn holding_the_copy(stage: &mut Stage) {
 
 #[test]
 fn a_move_can_fail_for_what_the_target_says_when_it_is_asked() {
-    let unprepared = MoveOptions { retry_not_ready: false, ..MoveOptions::default() };
+    let unprepared = MoveOptions { retry_not_ready: None, ..MoveOptions::default() };
     for reason in [
         Reason::NotReady,
         Reason::FactoryNotFound,

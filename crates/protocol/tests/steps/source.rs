@@ -10,7 +10,7 @@ use whimbrel_wire::{
 use crate::stage::{A, B, C, Course, Fate, Item, MOVE, Seen, Stage};
 
 const FREEZE_AND_COPY: MoveOptions =
-    MoveOptions { transport_identity: true, retry_not_ready: true, freeze_and_copy: true };
+    MoveOptions { transport_identity: true, retry_not_ready: None, freeze_and_copy: true };
 
 fn is_vote(item: &Item) -> bool {
     matches!(item.migration(), Some(MigrationMessage::ReplayComplete { state: Some(_), .. }))

@@ -143,6 +143,14 @@ impl Node {
         self.chunks.get(&chunk.digest).unwrap().unwrap()
     }
 
+    fn sum(&self, chunk: &ChunkRef) -> u64 {
+        decode(&self.get(chunk)).unwrap()
+    }
+
+    fn luggage(&self, chunk: &ChunkRef) -> Luggage {
+        decode(&self.get(chunk)).unwrap()
+    }
+
     /// Three chunks in a list: the sum, and two that say nothing.
     fn manifest(&self, entity: EntityId, copy: &Counter, capture: &Capture) -> Manifest {
         let pieces = vec![
@@ -512,8 +520,8 @@ impl Stage {
         let place = &mut self.nodes[node];
         place.restores.clone()?;
         let pieces = place.pieces(&manifest.state.lists);
-        let sum = decode(&place.get(&pieces[0])).unwrap();
-        let luggage: Luggage = decode(&place.get(&manifest.luggage[0])).unwrap();
+        let sum = place.sum(&pieces[0]);
+        let luggage = place.luggage(&manifest.luggage[0]);
         let (head, last, drift) = (manifest.head, manifest.last, place.drift);
         place.copies.insert(copy, Counter { origin, head, last, sum, drift });
         Ok(Restored { ledger: luggage.ledger, next_timer: None, catch_up: CatchUp::Replay })

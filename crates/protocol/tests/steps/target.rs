@@ -82,7 +82,7 @@ fn deed_alone_activates_and_only_one_that_verifies() {
     let (mut stage, head) = voted();
     let good = deed(&stage, head);
     let forged = good.clone().sign(&NodeKey::from_seed(&[66; 32]));
-    let unlinked = Deed { previous: Digest::ZERO, ..good.clone() };
+    let unlinked = Deed { previous: Digest::ZERO, ..good };
     let unlinked = unlinked.sign(&stage.nodes[A].key.clone());
     let ahead = Deed { epoch: Epoch::new(3), ..good }.sign(&stage.nodes[A].key.clone());
     for signed in [forged, unlinked, ahead] {
@@ -136,7 +136,7 @@ fn refuses(prepare: impl Fn(&mut Stage)) -> (Vec<MigrationMessage>, Standing) {
     let mut stage = Stage::born(3);
     stage.deliver(A, "a");
     prepare(&mut stage);
-    let options = MoveOptions { retry_not_ready: false, ..MoveOptions::default() };
+    let options = MoveOptions { retry_not_ready: None, ..MoveOptions::default() };
     stage.start_move(C, B, options);
     stage.pass(Duration::from_secs(5));
     assert_eq!(stage.standing(A), Standing::Live, "the source goes on");
