@@ -19,7 +19,7 @@ struct Step {
     run: fn(&Tree) -> Result<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "fmt", run: fmt },
     Step { name: "arrows", run: |tree| finding::report(arrows::check(tree)?) },
     Step { name: "tidy", run: |tree| finding::report(tidy::check(tree)?) },
@@ -29,7 +29,14 @@ const STEPS: [Step; 9] = [
     Step { name: "docs", run: docs },
     Step { name: "scenarios", run: |tree| sim::run(tree, &["--scenarios".to_owned()]) },
     Step { name: "seeds", run: |tree| sim::run(tree, &["--seeds".to_owned(), SEEDS.to_owned()]) },
+    Step { name: "crashes", run: crashes },
 ];
+
+/// A sample of the table of crashes on real processes; the night has all of it.
+fn crashes(tree: &Tree) -> Result<()> {
+    let words = "test --locked -p whimbrel --features crash-points --test crash_table";
+    tools::run_cargo(tree, &words.split(' ').collect::<Vec<_>>())
+}
 
 /// The steps in the order in which they run.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn from_runs_the_step_and_all_after_it() {
-        assert_eq!(chosen(&["--from", "scenarios"]), Some(vec!["scenarios", "seeds"]));
+        assert_eq!(chosen(&["--from", "scenarios"]), Some(vec!["scenarios", "seeds", "crashes"]));
     }
 
     #[test]

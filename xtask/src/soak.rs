@@ -24,10 +24,17 @@ struct Step {
 }
 
 /// To extend the night, add a line.
-const STEPS: &[Step] = &[Step {
-    name: "simulation",
-    cargo: "run --quiet --locked --release -p whimbrel-sim --bin whimbrel-sim -- --seeds 5000",
-}];
+const STEPS: &[Step] = &[
+    Step {
+        name: "simulation",
+        cargo: "run --quiet --locked --release -p whimbrel-sim --bin whimbrel-sim -- --seeds 50000",
+    },
+    Step {
+        name: "crashes",
+        cargo: "test --locked -p whimbrel --features crash-points --test crash_table \
+                --config env.WHIMBREL_CRASH_TABLE=\"all\"",
+    },
+];
 
 /// The steps in the order in which they run.
 pub(crate) fn names() -> Vec<&'static str> {

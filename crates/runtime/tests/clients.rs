@@ -119,6 +119,7 @@ async fn events_sent_while_the_owner_is_away_are_taken_when_it_is_back() {
     let client = nodes[0].runtime.client();
     let sent: Vec<_> = (0..10).map(|_| client.send(entity, text("add a 1"))).collect();
     // Longer than a search: it is known who owns it, so nobody gives up.
+    // bounded wait: by itself; being away for so long is the case.
     tokio::time::sleep(quick().search_max + Duration::from_millis(200)).await;
     let node = away.open().await;
     node.runtime.start().await.unwrap();

@@ -524,6 +524,7 @@ async fn events_that_come_before_the_start_disturb_nothing() {
         statistics.is_some_and(|link| link.events.frames_received > 0)
     })
     .await;
+    // bounded wait: by itself; nothing must happen meanwhile.
     tokio::time::sleep(quick().ask_first * 2).await;
     assert_eq!(node.runtime.daemon_count(), 0, "nothing runs before the start");
     for (kind, factory) in whimbrel_daemon::kinds::native_kinds() {

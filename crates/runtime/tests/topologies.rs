@@ -69,6 +69,7 @@ async fn a_move_to_a_node_that_is_still_booting_succeeds_though_nobody_waits() {
     let entity = daemon.entity_id();
     let mut diary = Diary::of(a);
     drop(a.runtime.migrate(entity, b.id(), patient()).await.unwrap());
+    // bounded wait: by itself; starting that much later is the case.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(a.standing(entity), Some(Standing::Live), "the source serves");
     b.runtime.start().await.unwrap();
@@ -91,6 +92,7 @@ async fn a_booting_node_that_has_heard_of_the_daemon_before_is_waited_for_too() 
     let refused = a.runtime.migrate(entity, b.id(), impatient()).await.unwrap();
     assert_eq!(why_not(&refused).await, MigrationFailureReason::NotReady);
     let moving = a.runtime.migrate(entity, b.id(), patient()).await.unwrap();
+    // bounded wait: by itself; starting that much later is the case.
     tokio::time::sleep(Duration::from_millis(300)).await;
     b.runtime.start().await.unwrap();
     moving.wait_with_timeout(stage::PATIENCE).await.unwrap();

@@ -280,6 +280,7 @@ pub(crate) async fn why_not(moving: &MigrationHandle) -> MigrationFailureReason 
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let waiting = async {
         while !is_so() {
+            // bounded wait: by PATIENCE, and it ends as soon as it is so.
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
@@ -299,6 +300,7 @@ pub(crate) async fn eventually<T, E: std::fmt::Debug, F: Future<Output = Result<
             Err(error) if started.elapsed() > PATIENCE => {
                 panic!("waited in vain: {what}: {error:?}")
             }
+            // bounded wait: by PATIENCE, and it ends as soon as it is so.
             Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
         }
     }

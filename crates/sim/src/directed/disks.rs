@@ -8,12 +8,15 @@ use crate::cluster::{MILLI, SECOND};
 use crate::disk::Fate;
 use crate::scribe::Style;
 
+/// Saves of one move beyond which it is over.
+const SAVES_MAX: u64 = 200;
+
 /// Every save of the move fails once, in each way in which a save can fail.
 pub(super) fn fates() -> Result<u64, Failure> {
     let mut runs = 0;
     for style in [Style::Replays, Style::Freezes] {
         for fate in [Fate::Failed, Fate::UnknownDone, Fate::UnknownLost] {
-            for number in 0.. {
+            for number in 0..SAVES_MAX {
                 let case = format!("{style:?}, save {number} is {fate:?}");
                 let mut cluster = stage(13, style, 10);
                 let until = cluster.now + 300 * MILLI;
