@@ -28,8 +28,8 @@
 use std::time::Duration;
 
 use whimbrel_wire::{
-    AttemptId, CatchUp, Epoch, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId,
-    Progress, Role, SignedDeed, Time,
+    AttemptId, CatchUp, Digest, Epoch, MigrationFailureReason, MigrationMessage, MigrationPhase,
+    NodeId, Progress, Role, SignedDeed, Time,
 };
 
 use crate::desk::Desk;
@@ -60,6 +60,8 @@ pub(crate) struct Orchestration {
     rest: Duration,
     tries: u8,
     searches: u8,
+    /// The deed that the target says it obeys.
+    acknowledged: Option<Digest>,
     cancelled: bool,
     /// What the source said ended the attempt, until it has confirmed that.
     failure: Option<MigrationFailureReason>,
@@ -110,6 +112,7 @@ impl Orchestration {
             rest: Duration::ZERO,
             tries: 0,
             searches: 0,
+            acknowledged: None,
             cancelled: false,
             failure: None,
         }
@@ -242,19 +245,11 @@ impl Orchestration {
                 Next::Stay
             }
             MigrationMessage::CleanupComplete { deed, .. } => self.heard_deed(desk, deed),
-            MigrationMessage::ActivateAck { deed, .. } => match &self.stage {
-                Stage::Finishing(signed) if signed.digest() == *deed => {
-                    let result = Ok(signed.clone());
-                    desk.event(Event::MoveEnded { attempt: self.asked, result });
-                    Next::Ended
-                }
-                Stage::Finishing(_)
-                | Stage::Searching
-                | Stage::Asking
-                | Stage::Watching
-                | Stage::CuttingOver
-                | Stage::Resting(_) => Next::Stay,
-            },
+            MigrationMessage::ActivateAck { deed, .. } => {
+                // It may overtake the deed, which comes from the source.
+                self.acknowledged = Some(*deed);
+                self.finish(desk)
+            }
             MigrationMessage::MigrationFailed { reason, .. } if role == Role::Source => {
                 self.said_failed(desk, reason.clone())
             }
@@ -313,7 +308,24 @@ impl Orchestration {
             self.stage = Stage::Finishing(Box::new(deed));
             self.resend_at = desk.now + desk.settings().resend_after;
         }
-        Next::Stay
+        self.finish(desk)
+    }
+
+    /// The move has ended once the deed is known and the target has acknowledged that very deed.
+    fn finish(&self, desk: &mut Desk<'_>) -> Next {
+        match &self.stage {
+            Stage::Finishing(signed) if self.acknowledged == Some(signed.digest()) => {
+                let result = Ok(signed.clone());
+                desk.event(Event::MoveEnded { attempt: self.asked, result });
+                Next::Ended
+            }
+            Stage::Finishing(_)
+            | Stage::Searching
+            | Stage::Asking
+            | Stage::Watching
+            | Stage::CuttingOver
+            | Stage::Resting(_) => Next::Stay,
+        }
     }
 
     /// The source says that the attempt is over. That may be an old refusal of an attempt which it
