@@ -433,10 +433,11 @@ mod tests {
 
     #[test]
     fn own_lints_repeat_those_of_the_workspace_and_deny_what_it_forbids() {
-        let root: Table = "[workspace.lints.rust]\nmissing_docs = \"warn\"\nunsafe_code = \"forbid\"\n\
+        let root: Table =
+            "[workspace.lints.rust]\nmissing_docs = \"warn\"\nunsafe_code = \"forbid\"\n\
                            [workspace.lints.clippy]\ntodo = \"warn\""
-            .parse()
-            .unwrap();
+                .parse()
+                .unwrap();
         let said = |package: &str, lints: &str| {
             let text = format!("[package]\nname = \"{package}\"\n{lints}");
             manifest_findings("Cargo.toml", &text.parse().unwrap(), &root).len()

@@ -15,7 +15,10 @@ const CHECKS: &[Check] = &[
     ("chunks come back after a crash", chunks_come_back_after_a_crash),
     ("the same chunk is kept once", the_same_chunk_is_kept_once),
     ("a wrong chunk is refused with its whole batch", a_wrong_chunk_is_refused),
-    ("only what nothing names is collected", a_collection_leaves_no_hole_and_takes_what_nothing_names),
+    (
+        "only what nothing names is collected",
+        a_collection_leaves_no_hole_and_takes_what_nothing_names,
+    ),
     ("a hold protects what was touched", a_hold_protects_what_was_touched),
     ("a missing list stops a collection", a_missing_list_stops_a_collection),
 ];
@@ -110,7 +113,10 @@ fn a_wrong_chunk_is_refused(chunks: &dyn Chunks, reopen: &mut dyn FnMut()) {
     assert_eq!(chunks.missing(&names(&batch)), Ok(vec![0, 1, 2]));
 }
 
-fn a_collection_leaves_no_hole_and_takes_what_nothing_names(chunks: &dyn Chunks, reopen: &mut dyn FnMut()) {
+fn a_collection_leaves_no_hole_and_takes_what_nothing_names(
+    chunks: &dyn Chunks,
+    reopen: &mut dyn FnMut(),
+) {
     let (kept, dead, pinned) = (batch(0..20), batch(20..50), batch(50..52));
     let (manifest, list) = snapshot(&kept);
     for part in [&kept[..], &dead[..], &pinned[..], std::slice::from_ref(&list)] {
