@@ -1,5 +1,7 @@
 //! Real node processes for tests, and the command that asks them.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -118,7 +120,6 @@ impl Nodes {
     }
 
     /// Whether a node has died; if so it is buried.
-    #[allow(dead_code, reason = "not every test program waits for a death")]
     pub(crate) fn has_died(&mut self, node: usize) -> bool {
         let Some(process) = &mut self.processes[node] else { return true };
         let died = process.try_wait().unwrap().is_some();
