@@ -9,10 +9,9 @@
 
 mod nodes;
 
-use std::fs;
 use std::process::Stdio;
 
-use nodes::{Nodes, Said, wait_until};
+use nodes::{Nodes, Said, scan, wait_until, write_events};
 
 /// Who dies: the index of its node.
 const SOURCE: usize = 0;
@@ -137,30 +136,4 @@ fn standing(nodes: &Nodes, id: &str, which: &[&str]) -> Vec<usize> {
         words.split_whitespace().any(|word| which.contains(&word))
     };
     (0..3).filter(is).collect()
-}
-
-/// `add e0 1`, `add e1 1`, …: each must be found as exactly 1.
-fn write_events(file: &std::path::Path, range: std::ops::Range<u32>) {
-    let lines: String = range.map(|number| format!("add e{number:06} 1\n")).collect();
-    fs::write(file, lines).unwrap();
-}
-
-/// Everything in a kv, page by page, as lines.
-fn scan(nodes: &Nodes, node: usize, daemon: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut from = String::new();
-    loop {
-        let page = nodes.must(node, &["ask", daemon, "scan", "e", "1000", &from]);
-        let mut next = None;
-        for line in page.lines().filter(|line| !line.is_empty()) {
-            match line.strip_prefix("… from ") {
-                Some(key) => next = Some(key.to_owned()),
-                None => lines.push(line.to_owned()),
-            }
-        }
-        match next {
-            Some(key) => from = key,
-            None => return lines,
-        }
-    }
 }

@@ -8,36 +8,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::Stdio;
 
-use nodes::{Nodes, Said, wait_until, whimbrel};
-
-/// `add e0 1`, `add e1 1`, …: each must be found as exactly 1.
-fn write_events(file: &Path, range: std::ops::Range<u32>) {
-    let lines: String = range.map(|number| format!("add e{number:06} 1\n")).collect();
-    fs::write(file, lines).unwrap();
-}
-
-/// Everything in a kv, page by page, as words.
-fn scan(nodes: &Nodes, node: usize, daemon: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut from = String::new();
-    loop {
-        let page = nodes.must(node, &["ask", daemon, "scan", "e", "1000", &from]);
-        let mut next = None;
-        for line in page.lines().filter(|line| !line.is_empty()) {
-            match line.strip_prefix("… from ") {
-                Some(key) => next = Some(key.to_owned()),
-                None => lines.push(line.to_owned()),
-            }
-        }
-        match next {
-            Some(key) => from = key,
-            None => return lines,
-        }
-    }
-}
+use nodes::{Nodes, Said, scan, wait_until, whimbrel, write_events};
 
 fn owner(nodes: &Nodes, node: usize) -> String {
     let list = nodes.must(node, &["ps"]);

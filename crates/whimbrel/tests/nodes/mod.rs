@@ -189,3 +189,29 @@ fn init(folder: &Path, name: &str, listen: SocketAddr) -> String {
     assert_eq!(said.code, 0, "{said:?}");
     said.out
 }
+
+/// `add e0 1`, `add e1 1`, …: each must be found as exactly 1.
+pub(crate) fn write_events(file: &Path, range: std::ops::Range<u32>) {
+    let lines: String = range.map(|number| format!("add e{number:06} 1\n")).collect();
+    fs::write(file, lines).unwrap();
+}
+
+/// Everything in a kv, page by page, as lines.
+pub(crate) fn scan(nodes: &Nodes, node: usize, daemon: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut from = String::new();
+    loop {
+        let page = nodes.must(node, &["ask", daemon, "scan", "e", "1000", &from]);
+        let mut next = None;
+        for line in page.lines().filter(|line| !line.is_empty()) {
+            match line.strip_prefix("… from ") {
+                Some(key) => next = Some(key.to_owned()),
+                None => lines.push(line.to_owned()),
+            }
+        }
+        match next {
+            Some(key) => from = key,
+            None => return lines,
+        }
+    }
+}
