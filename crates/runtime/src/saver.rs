@@ -1,9 +1,11 @@
 //! Decides how writes of many daemons share a sync: one thread takes all that wait, commits them as
-//! one group, and reports each.
+//! one group, and reports each. When none waits it tidies the store, a slice at a time.
 //!
 //! # Limits
 //!
 //! * [`GROUP_WRITES_MAX`] writes share a commit; more wait for the next.
+//! * A write waits for at most one slice of tidying. While writes never cease nothing is tidied,
+//!   and what was forgotten keeps its place on the disk.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -106,10 +108,18 @@ impl Saver {
 
 impl Line {
     fn serve<E: Engine>(&self, mut engine: E, finish: impl FnOnce(E)) {
-        while let Some(jobs) = self.next() {
-            let (writes, dones, question) = jobs;
+        // What an earlier process forgot may still lie there.
+        let mut untidy = true;
+        loop {
+            if untidy && self.is_idle() {
+                // A failure is not tried again before there is something new to tidy.
+                untidy = engine.tidy().unwrap_or(false);
+                continue;
+            }
+            let Some((writes, dones, question)) = self.next() else { break };
             if !writes.is_empty() {
                 let results = engine.commit(&writes);
+                untidy |= writes.iter().any(forgets);
                 for (done, result) in dones.into_iter().zip(results) {
                     done(result);
                 }
@@ -121,6 +131,12 @@ impl Line {
         finish(engine);
         lock(&self.jobs).gone = true;
         self.ready.notify_all();
+    }
+
+    /// Whether nothing waits, nor the end.
+    fn is_idle(&self) -> bool {
+        let jobs = lock(&self.jobs);
+        jobs.waiting.is_empty() && !jobs.closed
     }
 
     /// A group of writes that stand together, and the question that ends it.
@@ -144,5 +160,140 @@ impl Line {
             }
         }
         Some((writes, dones, None))
+    }
+}
+
+/// Whether a write leaves something to tidy.
+fn forgets(write: &Write) -> bool {
+    match write {
+        Write::Compact { .. }
+        | Write::SaveCopy { .. }
+        | Write::Accept { .. }
+        | Write::DropCopy { .. }
+        | Write::DropState { .. }
+        | Write::Delete { .. } => true,
+        Write::Birth { .. }
+        | Write::Append { .. }
+        | Write::Publish { .. }
+        | Write::BeginAttempt { .. }
+        | Write::HandOver { .. }
+        | Write::AppendCopy { .. }
+        | Write::Learn { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use whimbrel_store::{Journal, Memory, Titles, Vault};
+    use whimbrel_wire::{AttemptId, EntityId, Epoch, Position, SeatRecord, StoreId, Turn};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    /// What the engine was asked, in order.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Asked {
+        Commit(usize),
+        Tidy,
+    }
+
+    /// An engine in memory that says what it is asked, and ends a slice only when it is told
+    /// whether more is left.
+    struct Watched {
+        memory: Memory,
+        asked: Sender<Asked>,
+        more: Receiver<Result<bool, StoreError>>,
+    }
+
+    impl Journal for Watched {
+        fn commit(&mut self, writes: &[Write]) -> Vec<Result<(), WriteError>> {
+            self.asked.send(Asked::Commit(writes.len())).unwrap();
+            self.memory.commit(writes)
+        }
+
+        fn turns(
+            &mut self,
+            entity: &EntityId,
+            attempt: AttemptId,
+            after: Position,
+            count_max: usize,
+            bytes_max: usize,
+        ) -> Result<Vec<Turn>, StoreError> {
+            self.memory.turns(entity, attempt, after, count_max, bytes_max)
+        }
+
+        fn tidy(&mut self) -> Result<bool, StoreError> {
+            let _ = self.asked.send(Asked::Tidy);
+            self.more.recv().map_err(|error| StoreError::Failed(error.to_string()))?
+        }
+    }
+
+    impl Titles for Watched {
+        fn store_id(&self) -> StoreId {
+            self.memory.store_id()
+        }
+
+        fn entities(&mut self) -> Result<Vec<EntityId>, StoreError> {
+            self.memory.entities()
+        }
+
+        fn record(&mut self, entity: &EntityId) -> Result<SeatRecord, StoreError> {
+            self.memory.record(entity)
+        }
+    }
+
+    impl Vault for Watched {
+        fn put_key(&mut self, entity: &EntityId, sealed: &[u8]) -> Result<(), StoreError> {
+            self.memory.put_key(entity, sealed)
+        }
+
+        fn key(&mut self, entity: &EntityId) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+            self.memory.key(entity)
+        }
+
+        fn drop_key(&mut self, entity: &EntityId) -> Result<(), StoreError> {
+            self.memory.drop_key(entity)
+        }
+
+        fn set_note(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+            self.memory.set_note(name, bytes)
+        }
+
+        fn note(&mut self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            self.memory.note(name)
+        }
+    }
+
+    #[test]
+    fn the_store_is_tidied_a_slice_at_a_time_and_only_when_nothing_waits() {
+        let (asked, heard) = channel();
+        let (tell, more) = channel();
+        let memory = Memory::new(StoreId::new(1), None);
+        let saver = Saver::start(Watched { memory, asked, more }, drop).unwrap();
+        let (entity, epoch) = (EntityId::from_bytes([1; 32]), Epoch::FIRST);
+        let append = || Write::Append { entity, epoch, after: Position::FIRST, turns: vec![] };
+        let next = || heard.recv().unwrap();
+        assert_eq!(next(), Asked::Tidy, "what an earlier process left");
+        saver.save(append(), Box::new(drop));
+        saver.save(append(), Box::new(drop));
+        tell.send(Ok(true)).unwrap();
+        assert_eq!(next(), Asked::Commit(2), "those that wait go before the next slice");
+        assert_eq!(next(), Asked::Tidy);
+        tell.send(Ok(false)).unwrap();
+        saver.save(append(), Box::new(drop));
+        assert_eq!(next(), Asked::Commit(1));
+        saver.save(Write::Delete { entity, epoch }, Box::new(drop));
+        assert_eq!(next(), Asked::Commit(1), "nothing was to be tidied between");
+        assert_eq!(next(), Asked::Tidy, "a write that forgets leaves something");
+        tell.send(Err(StoreError::Failed("full".to_owned()))).unwrap();
+        saver.save(Write::Delete { entity, epoch }, Box::new(drop));
+        assert_eq!(next(), Asked::Commit(1), "a failure is not tried again by itself");
+        assert_eq!(next(), Asked::Tidy);
+        saver.end();
+        tell.send(Ok(true)).unwrap();
+        saver.close();
+        assert!(heard.recv().is_err(), "the end does not wait for what is left");
     }
 }

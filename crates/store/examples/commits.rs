@@ -1,4 +1,5 @@
-//! Measures commits of the journal, alone and beside a large put of chunks.
+//! Measures commits of the journal: alone, beside a large put of chunks, and while the journal of
+//! another daemon is compacted.
 //!
 //! `cargo run --release -p whimbrel-store --example commits -- FOLDER`
 
@@ -20,6 +21,9 @@ use whimbrel_wire::{
 };
 
 const CHUNK_BYTES: usize = 48 * 1024;
+/// Between the arrivals of two appends.
+const PERIOD: Duration = Duration::from_millis(5);
+
 const CHUNKS: u64 = 256 * 1024 * 1024 / CHUNK_BYTES as u64;
 
 /// One daemon and where its journal ends.
@@ -35,20 +39,26 @@ impl Daemon {
         let deed = Deed::birth(&identity, node, store, AttemptId::new(1));
         let entity = identity.entity_id();
         let head = Head::newborn(&entity, &deed.digest());
-        let manifest = Manifest {
-            entity,
+        let born = Self { entity, head };
+        let manifest = born.manifest();
+        let answers = engine.commit(&[Write::Birth { deed, manifest }]);
+        assert_eq!(answers, [Ok(())]);
+        born
+    }
+
+    /// A snapshot of the present head, of nothing.
+    fn manifest(&self) -> Manifest {
+        Manifest {
+            entity: self.entity,
             kind: Kind::new("measured").unwrap(),
             version: StateVersion::new(1),
             epoch: Epoch::FIRST,
-            head,
+            head: self.head,
             last: None,
             time: Time::ZERO,
             state: StateRef { bytes: 0, chunks: 0, lists: Vec::new() },
             luggage: Vec::new(),
-        };
-        let answers = engine.commit(&[Write::Birth { deed, manifest }]);
-        assert_eq!(answers, [Ok(())]);
-        Self { entity, head }
+        }
     }
 
     /// `count` turns of 256 bytes.
@@ -83,8 +93,49 @@ fn commits(engine: &mut Sqlite, daemons: &mut [Daemon], turns: u64, go_on: &dyn 
 fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let at = |share: usize| times[(times.len() - 1) * share / 1000].as_secs_f64() * 1e3;
-    let (p50, p99, p999, count) = (at(500), at(990), at(999), times.len());
-    println!("  {what}: p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms ({count} commits)");
+    let (p50, p99, p999, most, count) = (at(500), at(990), at(999), at(1000), times.len());
+    println!(
+        "  {what}: p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, at most {most:.2} ms \
+         ({count} commits)"
+    );
+}
+
+/// Appends of one turn that arrive each [`PERIOD`] while the journal of another daemon, 64 MiB, is
+/// compacted; between them the store is tidied. From arrival to answer.
+fn compaction(engine: &mut Sqlite, daemons: &mut [Daemon]) {
+    let [writer, compacted, ..] = daemons else { return };
+    for _ in 0..1024 {
+        let append = compacted.append(256);
+        assert_eq!(engine.commit(&[append]), [Ok(())]);
+    }
+    let (entity, epoch, manifest) = (compacted.entity, Epoch::FIRST, compacted.manifest());
+    let through = manifest.head.position;
+    assert_eq!(engine.commit(&[Write::Publish { entity, epoch, manifest }]), [Ok(())]);
+    let (mut times, mut untidy, mut tidied) = (Vec::new(), false, Duration::ZERO);
+    let mut arrival = Instant::now();
+    while times.len() < 500 {
+        if Instant::now() < arrival {
+            if untidy {
+                let start = Instant::now();
+                untidy = engine.tidy().unwrap();
+                tidied += start.elapsed();
+            } else {
+                std::thread::sleep(arrival.saturating_duration_since(Instant::now()));
+            }
+            continue;
+        }
+        if times.len() == 50 {
+            let compact = Write::Compact { entity, epoch, through };
+            assert_eq!(engine.commit(&[compact]), [Ok(())]);
+            untidy = true;
+        }
+        assert_eq!(engine.commit(&[writer.append(1)]), [Ok(())]);
+        times.push(arrival.elapsed());
+        arrival += PERIOD;
+    }
+    report("1 turn each 5 ms, and a compaction", times);
+    let (took, left) = (tidied.as_secs_f64() * 1e3, if untidy { "not all" } else { "all" });
+    println!("  tidying took {took:.1} ms, {left} of it done");
 }
 
 /// What the disk itself takes.
@@ -124,6 +175,10 @@ fn main() {
     commits(&mut engine, &mut daemons[..1], 1, &|count| count < 4000);
     commits(&mut engine, &mut daemons[..1], 256, &|count| count < 400);
     commits(&mut engine, &mut daemons, 1, &|count| count < 1000);
+    for _ in 0..3 {
+        println!("while 64 MiB of another journal are compacted");
+        compaction(&mut engine, &mut daemons);
+    }
     for (turns, base) in [(1, 0), (256, CHUNKS)] {
         let writing = Arc::new(AtomicBool::new(true));
         let (chunks, done) = (chunks.clone(), writing.clone());

@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 use crate::error::StoreError;
 
 /// The one way to change what is known of daemons, and to read turns back.
+///
+/// A write that forgets turns takes no longer the more it forgets: see [`Journal::tidy`].
 pub trait Journal {
     /// Does all writes, in order, and answers each. They become durable together: one sync for
     /// the whole call.
@@ -35,6 +37,17 @@ pub trait Journal {
         count_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<Turn>, StoreError>;
+
+    /// Frees a little of what forgotten turns and dropped copies still take up, and says whether
+    /// more is left. Nothing that can be read changes, and a crash in it changes nothing else:
+    /// the rest is found again by the next call, also after opening anew.
+    ///
+    /// It takes about as long as a small commit, so it is for moments in which nothing waits.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store could not do it; then less or nothing was freed.
+    fn tidy(&mut self) -> Result<bool, StoreError>;
 }
 
 /// What is known of daemons: who owns them, and what is held of them here.

@@ -268,6 +268,10 @@ impl Journal for Memory {
         let (_, copies) = self.daemons.get(entity).ok_or(StoreError::NoCopy)?;
         copies.turns(attempt, after, count_max, bytes_max)
     }
+
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 }
 
 impl Titles for Memory {

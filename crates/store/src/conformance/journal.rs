@@ -29,6 +29,7 @@ checks![
     a_snapshot_does_not_go_back,
     nothing_is_forgotten_beyond_the_base,
     a_daemon_resumes_from_snapshot_and_rest_of_the_journal,
+    what_is_compacted_is_forgotten_at_once_and_tidying_changes_nothing,
     a_tombstone_is_kept_for_ever_where_a_daemon_was_deleted,
     writes_are_conditional_and_a_refused_one_disturbs_no_other,
     a_write_sees_those_before_it_in_its_group,
@@ -265,6 +266,53 @@ fn a_daemon_resumes_from_snapshot_and_rest_of_the_journal(harness: &mut dyn Harn
     story.done(&Write::Compact { entity, epoch, through: base.position });
     story.done(&Write::Compact { entity, epoch, through: Position::new(3) });
     assert_eq!(story.journal(BIRTH, base.position), rest);
+}
+
+fn what_is_compacted_is_forgotten_at_once_and_tidying_changes_nothing(harness: &mut dyn Harness) {
+    let mut story = Story::new(harness);
+    let (_, mut head) = story.started(1);
+    // Many small appends, in one commit: more rows than one slice of any engine takes.
+    let mut appends = Vec::new();
+    for _ in 0..1_200 {
+        let (append, next) = story.append(Epoch::FIRST, head, 1);
+        appends.push(append);
+        head = next;
+    }
+    let answers = story.harness.engine().commit(&appends);
+    assert!(answers.iter().all(Result::is_ok));
+    let base = story.journal(BIRTH, Position::new(1_099))[0].stamp.head;
+    let rest = story.journal(BIRTH, base.position);
+    let write = publish(&story, base);
+    story.done(&write);
+    let (entity, epoch, through) = (story.entity(), Epoch::FIRST, base.position);
+    story.done(&Write::Compact { entity, epoch, through });
+    let record = story.record();
+    let same = |story: &mut Story<'_>| {
+        assert_eq!(story.record(), record);
+        assert_eq!(story.journal(BIRTH, through), rest);
+        for after in [0, 1, 600, 1_099].map(Position::new) {
+            let gone = story.harness.engine().turns(&entity, BIRTH, after, 10, 10);
+            assert_eq!(gone, Err(StoreError::Forgotten { through }));
+        }
+    };
+    same(&mut story);
+    let mut more = true;
+    while more {
+        more = story.harness.engine().tidy().expect("an engine in order can be tidied");
+        same(&mut story);
+        story.harness.reopen();
+        same(&mut story);
+    }
+    assert_eq!(story.harness.engine().tidy(), Ok(false), "nothing is left");
+    let (append, _) = story.append(epoch, head, 3);
+    story.done(&append);
+    story.done(&Write::Delete { entity, epoch });
+    let record = story.record();
+    while story.harness.engine().tidy().expect("an engine in order can be tidied") {
+        story.harness.reopen();
+        assert_eq!(story.record(), record);
+    }
+    assert_eq!(story.record(), record);
 }
 
 fn a_tombstone_is_kept_for_ever_where_a_daemon_was_deleted(harness: &mut dyn Harness) {

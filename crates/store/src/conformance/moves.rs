@@ -24,6 +24,7 @@ checks![
     an_acknowledged_state_is_gone_and_its_deeds_are_kept_for_ever,
     a_later_deed_acknowledges_an_earlier_one,
     a_copy_waits_grows_and_is_thrown_away,
+    a_dropped_copy_is_gone_at_once_and_its_name_can_be_saved_again,
     a_copy_of_the_same_attempt_is_replaced,
     a_copy_for_an_epoch_that_is_over_is_refused,
     turns_for_no_copy_are_refused,
@@ -245,6 +246,38 @@ fn a_copy_waits_grows_and_is_thrown_away(harness: &mut dyn Harness) {
     story.harness.reopen();
     assert_eq!(story.record().waiting, []);
     assert_eq!(story.harness.engine().entities(), Ok(vec![]));
+}
+
+fn a_dropped_copy_is_gone_at_once_and_its_name_can_be_saved_again(harness: &mut dyn Harness) {
+    let mut story = Story::new(harness);
+    let (entity, attempt) = (story.entity(), AttemptId::new(5));
+    for round in 0..3 {
+        let save = story.save_copy(5, Epoch::FIRST, Story::head(10 + round));
+        story.done(&save);
+        let found = story.journal(attempt, Position::new(10 + round));
+        assert_eq!(found, [], "turns of the copy before");
+        let write = append_copy(&story, 5, 10 + round, 700);
+        story.done(&write);
+        let expected = story.turns(Epoch::FIRST, Story::head(10 + round), 700);
+        // Slices of the copies before go between; a crash too.
+        let tidied = story.harness.engine().tidy();
+        assert!(tidied.is_ok(), "{tidied:?}");
+        story.harness.reopen();
+        assert_eq!(story.journal(attempt, Position::new(10 + round)), expected);
+        story.done(&Write::DropCopy { entity, attempt });
+        let gone = story.harness.engine().turns(&entity, attempt, Position::new(12), 1, 1);
+        assert_eq!(gone, Err(StoreError::NoCopy));
+        assert_eq!(story.record().waiting, []);
+        assert_eq!(story.harness.engine().entities(), Ok(vec![]));
+    }
+    let birth = story.birth();
+    story.done(&birth);
+    let record = story.record();
+    while story.harness.engine().tidy().expect("an engine in order can be tidied") {
+        story.harness.reopen();
+        assert_eq!(story.record(), record);
+    }
+    assert_eq!(story.record(), record);
 }
 
 fn a_copy_of_the_same_attempt_is_replaced(harness: &mut dyn Harness) {

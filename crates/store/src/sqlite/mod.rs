@@ -26,6 +26,7 @@
 //! writing and syncing leaves commits that are visible and not durable.
 
 mod chunks;
+mod litter;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use whimbrel_wire::{AttemptId, EntityId, Position, SeatRecord, StoreId, Turn, Wr
 use zeroize::Zeroizing;
 
 pub use self::chunks::SqliteChunks;
+use self::litter::Slice;
 use self::rows::{Rows, damaged, failed, is_surroundings};
 use crate::chunks::Chunks;
 use crate::engine::{Journal, Titles, Vault};
@@ -236,6 +238,15 @@ impl Sqlite {
         })
     }
 
+    /// Deletes one slice of what is forgotten. What a failure leaves behind is found by opening.
+    fn tidy_slice(&mut self, slice: Slice) -> Result<bool, StoreError> {
+        let outcome = litter::tidy(self.connection()?, slice);
+        if outcome.is_err() {
+            self.state = State::Broken;
+        }
+        outcome
+    }
+
     fn rows(&mut self, entity: EntityId) -> Result<Rows<'_>, StoreError> {
         let store = self.store;
         let connection = self.connection()?;
@@ -283,6 +294,10 @@ impl Journal for Sqlite {
         bytes_max: usize,
     ) -> Result<Vec<Turn>, StoreError> {
         self.rows(*entity)?.turns(attempt, after, count_max, bytes_max)
+    }
+
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        self.tidy_slice(Slice::USUAL)
     }
 }
 

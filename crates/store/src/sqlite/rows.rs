@@ -8,6 +8,7 @@ use whimbrel_wire::{
     SignedDeed, StoreId, Turn, decode, encode,
 };
 
+use super::litter;
 use crate::chunks::{Chunks, names_present};
 use crate::error::StoreError;
 use crate::rules::{Change, Edges, Held, Seat, View};
@@ -112,7 +113,7 @@ impl Rows<'_> {
             Change::Forget { attempt, through } => {
                 let (copy, through) = (self.existing(*attempt)?.id, number(through.get())?);
                 self.execute("UPDATE copy SET forgotten = ?2 WHERE id = ?1", [copy, through])?;
-                self.execute("DELETE FROM turn WHERE copy = ?1 AND last <= ?2", [copy, through])
+                litter::note(self.connection, copy, through)
             }
             Change::DropCopy { attempt } => self.drop_copy(*attempt),
         }
@@ -165,8 +166,8 @@ impl Rows<'_> {
 
     fn drop_copy(&self, attempt: AttemptId) -> Result<(), StoreError> {
         let Some(copy) = self.copy(attempt)? else { return Ok(()) };
-        self.execute("DELETE FROM turn WHERE copy = ?1", [copy.id])?;
-        self.execute("DELETE FROM copy WHERE id = ?1", [copy.id])
+        self.execute("DELETE FROM copy WHERE id = ?1", [copy.id])?;
+        litter::note(self.connection, copy.id, litter::ALL)
     }
 
     fn put_turns(&self, attempt: AttemptId, turns: &[Turn]) -> Result<(), StoreError> {

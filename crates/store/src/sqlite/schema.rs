@@ -64,6 +64,7 @@ CREATE TABLE turn (
     batch BLOB NOT NULL,
     PRIMARY KEY (copy, first)
 ) WITHOUT ROWID;
+CREATE TABLE litter (copy INTEGER PRIMARY KEY, through INTEGER NOT NULL);
 ";
 
 /// Opens a file with the settings that everything of ours has.
