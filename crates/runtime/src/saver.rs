@@ -4,8 +4,8 @@
 //! # Limits
 //!
 //! * [`GROUP_WRITES_MAX`] writes share a commit; more wait for the next.
-//! * A write waits for at most one slice of tidying. While writes never cease nothing is tidied,
-//!   and what was forgotten keeps its place on the disk.
+//! * A write waits for at most one slice of tidying: there is one whenever nothing waits, and one
+//!   after every [`GROUPS_UNTIDY_MAX`] groups when writes never cease.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -17,6 +17,9 @@ use crate::core::lock;
 
 /// Writes in one commit.
 const GROUP_WRITES_MAX: usize = 256;
+
+/// Commits after which a slice is tidied even if more writes wait.
+const GROUPS_UNTIDY_MAX: u32 = 64;
 
 /// A report to whoever asked.
 pub(crate) type Done = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
@@ -109,13 +112,18 @@ impl Saver {
 impl Line {
     fn serve<E: Engine>(&self, mut engine: E, finish: impl FnOnce(E)) {
         // What an earlier process forgot may still lie there.
-        let mut untidy = true;
+        let (mut untidy, mut groups) = (true, 0);
         loop {
-            if untidy && self.is_idle() {
+            let idle = self.is_idle();
+            if untidy && (idle || groups >= GROUPS_UNTIDY_MAX) {
                 // A failure is not tried again before there is something new to tidy.
                 untidy = engine.tidy().unwrap_or(false);
-                continue;
+                groups = 0;
+                if idle {
+                    continue;
+                }
             }
+            groups += 1;
             let Some((writes, dones, question)) = self.next() else { break };
             if !writes.is_empty() {
                 let results = engine.commit(&writes);
