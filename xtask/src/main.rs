@@ -1,4 +1,4 @@
-//! Decides which chore runs: `check`, `fix`, `sim`, `soak`.
+//! Decides which chore runs: `check`, `fix`, `sim`, `mutants`, `soak`.
 //!
 //! What a chore does is in the module of its name. The rules that `check` enforces on the tree are
 //! in [`arrows`] (who may depend on whom) and [`tidy`] (what a file may contain).
@@ -9,6 +9,7 @@ mod arrows;
 mod check;
 mod finding;
 mod fix;
+mod mutants;
 mod sim;
 mod soak;
 mod tidy;
@@ -41,6 +42,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "check" => check::run(&Tree::open()?, rest),
         "fix" => fix::run(&Tree::open()?, rest),
         "sim" => sim::run(&Tree::open()?, rest),
+        "mutants" => mutants::run(&Tree::open()?, rest),
         "soak" => soak::run(&Tree::open()?, rest),
         "help" | "--help" | "-h" => {
             print!("{}", usage());
@@ -55,6 +57,7 @@ fn usage() -> String {
         "cargo xtask check [--from STEP | --only STEP]   the gate; reads only\n\
          cargo xtask fix                                 formatting and mechanical fixes; writes\n\
          cargo xtask sim FLAGS                           the simulator, flags passed on\n\
+         cargo xtask mutants [NAME...]                   each deliberate bug must be found\n\
          cargo xtask soak [--resume]                     the long steps, for a night\n\
          \n\
          steps of check: {}\n\

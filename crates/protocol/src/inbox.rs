@@ -58,6 +58,9 @@ pub(crate) fn judge(
     if number == session.mark && session.last != *digest {
         return Verdict::Forked;
     }
+    if number == session.mark && cfg!(feature = "mutant-repeats-taken") {
+        return Verdict::Next;
+    }
     if number <= session.mark && !cfg!(feature = "mutant-marks-ignored") {
         return Verdict::Repeat(session.answers.get(&number).cloned());
     }

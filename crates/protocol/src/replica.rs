@@ -161,7 +161,8 @@ impl Replica {
         if signed.deed.head != head {
             return Err(ReplayError::Gap);
         }
-        let deed = signed.digest();
+        let folded = !cfg!(feature = "mutant-deed-not-folded");
+        let deed = if folded { signed.digest() } else { whimbrel_wire::Digest::ZERO };
         steps.push(ReplayStep::Deed { epoch, deed });
         Ok(head.through_deed(&deed))
     }

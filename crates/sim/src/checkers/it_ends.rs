@@ -16,7 +16,7 @@ const TRIES_MAX: usize = 64;
 pub(super) struct ItEnds {
     moves: BTreeMap<AttemptId, Move>,
     /// Attempts by which a daemon was handed over.
-    handed: BTreeSet<AttemptId>,
+    pub(super) handed: BTreeSet<AttemptId>,
 }
 
 struct Move {

@@ -176,6 +176,11 @@ impl Checkers {
         nothing_lost::end_between(daemons, authors).map_err(|what| (nothing_lost::NAME, what))
     }
 
+    /// Whether a daemon was handed over by this very attempt.
+    pub(crate) fn has_handed_over(&self, attempt: AttemptId) -> bool {
+        self.it_ends.handed.contains(&attempt)
+    }
+
     /// Turns made while a move was under way and the daemon not frozen.
     pub(crate) const fn served(&self) -> u64 {
         self.still_serving.served

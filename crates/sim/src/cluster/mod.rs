@@ -29,6 +29,14 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 /// Happenings at one moment beyond which the cluster is said to spin.
 const AT_ONE_MOMENT_MAX: u64 = 20_000;
 
+/// Inputs that one input brings about at once, beyond which a seat is said to spin: turns and
+/// digests end within the step, so only a loop needs more.
+const INPUTS_AT_ONCE_MAX: u32 = 2_000;
+
+/// Inputs of all seats within one simulated second, beyond which the cluster is said to spin: a
+/// message that is answered at once for ever lets time pass.
+const INPUTS_A_SECOND_MAX: u64 = 20_000;
+
 /// Warnings that are kept.
 pub(super) const WARNINGS_MAX: usize = 1000;
 
@@ -70,6 +78,8 @@ pub(crate) struct Cluster {
     pub(crate) violation: Option<Violation>,
     pub(crate) tally: Tally,
     moment: (u64, u64),
+    /// The simulated second, and how many inputs there were before it.
+    second: (u64, u64),
 }
 
 /// One daemon of the cluster.
@@ -175,6 +185,7 @@ impl Cluster {
             violation: None,
             tally: Tally::default(),
             moment: (0, 0),
+            second: (0, 0),
         }
     }
 
@@ -251,11 +262,17 @@ impl Cluster {
     /// Gives a seat an input, does what it wants, and what follows at once.
     pub(crate) fn feed(&mut self, node: usize, entity: EntityId, input: Input) {
         let mut inputs = VecDeque::from([(entity, input)]);
+        let mut left = INPUTS_AT_ONCE_MAX;
         while let Some((entity, input)) = inputs.pop_front() {
             if !self.nodes[node].up || self.violation.is_some() {
                 return;
             }
-            self.tally.steps += 1;
+            if left == 0 {
+                let what = format!("a seat of node {node} spins within one step: {input:?}");
+                return self.broken(("it-ends", what));
+            }
+            left -= 1;
+            self.count_step();
             let mut out = Vec::new();
             self.open_seat(node, entity, &mut out);
             self.say_input(node, entity, &input);
@@ -268,6 +285,18 @@ impl Cluster {
             if self.nodes[node].up {
                 self.set_alarm(node, entity);
             }
+        }
+    }
+
+    fn count_step(&mut self) {
+        let second = self.now / SECOND;
+        if self.second.0 != second {
+            self.second = (second, self.tally.steps);
+        }
+        self.tally.steps += 1;
+        if self.tally.steps - self.second.1 > INPUTS_A_SECOND_MAX {
+            let what = format!("the cluster takes {INPUTS_A_SECOND_MAX} inputs in a second");
+            self.broken(("it-ends", what));
         }
     }
 

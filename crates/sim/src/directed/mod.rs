@@ -6,6 +6,7 @@ mod clean;
 mod crashes;
 mod disks;
 mod letters;
+mod liars;
 mod rivals;
 
 use crate::checkers::{Seconds, Violation};
@@ -48,6 +49,10 @@ pub const STORIES: &[(&str, Story)] = &[
     ("the-target-has-a-new-disk", disks::wiped),
     ("two-orchestrators-two-targets", rivals::two),
     ("cancelled-at-every-moment", rivals::cancelled),
+    ("a-third-node-speaks-for-the-target", liars::vote),
+    ("a-third-node-asks-for-the-cut-over", liars::cut_over),
+    ("a-third-node-ends-the-move", liars::end),
+    ("an-acknowledgement-of-another-deed", liars::acknowledgement),
 ];
 
 /// Three nodes, one daemon on A, clients on B and C that have begun to send.
