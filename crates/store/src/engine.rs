@@ -12,7 +12,7 @@ use crate::error::StoreError;
 
 /// The one way to change what is known of daemons, and to read turns back.
 ///
-/// A write that forgets turns takes no longer the more it forgets: see [`Journal::tidy`].
+/// How much a write forgets does not change how long it takes: see [`Journal::tidy`].
 pub trait Journal {
     /// Does all writes, in order, and answers each. They become durable together: one sync for
     /// the whole call.

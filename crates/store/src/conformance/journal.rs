@@ -29,7 +29,7 @@ checks![
     a_snapshot_does_not_go_back,
     nothing_is_forgotten_beyond_the_base,
     a_daemon_resumes_from_snapshot_and_rest_of_the_journal,
-    what_is_compacted_is_forgotten_at_once_and_tidying_changes_nothing,
+    what_is_compacted_is_out_of_sight_at_once_and_tidying_changes_nothing,
     a_tombstone_is_kept_for_ever_where_a_daemon_was_deleted,
     writes_are_conditional_and_a_refused_one_disturbs_no_other,
     a_write_sees_those_before_it_in_its_group,
@@ -268,7 +268,9 @@ fn a_daemon_resumes_from_snapshot_and_rest_of_the_journal(harness: &mut dyn Harn
     assert_eq!(story.journal(BIRTH, base.position), rest);
 }
 
-fn what_is_compacted_is_forgotten_at_once_and_tidying_changes_nothing(harness: &mut dyn Harness) {
+fn what_is_compacted_is_out_of_sight_at_once_and_tidying_changes_nothing(
+    harness: &mut dyn Harness,
+) {
     let mut story = Story::new(harness);
     let (_, mut head) = story.started(1);
     // Many small appends, in one commit: more rows than one slice of any engine takes.

@@ -1,7 +1,7 @@
 //! Decides how the rows of forgotten turns leave the file: later than they are forgotten, in slices.
 //!
 //! A write that forgets turns only marks them: it drops the row of the copy or raises its
-//! `forgotten`, and notes in `litter` up to which position the rows of that copy are no longer
+//! `forgotten`, and notes in `litter` up to which position the rows of that copy are not
 //! wanted. Deleting is for [`crate::Journal::tidy`], so that no write waits for the pages of
 //! another daemon's past to be read and freed.
 //!
