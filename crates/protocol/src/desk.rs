@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use whimbrel_wire::{
-    AttemptId, DeliveryMessage, EntityId, Epoch, Message, MigrationEnvelope, MigrationMessage,
-    NodeId, NodeKey, OriginHash, PublicKey, Role, StoreId, Time, TitleMessage, Write,
+    AttemptId, DeliveryMessage, EntityId, Epoch, Message, MigrationEnvelope,
+    MigrationFailureReason, MigrationMessage, NodeId, NodeKey, OriginHash, PublicKey, Role,
+    StoreId, Time, TitleMessage, Write,
 };
 
 use crate::port::{Event, Output, SaveTicket, Warning};
@@ -143,6 +144,21 @@ impl Desk<'_> {
     pub(crate) fn ask(&mut self, to: NodeId, attempt: Option<AttemptId>) {
         let after = self.title.known();
         self.title_message(to, TitleMessage::DeedAsked { after, attempt });
+    }
+
+    /// Tells another party of a move that this one ends it, or takes no part in it.
+    pub(crate) fn say_failed(
+        &mut self,
+        to: NodeId,
+        attempt: AttemptId,
+        epoch: Epoch,
+        role: Role,
+        reason: MigrationFailureReason,
+    ) {
+        let daemon_origin = self.origin;
+        let failed = MigrationMessage::MigrationFailed { daemon_origin, reason };
+        let message = self.envelope(attempt, epoch, role, failed);
+        self.push(Output::Send { to, message });
     }
 
     /// Wraps a message of a move.

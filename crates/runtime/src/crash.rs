@@ -38,7 +38,7 @@ mod points {
                 here(send(&envelope.message));
             }
             Output::SendPiece { .. } => here("before-send-piece"),
-            Output::Save { write, .. } => here(save(write)),
+            Output::Save { write, .. } => here(save(write).0),
             Output::Restore { .. } => here("before-restore"),
             Output::Replay { .. } => here("before-replay"),
             Output::Digest { .. } => here("before-digest"),
@@ -68,39 +68,22 @@ mod points {
         }
     }
 
-    const fn save(write: &Write) -> &'static str {
+    /// The steps before a save and after it, while it is not reported yet.
+    pub(crate) const fn save(write: &Write) -> (&'static str, &'static str) {
         match write {
-            Write::BeginAttempt { .. } => "before-save-attempt",
-            Write::HandOver { .. } => "before-save-hand-over",
-            Write::SaveCopy { .. } => "before-save-copy",
-            Write::AppendCopy { .. } => "before-save-copy-turns",
-            Write::Accept { .. } => "before-save-accept",
-            Write::DropState { .. } => "before-save-drop-state",
+            Write::BeginAttempt { .. } => ("before-save-attempt", "after-save-attempt"),
+            Write::HandOver { .. } => ("before-save-hand-over", "after-save-hand-over"),
+            Write::SaveCopy { .. } => ("before-save-copy", "after-save-copy"),
+            Write::AppendCopy { .. } => ("before-save-copy-turns", "after-save-copy-turns"),
+            Write::Accept { .. } => ("before-save-accept", "after-save-accept"),
+            Write::DropState { .. } => ("before-save-drop-state", "after-save-drop-state"),
             Write::Birth { .. }
             | Write::Append { .. }
             | Write::Publish { .. }
             | Write::Compact { .. }
             | Write::Learn { .. }
             | Write::DropCopy { .. }
-            | Write::Delete { .. } => "",
-        }
-    }
-
-    pub(crate) const fn saved(write: &Write) -> &'static str {
-        match write {
-            Write::BeginAttempt { .. } => "after-save-attempt",
-            Write::HandOver { .. } => "after-save-hand-over",
-            Write::SaveCopy { .. } => "after-save-copy",
-            Write::AppendCopy { .. } => "after-save-copy-turns",
-            Write::Accept { .. } => "after-save-accept",
-            Write::DropState { .. } => "after-save-drop-state",
-            Write::Birth { .. }
-            | Write::Append { .. }
-            | Write::Publish { .. }
-            | Write::Compact { .. }
-            | Write::Learn { .. }
-            | Write::DropCopy { .. }
-            | Write::Delete { .. } => "",
+            | Write::Delete { .. } => ("", ""),
         }
     }
 }
@@ -126,7 +109,7 @@ pub(crate) const fn before(_output: &Output) {}
 /// The step at which `write` is durable and not yet reported.
 #[cfg(feature = "crash-points")]
 pub(crate) const fn saved(write: &Write) -> &'static str {
-    points::saved(write)
+    points::save(write).1
 }
 
 #[cfg(not(feature = "crash-points"))]

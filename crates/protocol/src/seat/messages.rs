@@ -211,11 +211,8 @@ impl Seat {
         match reason {
             None => self.with_owner(now, out, |owner, desk| owner.depart(desk, request)),
             Some(reason) => {
-                let daemon_origin = self.origin;
-                let message = MigrationMessage::MigrationFailed { daemon_origin, reason };
-                let mut desk = self.own_desk(now, out);
-                let message = desk.envelope(request.attempt, epoch, Role::Source, message);
-                desk.push(Output::Send { to: request.orchestrator, message });
+                let (to, attempt) = (request.orchestrator, request.attempt);
+                self.own_desk(now, out).say_failed(to, attempt, epoch, Role::Source, reason);
             }
         }
     }
@@ -625,11 +622,8 @@ impl Seat {
         reason: MigrationFailureReason,
         out: &mut Vec<Output>,
     ) {
-        let daemon_origin = self.origin;
-        let message = MigrationMessage::MigrationFailed { daemon_origin, reason };
-        let mut desk = self.own_desk(now, out);
-        let message = desk.envelope(envelope.attempt, envelope.epoch, Role::Source, message);
-        desk.push(Output::Send { to, message });
+        let (attempt, epoch) = (envelope.attempt, envelope.epoch);
+        self.own_desk(now, out).say_failed(to, attempt, epoch, Role::Source, reason);
     }
 
     /// Tells a source that its offer is not taken.
@@ -642,11 +636,7 @@ impl Seat {
         reason: MigrationFailureReason,
         out: &mut Vec<Output>,
     ) {
-        let daemon_origin = self.origin;
-        let message = MigrationMessage::MigrationFailed { daemon_origin, reason };
-        let mut desk = self.own_desk(now, out);
-        let message = desk.envelope(attempt, epoch, Role::Target, message);
-        desk.push(Output::Send { to, message });
+        self.own_desk(now, out).say_failed(to, attempt, epoch, Role::Target, reason);
     }
 
     fn title_message(
