@@ -40,12 +40,12 @@ use whimbrel_wire::{
 };
 
 use crate::desk::{Desk, Saving};
-use crate::port::{Output, ReplayStep, Restored, TurnFailure, Turned, Warning};
+use crate::port::{Moment, Output, ReplayStep, Restored, TurnFailure, Turned, Warning};
 use crate::replica::{ReplayError, Replica};
 use crate::tenure::Waiting;
 
 /// One copy that comes here.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Arrival {
     pub(crate) attempt: AttemptId,
     /// The epoch that the attempt would end.
@@ -70,7 +70,7 @@ pub(crate) struct Arrival {
     resend_at: Time,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     Vetting,
     Admitting,
@@ -90,7 +90,7 @@ enum Stage {
 }
 
 /// Pieces that are missing here.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Fetching {
     missing: VecDeque<u32>,
     asked: BTreeSet<u32>,
@@ -193,6 +193,12 @@ impl Arrival {
     /// When it wants to be woken.
     pub(crate) const fn wake_at(&self) -> Time {
         self.resend_at
+    }
+
+    /// Shows every moment that it remembers.
+    pub(crate) fn moments(&mut self, see: &mut dyn FnMut(Moment<'_>)) {
+        see(Moment::Since(&mut self.heard));
+        see(Moment::Due(&mut self.resend_at));
     }
 
     /// Whether it has voted or holds a deed: then only the source's word or the deed ends it.

@@ -23,17 +23,17 @@ use whimbrel_wire::{
 };
 
 use crate::desk::Desk;
-use crate::port::{Output, SendError, Ticket};
+use crate::port::{Moment, Output, SendError, Ticket};
 
 /// Whose events a courier carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Origin {
     Client(ClientId),
     Daemon(EntityId),
 }
 
 /// The courier of one sender.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Courier {
     origin: Origin,
     session: Option<Position>,
@@ -50,7 +50,7 @@ pub(crate) struct Courier {
     regressed: Option<Time>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Letter {
     number: u64,
     event: CausalEvent,
@@ -81,6 +81,14 @@ impl Courier {
     /// When it wants to be woken.
     pub(crate) fn wake_at(&self) -> Option<Time> {
         (!self.letters.is_empty()).then_some(self.resend_at)
+    }
+
+    /// Shows every moment that it remembers.
+    pub(crate) fn moments(&mut self, see: &mut dyn FnMut(Moment<'_>)) {
+        see(Moment::Due(&mut self.resend_at));
+        let lost = self.searching_since.iter_mut().chain(&mut self.regressed);
+        let rewound = self.rewound.as_mut().map(|(_, at)| at);
+        lost.chain(rewound).for_each(|since| see(Moment::Since(since)));
     }
 
     /// A client's event.

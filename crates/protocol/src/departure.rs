@@ -43,11 +43,11 @@ use whimbrel_wire::{
 };
 
 use crate::desk::{Desk, Saving};
-use crate::port::{Event, Output};
+use crate::port::{Event, Moment, Output};
 use crate::tenure::{Life, Owner};
 
 /// One attempt to leave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Departure {
     pub(crate) attempt: AttemptId,
     pub(crate) target: NodeId,
@@ -74,7 +74,7 @@ pub(crate) struct Departure {
     bytes_sent: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     Beginning,
     Choosing,
@@ -90,7 +90,7 @@ enum Stage {
 }
 
 /// A snapshot on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Parcel {
     manifest: Manifest,
     snapshot: Digest,
@@ -109,7 +109,7 @@ impl Parcel {
 }
 
 /// What the target said of its copy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Vote {
     head: Head,
     store: StoreId,
@@ -250,6 +250,21 @@ impl Departure {
     /// When the departure wants to be woken. Silence is noticed when something is sent again.
     pub(crate) fn wake_at(&self, freeze_end: Option<Time>) -> Time {
         freeze_end.map_or(self.resend_at, |end| end.min(self.resend_at))
+    }
+
+    /// Shows every moment that it remembers.
+    pub(crate) fn moments(&mut self, see: &mut dyn FnMut(Moment<'_>)) {
+        see(Moment::Since(&mut self.wanted));
+        see(Moment::Since(&mut self.heard));
+        see(Moment::Due(&mut self.resend_at));
+        if let Some(since) = &mut self.frozen_since {
+            see(Moment::Since(since));
+        }
+    }
+
+    /// Forgets the figures that only people look at.
+    pub(crate) const fn forget_figures(&mut self) {
+        (self.pieces_sent, self.bytes_sent) = (0, 0);
     }
 
     /// Since when it has been frozen, if that may only last for `freeze_max`. A freeze that waits

@@ -1,6 +1,7 @@
 //! Decides how a machine says what it wants: the tools that every machine of a seat shares.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use whimbrel_wire::{
     AttemptId, DeliveryMessage, EntityId, Epoch, Message, MigrationEnvelope,
@@ -21,6 +22,21 @@ pub struct Station {
     store: StoreId,
     /// Its waits and bounds.
     pub settings: Settings,
+}
+
+/// The public key stands for the secret one.
+impl PartialEq for Station {
+    fn eq(&self, other: &Self) -> bool {
+        (self.public, self.store, &self.settings) == (other.public, other.store, &other.settings)
+    }
+}
+
+impl Eq for Station {}
+
+impl Hash for Station {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.public, self.store, &self.settings).hash(state);
+    }
 }
 
 impl Station {
@@ -56,7 +72,7 @@ impl Station {
 }
 
 /// Why a save was asked for, so that its end finds its way back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Saving {
     Birth,
     Turns { count: usize },
@@ -73,7 +89,7 @@ pub(crate) enum Saving {
 }
 
 /// Saves whose end is not known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Saves {
     next: u64,
     open: BTreeMap<SaveTicket, Saving>,
@@ -82,6 +98,15 @@ pub(crate) struct Saves {
 impl Saves {
     pub(crate) fn end(&mut self, ticket: SaveTicket) -> Option<Saving> {
         self.open.remove(&ticket)
+    }
+
+    /// Gives the saves that are still to be reported the numbers 0, 1, … in this order.
+    pub(crate) fn renumber(&mut self, pending: &[SaveTicket]) {
+        let mut old = std::mem::take(&mut self.open);
+        for (ticket, number) in pending.iter().zip(0..) {
+            self.open.extend(old.remove(ticket).map(|saving| (SaveTicket(number), saving)));
+        }
+        self.next = pending.len() as u64;
     }
 
     /// Forgets what was asked for before the record was read anew: late reports find nothing.

@@ -26,8 +26,8 @@ mod tenure;
 mod title;
 
 pub use port::{
-    Capture, DeliverError, Event, Input, MoveError, MoveOptions, Output, ReplayStep, Restored,
-    SaveTicket, SendError, SpawnError, Ticket, TurnFailure, Turned, Warning,
+    Capture, DeliverError, Event, Input, Moment, MoveError, MoveOptions, Output, ReplayStep,
+    Restored, SaveTicket, SendError, SpawnError, Ticket, TurnFailure, Turned, Warning,
 };
 pub use seat::{Seat, SeatStatus, Standing, Station};
 pub use settings::Settings;

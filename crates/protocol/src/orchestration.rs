@@ -33,13 +33,13 @@ use whimbrel_wire::{
 };
 
 use crate::desk::Desk;
-use crate::port::{Event, MoveError, MoveOptions, Output};
+use crate::port::{Event, Moment, MoveError, MoveOptions, Output};
 
 /// How often a node that knew an old owner looks for the present one.
 const SEARCHES_MAX: u8 = 8;
 
 /// One move that this node asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Orchestration {
     /// The attempt under which the caller knows it.
     pub(crate) asked: AttemptId,
@@ -67,7 +67,7 @@ pub(crate) struct Orchestration {
     failure: Option<MigrationFailureReason>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     Searching,
     Asking,
@@ -127,6 +127,18 @@ impl Orchestration {
             | Stage::Watching
             | Stage::CuttingOver
             | Stage::Finishing(_) => self.resend_at,
+        }
+    }
+
+    /// Shows every moment that it remembers.
+    pub(crate) fn moments(&mut self, see: &mut dyn FnMut(Moment<'_>)) {
+        see(Moment::Since(&mut self.heard));
+        see(Moment::Due(&mut self.resend_at));
+        if let Some(since) = &mut self.not_ready_since {
+            see(Moment::Since(since));
+        }
+        if let Stage::Resting(until) = &mut self.stage {
+            see(Moment::Due(until));
         }
     }
 

@@ -21,8 +21,19 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SaveTicket(pub u64);
 
+/// One moment that a seat remembers, shown by [`Seat::moments`](crate::Seat::moments).
+#[derive(Debug)]
+pub enum Moment<'a> {
+    /// Something is to be done then.
+    Due(&'a mut Time),
+    /// Something has lasted since then.
+    Since(&'a mut Time),
+    /// The daemon's own time was last read then.
+    Clock(&'a mut Time),
+}
+
 /// What a seat is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// What the store knows of the daemon: at the start, or after [`Output::Read`].
     Read(Result<SeatRecord, String>),
@@ -416,7 +427,7 @@ pub struct Capture {
 }
 
 /// One step of a replay.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReplayStep {
     /// Make this turn again.
     Turn(Turn),
@@ -430,7 +441,7 @@ pub enum ReplayStep {
 }
 
 /// What came of one turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Turned {
     /// Where the daemon then stood.
     pub head: Head,
@@ -445,7 +456,7 @@ pub struct Turned {
 }
 
 /// What was restored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Restored {
     /// The dealings that travelled with the snapshot.
     pub ledger: Ledger,
@@ -456,7 +467,7 @@ pub struct Restored {
 }
 
 /// Why a turn did not happen.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum TurnFailure {
     /// The daemon panicked; what is left of it must not be used.

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::title::Title;
 
 /// A copy of a daemon in memory, as far as decisions need to know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Replica {
     pub(crate) head: Head,
     pub(crate) epoch: Epoch,

@@ -23,6 +23,7 @@
 //! * P3 (ack names its deed): only an acknowledgement of the last deed drops the state (rule 3).
 
 mod birth;
+mod frame;
 mod hand_over;
 mod messages;
 mod record;
@@ -55,7 +56,7 @@ pub use status::{SeatStatus, Standing};
 const NOBODY: NodeId = NodeId::new(0);
 
 /// All that one node knows and decides about one daemon.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Seat {
     station: Arc<Station>,
     entity: EntityId,
@@ -73,7 +74,7 @@ pub struct Seat {
 }
 
 /// What this node is to the daemon.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Tenure {
     /// The record was not read yet; it is asked for again at this moment.
     Reading(Time),
@@ -85,7 +86,7 @@ enum Tenure {
     Deleted,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Bearing {
     ticket: Ticket,
     birth: SignedDeed,
@@ -95,7 +96,7 @@ struct Bearing {
 }
 
 /// The hand-over is saved and not yet acknowledged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Departed {
     deed: SignedDeed,
     departure: Departure,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The waits and bounds of a seat. A driver may change them; the defaults suit a local network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// How long an unanswered message rests before it is sent again.
     pub resend_after: Duration,

@@ -45,7 +45,7 @@ use whimbrel_wire::{
 use crate::departure::Departure;
 use crate::desk::{Desk, Saving};
 use crate::inbox::{self, Verdict};
-use crate::port::{DeliverError, Output, Ticket, TurnFailure, Turned, Warning};
+use crate::port::{DeliverError, Moment, Output, Ticket, TurnFailure, Turned, Warning};
 use crate::replica::Replica;
 
 pub(crate) use opening::Opening;
@@ -55,7 +55,7 @@ use snapshots::Snapshots;
 const OUTBOX_SPARE: usize = 16;
 
 /// The owner's side of a daemon.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
     pub(crate) epoch: Epoch,
     pub(crate) copy: AttemptId,
@@ -77,7 +77,7 @@ pub(crate) struct Owner {
 }
 
 /// How far a deletion has come.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Deleting {
     /// Who wants it.
     tickets: Vec<Ticket>,
@@ -86,7 +86,7 @@ struct Deleting {
 }
 
 /// Whether the daemon runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Life {
     /// It is being built from the disk.
     Opening(Opening),
@@ -99,7 +99,7 @@ pub(crate) enum Life {
 }
 
 /// An event at the gate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Waiting {
     pub(crate) arrived: Arrived,
     pub(crate) route: Route,
@@ -107,7 +107,7 @@ pub(crate) struct Waiting {
 }
 
 /// What arrived.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Arrived {
     Event { sender: Sender, number: u64, answered: u64, event: CausalEvent },
     Session(ClientId),
@@ -115,7 +115,7 @@ pub(crate) enum Arrived {
 }
 
 /// Who wants to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Route {
     Caller(Ticket),
     Node { reply_to: NodeId, epoch: Epoch },
@@ -123,7 +123,7 @@ pub(crate) enum Route {
 }
 
 /// The turn that runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Turning {
     waiting: Waiting,
     origin: InputOrigin,
@@ -132,7 +132,7 @@ struct Turning {
 }
 
 /// A turn that was made and not yet answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Settling {
     position: Position,
     origin: InputOrigin,
@@ -143,7 +143,7 @@ struct Settling {
 
 /// The daemon's own time: it continues from the last journaled moment with the time that passes
 /// here, and never goes back (rule 14).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Clock {
     daemon: Time,
     local: Time,
@@ -203,6 +203,20 @@ impl Owner {
             stopping: Vec::new(),
             deleting: Deleting::default(),
             replica,
+        }
+    }
+
+    /// Shows every moment that it remembers.
+    pub(crate) fn moments(&mut self, see: &mut dyn FnMut(Moment<'_>)) {
+        see(Moment::Clock(&mut self.clock.local));
+        match &mut self.life {
+            Life::Opening(
+                Opening::Asking { until: moment } | Opening::Reading { retry: moment },
+            ) => see(Moment::Due(moment)),
+            Life::Opening(_) | Life::Live | Life::Parked { .. } | Life::Stopped => {}
+        }
+        if let Some(departure) = &mut self.departure {
+            departure.moments(see);
         }
     }
 

@@ -4,6 +4,7 @@
 //! copies, are apart so that the battery can put them on two backends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use whimbrel_wire::{
@@ -27,8 +28,27 @@ pub struct Memory {
     notes: BTreeMap<String, Vec<u8>>,
 }
 
+/// Chunks are kept elsewhere and not compared.
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        self.store == other.store
+            && self.daemons == other.daemons
+            && self.keys == other.keys
+            && self.notes == other.notes
+    }
+}
+
+impl Eq for Memory {}
+
+impl Hash for Memory {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.store, &self.daemons, &self.notes).hash(state);
+        self.keys.keys().for_each(|entity| entity.hash(state));
+    }
+}
+
 /// What is known of the title of one daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Title {
     pub(crate) seat: Seat,
     pub(crate) deeds: Vec<SignedDeed>,
@@ -36,10 +56,10 @@ pub(crate) struct Title {
 }
 
 /// The copies of one daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Copies(BTreeMap<AttemptId, Copy>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Copy {
     epoch: Epoch,
     forgotten: Position,

@@ -20,7 +20,7 @@ use whimbrel_wire::{
 use crate::error::StoreError;
 
 /// The ownership row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Seat {
     /// The epoch of the last deed known.
     pub(crate) epoch: Option<Epoch>,
@@ -29,7 +29,7 @@ pub(crate) struct Seat {
 }
 
 /// What is held of the daemon itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Held {
     #[default]
     Nothing,

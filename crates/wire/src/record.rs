@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::turn::Turn;
 
 /// One atomic request to a store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "it lives for one step; a box would cost more")]
 pub enum Write {
     /// A daemon is born here. Refused if anything is known of it.
@@ -191,7 +191,7 @@ pub enum WriteRefusal {
 }
 
 /// What a store knows of one daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SeatRecord {
     /// All deeds known, from the birth on, without gaps.
     pub deeds: Vec<SignedDeed>,
@@ -204,7 +204,7 @@ pub struct SeatRecord {
 }
 
 /// What a store holds of a daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Holding {
     /// Nothing but deeds, or not even those.
     #[default]
@@ -218,7 +218,7 @@ pub enum Holding {
 }
 
 /// One copy on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CopyRecord {
     /// The attempt that brought it here.
     pub attempt: AttemptId,

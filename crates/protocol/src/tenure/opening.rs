@@ -21,7 +21,7 @@ use crate::replica::Replica;
 use crate::tenure::{Clock, Life, Owner};
 
 /// How far the opening has come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Opening {
     Asking {
         until: Time,

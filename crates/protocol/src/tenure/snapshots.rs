@@ -22,7 +22,7 @@ use crate::tenure::{Life, Opening, Owner};
 const JOURNAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The snapshots of one owner.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Snapshots {
     base: Manifest,
     stage: Stage,
@@ -37,7 +37,7 @@ pub(crate) struct Snapshots {
     served: Vec<Ticket>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     Idle,
     Capturing,

@@ -5,6 +5,7 @@
 
 mod counter;
 mod delivery;
+mod frame;
 mod moves;
 mod owner;
 mod reasons;
