@@ -16,7 +16,6 @@ mod node;
 mod owners;
 mod parties;
 mod pause;
-mod relay;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use clap::Args;
 use whimbrel_protocol::Event;
 use whimbrel_runtime::link::Member;
 use whimbrel_runtime::{DaemonRuntime, MigrationOpts};
+use whimbrel_trial::relay::{Relay, Tally, Way, Weather};
 use whimbrel_wire::EntityId;
 
 use crate::figures::{Row, Size, milliseconds, nanos};
@@ -19,7 +20,6 @@ use crate::ledger::Ledger;
 use crate::load::{self, Ack, Load};
 use crate::parties::{Figures, Party, SharedStory, Story, Told};
 use crate::pause::{self, Steps};
-use crate::relay::{Relay, Tally};
 use crate::{machine, node, owners};
 
 /// Seeds of the two nodes between which the daemon moves.
@@ -204,7 +204,9 @@ impl Stage {
                 return Ok(address);
             }
             seed += 1;
-            let relay = Relay::start(address, loss, seed, tally)?;
+            let relay = Relay::start(Way::local(address, seed), tally)?;
+            let weather = Weather { loss, ..Weather::default() };
+            relay.set(weather, weather);
             relays.push(relay);
             Ok::<_, anyhow::Error>(relays.last().context("no relay")?.address())
         };

@@ -41,7 +41,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -111,6 +111,17 @@ const RULES: [Rule; 12] = [
         ]),
         outside: Outside::Any,
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
+    },
+    Rule {
+        package: "whimbrel-trial",
+        arrows: Arrows::Only(&[
+            "whimbrel-wire",
+            "whimbrel-daemon",
+            "whimbrel-protocol",
+            "whimbrel-runtime",
+        ]),
+        outside: Outside::Any,
+        never: &["whimbrel"],
     },
     Rule { package: "whimbrel", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule { package: "whimbrel-bench", arrows: Arrows::All, outside: Outside::Any, never: &[] },

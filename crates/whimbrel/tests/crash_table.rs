@@ -12,51 +12,12 @@ mod nodes;
 use std::process::Stdio;
 
 use nodes::{Nodes, Said, scan, wait_until, write_events};
+use whimbrel_trial::steps::{Part, STEPS, Step};
 
-/// Who dies: the index of its node.
+/// Which node plays which part.
 const SOURCE: usize = 0;
 const TARGET: usize = 1;
 const ORCHESTRATOR: usize = 2;
-
-/// Each step with its victim, and whether it is in the sample.
-const TABLE: [(usize, &str, bool); 34] = [
-    (SOURCE, "before-save-attempt", false),
-    (SOURCE, "after-save-attempt", false),
-    (SOURCE, "before-seal", false),
-    (SOURCE, "before-send-snapshot-ready", false),
-    (SOURCE, "before-send-piece", false),
-    (SOURCE, "before-send-buffered-events", false),
-    (SOURCE, "before-digest", false),
-    (SOURCE, "before-save-hand-over", true),
-    (SOURCE, "after-save-hand-over", true),
-    (SOURCE, "before-send-activate-target", false),
-    (SOURCE, "before-send-cleanup-complete", false),
-    (SOURCE, "before-save-drop-state", false),
-    (SOURCE, "after-save-drop-state", false),
-    (SOURCE, "before-wipe-key", false),
-    (TARGET, "before-admit", false),
-    (TARGET, "before-send-chunks-wanted", false),
-    (TARGET, "before-save-chunk", false),
-    (TARGET, "before-save-copy", false),
-    (TARGET, "after-save-copy", false),
-    (TARGET, "before-restore", true),
-    (TARGET, "before-send-restore-complete", false),
-    (TARGET, "before-replay", false),
-    (TARGET, "before-save-copy-turns", false),
-    (TARGET, "after-save-copy-turns", false),
-    (TARGET, "before-digest", false),
-    (TARGET, "before-send-replay-complete", true),
-    (TARGET, "before-save-accept", false),
-    (TARGET, "after-save-accept", true),
-    (TARGET, "before-send-activate-ack", false),
-    (ORCHESTRATOR, "before-send-take-snapshot", false),
-    (ORCHESTRATOR, "before-send-cutover-notify", true),
-    // A target and an orchestrator that are no source never come here: the source does, as its
-    // own orchestrator.
-    (SOURCE, "before-send-take-snapshot", false),
-    (SOURCE, "before-send-cutover-notify", false),
-    (TARGET, "before-send-take-snapshot", false),
-];
 
 /// Events in the state before the move, and events sent during it.
 const BEFORE: u32 = 500;
@@ -66,11 +27,16 @@ const DURING: u32 = 20_000;
 fn a_move_ends_right_whoever_dies_at_whatever_step() {
     let all = std::env::var("WHIMBREL_CRASH_TABLE").is_ok_and(|which| which == "all");
     let only = std::env::var("WHIMBREL_CRASH_STEP").ok();
-    for (victim, step, sampled) in TABLE {
-        let wanted = only.as_ref().map_or(all || sampled, |only| only == step);
+    for &Step { who, name, sampled } in STEPS {
+        let wanted = only.as_ref().map_or(all || sampled, |only| only == name);
         if wanted {
-            eprintln!("{} dies at {step}", ["source", "target", "orchestrator"][victim]);
-            cell(victim, step);
+            eprintln!("{} dies at {name}", who.word());
+            let victim = match who {
+                Part::Source => SOURCE,
+                Part::Target => TARGET,
+                Part::Orchestrator => ORCHESTRATOR,
+            };
+            cell(victim, name);
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Decides what a pause is: the longest time between two acknowledged events, one after the other,
 //! that a client saw around some span of time.
 
-use std::time::Duration;
-
 /// A span, in microseconds since the clients began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -45,11 +43,6 @@ impl Spread {
         let at = |percent: usize| pauses[(pauses.len() * percent).div_ceil(100).max(1) - 1];
         Some(Self { count: pauses.len(), p50: at(50), p99: at(99), max })
     }
-}
-
-/// Microseconds.
-pub(crate) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

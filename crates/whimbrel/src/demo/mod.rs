@@ -1,17 +1,15 @@
 //! Decides the course of a demo: three nodes, daemons that move between them while clients send
 //! events, a node that is killed, and a ledger that is checked against what the daemons hold.
 //!
-//! * [`cluster`]: the node processes; [`load`]: the clients; [`moves`]: who moves where;
-//! * [`readback`]: what the daemons hold; [`ledger`]: whether that is right; [`gaps`]: pauses;
-//!   [`report`]: how it reads.
+//! * [`cluster`]: the node processes; [`script`]: what the clients say; [`moves`]: who moves where;
+//! * [`gaps`]: pauses; [`report`]: how it reads.
+//! * The clients, what the daemons hold and whether that is right: [`whimbrel_trial`].
 
 mod cluster;
 mod gaps;
-mod ledger;
-mod load;
 mod moves;
-mod readback;
 mod report;
+mod script;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -25,11 +23,12 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use whimbrel::runtime::admin::words::{Ask, Birth, Done, Verdict, daemon_of, daemon_text};
 use whimbrel::{Client, DaemonRuntime, EntityId, KvCommand, Mesh, MeshConfig, NodeKey};
+use whimbrel_trial::feed::micros;
+use whimbrel_trial::{Dice, Feed, FeedKind, ledger, readback};
 use zeroize::Zeroizing;
 
 use self::cluster::Cluster;
-use self::gaps::{Spread, micros};
-use self::load::{Feed, FeedKind, Script};
+use self::gaps::Spread;
 use self::moves::{Mover, Story};
 use self::report::{Machine, Sheet};
 use crate::failure::{Advice, UNSUCCESSFUL};
@@ -112,7 +111,7 @@ fn interrupted() -> anyhow::Error {
 }
 
 async fn play(words: DemoWords) -> Result<ExitCode> {
-    let script = Arc::new(Script::new(words.file.as_deref())?);
+    let script = Arc::new(script::script(words.file.as_deref())?);
     let seed = match words.seed {
         Some(seed) => seed,
         None => getrandom::u64().context("the system gives no random bytes")?,
@@ -402,26 +401,5 @@ impl Board {
 
     fn notes(&self) -> Vec<String> {
         std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Chance that can be had again: splitmix64.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`, which is small and not zero.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).unwrap_or(0)
     }
 }

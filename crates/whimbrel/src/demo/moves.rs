@@ -12,11 +12,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use whimbrel::runtime::admin::words::{Ask, Done, MoveReport, Part, daemon_text};
 use whimbrel::runtime::admin::{AdminClient, AdminClientError, AdminFault, Again};
+use whimbrel_trial::feed::micros;
+use whimbrel_trial::{Dice, Feed};
 
+use super::Board;
 use super::cluster::Cluster;
-use super::gaps::{Span, micros};
-use super::load::Feed;
-use super::{Board, Dice};
+use super::gaps::Span;
 use crate::failure::Advice;
 
 /// How long any one move, or the search for a daemon, may take before the demo gives up.

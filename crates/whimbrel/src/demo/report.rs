@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use whimbrel_trial::Feed;
+use whimbrel_trial::ledger::Verdict;
+
 use super::gaps::{Span, Spread, longest};
-use super::ledger::Verdict;
-use super::load::Feed;
 use super::moves::{Killed, Role, Story};
 use crate::output::{self, bytes, count, say, time};
 

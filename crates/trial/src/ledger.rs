@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What the client was told about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Nothing yet, or that nobody knows.
     Unknown,
     /// It took effect, durably.
@@ -19,29 +19,35 @@ pub(crate) enum Outcome {
 
 /// What the comparison found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    pub(crate) sent: u64,
-    pub(crate) acknowledged: u64,
-    pub(crate) refused: u64,
-    pub(crate) unknown: u64,
+pub struct Verdict {
+    /// Events in all.
+    pub sent: u64,
+    /// Those that took effect, durably.
+    pub acknowledged: u64,
+    /// Those that took none.
+    pub refused: u64,
+    /// Those of which nobody knows.
+    pub unknown: u64,
     /// Acknowledged and found exactly once.
-    pub(crate) once: u64,
+    pub once: u64,
     /// Acknowledged and not found.
-    pub(crate) lost: u64,
+    pub lost: u64,
     /// Found more than once.
-    pub(crate) doubled: u64,
+    pub doubled: u64,
     /// Found although refused, or never sent.
-    pub(crate) ghosts: u64,
+    pub ghosts: u64,
 }
 
 impl Verdict {
     /// Whether nothing was lost, doubled or made up.
-    pub(crate) const fn is_clean(&self) -> bool {
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
         self.lost == 0 && self.doubled == 0 && self.ghosts == 0
     }
 
     /// Both together.
-    pub(crate) const fn and(self, other: Self) -> Self {
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
         Self {
             sent: self.sent + other.sent,
             acknowledged: self.acknowledged + other.acknowledged,
@@ -56,7 +62,8 @@ impl Verdict {
 }
 
 /// Compares what was told about the events 0, 1, 2, … with how often each was found.
-pub(crate) fn check(told: &[Outcome], found: &BTreeMap<u64, i64>) -> Verdict {
+#[must_use]
+pub fn check(told: &[Outcome], found: &BTreeMap<u64, i64>) -> Verdict {
     let mut verdict = Verdict { sent: told.len() as u64, ..Verdict::default() };
     for (number, outcome) in (0..).zip(told) {
         let times = found.get(&number).copied().unwrap_or(0);
@@ -86,17 +93,22 @@ pub(crate) fn check(told: &[Outcome], found: &BTreeMap<u64, i64>) -> Verdict {
 
 /// What a `tally` counts of some texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) lines: u64,
-    pub(crate) words: u64,
-    pub(crate) bytes: u64,
-    pub(crate) distinct: u64,
+pub struct Totals {
+    /// Texts.
+    pub lines: u64,
+    /// Words.
+    pub words: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Different words.
+    pub distinct: u64,
 }
 
 impl Totals {
     /// Of texts of one line each. If each text has a word that no other has, equal totals mean that
     /// each was counted exactly once: a missing one lowers `distinct`, a second one raises `lines`.
-    pub(crate) fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
+    #[must_use]
+    pub fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut totals = Self::default();
         let mut distinct = BTreeSet::new();
         for text in texts {
@@ -112,7 +124,8 @@ impl Totals {
     }
 
     /// What `?totals` answers.
-    pub(crate) fn parse(line: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let mut next = |name: &str| {
             let is_it = words.next()? == name;
@@ -128,7 +141,7 @@ impl Totals {
 }
 
 /// Of a longer word a `tally` takes the beginning.
-const TALLY_WORD_BYTES_MAX: usize = whimbrel::daemon::kinds::TALLY_WORD_BYTES_MAX;
+const TALLY_WORD_BYTES_MAX: usize = whimbrel_daemon::kinds::TALLY_WORD_BYTES_MAX;
 
 #[cfg(test)]
 mod tests {

@@ -9,10 +9,13 @@ use std::collections::VecDeque;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use whimbrel::{Client, EntityId, KvAnswer, KvCommand};
+use whimbrel_daemon::kinds::{KvAnswer, KvCommand};
+use whimbrel_runtime::Client;
+use whimbrel_wire::EntityId;
 
-use super::ledger::{Outcome, Totals};
-use super::load::{Feed, FeedKind};
+use crate::Dice;
+use crate::feed::{Feed, FeedKind};
+use crate::ledger::{Outcome, Totals};
 
 /// Entries that are asked for at a time.
 const PAGE_ENTRIES: u32 = 1_000;
@@ -24,7 +27,11 @@ const QUESTIONS_MAX: usize = 256;
 const FILL_BYTES: usize = 64 * 1024;
 
 /// How often each event of a feed is found at its daemon, by number.
-pub(crate) async fn find(client: &Client, feed: &Feed) -> Result<BTreeMap<u64, i64>> {
+///
+/// # Errors
+///
+/// A daemon that does not answer, or not what such a daemon answers.
+pub async fn find(client: &Client, feed: &Feed) -> Result<BTreeMap<u64, i64>> {
     match feed.kind {
         FeedKind::Kv => keys(client, feed).await,
         FeedKind::Tally => texts(client, feed).await,
@@ -121,7 +128,11 @@ async fn count_each(client: &Client, feed: &Feed, numbers: &[u64]) -> Result<BTr
 }
 
 /// Gives a `kv` about so many bytes of state that nobody could have guessed.
-pub(crate) async fn fill(client: &Client, daemon: EntityId, bytes: u64) -> Result<u64> {
+///
+/// # Errors
+///
+/// A daemon that does not answer, or not what such a daemon answers.
+pub async fn fill(client: &Client, daemon: EntityId, bytes: u64) -> Result<u64> {
     let values = bytes.div_ceil(FILL_BYTES as u64);
     let mut under_way = VecDeque::new();
     for number in 0..values {
@@ -141,7 +152,11 @@ pub(crate) async fn fill(client: &Client, daemon: EntityId, bytes: u64) -> Resul
 }
 
 /// How many of these values are not what they were.
-pub(crate) async fn spoilt(client: &Client, daemon: EntityId, values: u64) -> Result<u64> {
+///
+/// # Errors
+///
+/// A daemon that does not answer, or not what such a daemon answers.
+pub async fn spoilt(client: &Client, daemon: EntityId, values: u64) -> Result<u64> {
     let mut spoilt = 0;
     for number in 0..values {
         let (key, value) = filling(number);
@@ -153,7 +168,7 @@ pub(crate) async fn spoilt(client: &Client, daemon: EntityId, values: u64) -> Re
 }
 
 fn filling(number: u64) -> (String, Vec<u8>) {
-    let mut dice = super::Dice::new(number);
+    let mut dice = Dice::new(number);
     let value = std::iter::repeat_with(|| dice.next().to_le_bytes()).take(FILL_BYTES / 8).flatten();
     (format!("fill-{number:08}"), value.collect())
 }

@@ -1,4 +1,4 @@
-//! Decides what the clients of a demo send, when, and what they note about it.
+//! Decides what the clients of a trial send, when, and what they note about it.
 //!
 //! A feed is one client that sends to one daemon. It sends by the clock, whether or not earlier
 //! events were acknowledged, so that a pause is seen and not waited out. Each event carries a word
@@ -8,20 +8,18 @@
 //!
 //! * [`UNDER_WAY_MAX`] events of a feed are on their way; beyond it the clock has to wait.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use bytes::Bytes;
-use whimbrel::daemon::limits::KEY_BYTES_MAX;
-use whimbrel::protocol::{DeliverError, SendError};
-use whimbrel::{Answer, Client, DaemonError, EntityId, KvAnswer, KvCommand};
+use whimbrel_daemon::kinds::{KvAnswer, KvCommand};
+use whimbrel_daemon::limits::KEY_BYTES_MAX;
+use whimbrel_protocol::{DeliverError, SendError};
+use whimbrel_runtime::{Client, DaemonError};
+use whimbrel_wire::{Answer, EntityId};
 
-use super::gaps::micros;
-use super::ledger::Outcome;
-use crate::failure::Advice;
+use crate::ledger::Outcome;
 
 /// Events of one feed that are on their way.
 const UNDER_WAY_MAX: usize = 4_000;
@@ -35,12 +33,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether they are there.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
-/// Longest file of lines.
-const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
-
 /// What events say besides their number.
-pub(crate) enum Script {
-    /// The lines of a file, over and over.
+pub enum Script {
+    /// These lines, over and over.
     Lines(Vec<String>),
     /// Words that are made up.
     MadeUp,
@@ -48,7 +43,7 @@ pub(crate) enum Script {
 
 /// What a feed sends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FeedKind {
+pub enum FeedKind {
     /// A `kv`: each event adds one to a key of its own.
     Kv,
     /// A `tally`: each event is a text with a word of its own.
@@ -56,11 +51,15 @@ pub(crate) enum FeedKind {
 }
 
 /// One client that sends to one daemon.
-pub(crate) struct Feed {
-    pub(crate) name: String,
-    pub(crate) number: usize,
-    pub(crate) kind: FeedKind,
-    pub(crate) daemon: EntityId,
+pub struct Feed {
+    /// What its daemon is called.
+    pub name: String,
+    /// Which feed it is: part of every event.
+    pub number: usize,
+    /// What it sends to.
+    pub kind: FeedKind,
+    /// Whom it sends to.
+    pub daemon: EntityId,
     script: Arc<Script>,
     begun: Instant,
     under_way: AtomicUsize,
@@ -69,48 +68,24 @@ pub(crate) struct Feed {
 
 /// What a feed knows.
 #[derive(Clone, Default)]
-pub(crate) struct Notes {
+pub struct Notes {
     /// By number.
-    pub(crate) told: Vec<Outcome>,
+    pub told: Vec<Outcome>,
     /// When acknowledgements came, in microseconds since the clients began.
-    pub(crate) acknowledged: Vec<u64>,
+    pub acknowledged: Vec<u64>,
     /// Answers that a fresh event cannot have.
-    pub(crate) wrong: u64,
+    pub wrong: u64,
     /// The first error.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
 impl Script {
-    /// The lines of `file`, or made-up words.
-    pub(crate) fn new(file: Option<&Path>) -> Result<Self> {
-        let Some(file) = file else { return Ok(Self::MadeUp) };
-        let wrong = |why: String| {
-            Advice::wrong(
-                format!("could not use {}: {why}", file.display()),
-                "name a text file with at least one line, up to 256 MiB",
-            )
-        };
-        let bytes = std::fs::metadata(file).map_err(|error| wrong(error.to_string()))?.len();
-        if bytes > FILE_BYTES_MAX {
-            return Err(wrong("it is too long".to_owned()));
-        }
-        let text = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<String> = text
-            .lines()
-            .map(|line| line.replace('\r', " "))
-            .filter(|line| !line.is_empty())
-            .collect();
-        if lines.is_empty() {
-            return Err(wrong("it has no lines".to_owned()));
-        }
-        Ok(Self::Lines(lines))
-    }
-
     /// The text of one event. The same for the same numbers.
-    pub(crate) fn text(&self, feed: usize, number: u64) -> String {
+    #[must_use]
+    pub fn text(&self, feed: usize, number: u64) -> String {
         let token = format!("e{feed}-{number:08}");
         match self {
+            Self::Lines(lines) if lines.is_empty() => token,
             Self::Lines(lines) => {
                 let at = usize::try_from(number).unwrap_or(0) % lines.len();
                 format!("{token} {}", lines[at])
@@ -126,7 +101,9 @@ impl Script {
 }
 
 impl Feed {
-    pub(crate) fn new(
+    /// A client that has sent nothing yet; `begun` is when times begin.
+    #[must_use]
+    pub fn new(
         name: String,
         number: usize,
         kind: FeedKind,
@@ -139,12 +116,14 @@ impl Feed {
     }
 
     /// The text of one event.
-    pub(crate) fn text(&self, number: u64) -> String {
+    #[must_use]
+    pub fn text(&self, number: u64) -> String {
         self.script.text(self.number, number)
     }
 
     /// The key that one event adds to, at a `kv`: its text, as far as a key reaches.
-    pub(crate) fn key(&self, number: u64) -> Vec<u8> {
+    #[must_use]
+    pub fn key(&self, number: u64) -> Vec<u8> {
         let mut key = self.text(number).into_bytes();
         key.truncate(KEY_BYTES_MAX);
         key
@@ -157,16 +136,19 @@ impl Feed {
         }
     }
 
-    pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
+    /// What it knows.
+    pub fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn under_way(&self) -> usize {
+    /// How many of its events are on their way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 
     /// Sends `rate` events per second until `stop`, then waits for the last ones.
-    pub(crate) async fn run(self: Arc<Self>, client: Client, rate: f64, stop: Arc<AtomicBool>) {
+    pub async fn run(self: Arc<Self>, client: Client, rate: f64, stop: Arc<AtomicBool>) {
         let begun = Instant::now();
         let mut sent = 0;
         let mut ticks = tokio::time::interval(TICK);
@@ -230,6 +212,12 @@ impl Feed {
     }
 }
 
+/// Microseconds.
+#[must_use]
+pub fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 #[allow(clippy::cast_possible_truncation, reason = "whole events")]
 #[allow(clippy::cast_sign_loss, reason = "time and rate are not negative")]
 fn due(elapsed: Duration, rate: f64) -> u64 {
@@ -262,17 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gives_its_lines_over_and_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("lines");
-        std::fs::write(&file, "one two\n\nthree\r\n").unwrap();
-        let script = Script::new(Some(&file)).unwrap();
+    fn lines_come_over_and_over() {
+        let script = Script::Lines(vec!["one two".to_owned(), "three".to_owned()]);
         assert_eq!(script.text(0, 0), "e0-00000000 one two");
         assert_eq!(script.text(0, 1), "e0-00000001 three");
         assert_eq!(script.text(0, 2), "e0-00000002 one two");
-        std::fs::write(&file, "\n\n").unwrap();
-        assert!(Script::new(Some(&file)).is_err());
-        assert!(Script::new(Some(&folder.path().join("none"))).is_err());
     }
 
     #[test]
