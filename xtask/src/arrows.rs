@@ -41,7 +41,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -124,6 +124,12 @@ const RULES: [Rule; 13] = [
         never: &["whimbrel"],
     },
     Rule { package: "whimbrel", arrows: Arrows::All, outside: Outside::Any, never: &[] },
+    Rule {
+        package: "whimbrel-chaos",
+        arrows: Arrows::Only(&["whimbrel", "whimbrel-trial"]),
+        outside: Outside::Any,
+        never: &[],
+    },
     Rule { package: "whimbrel-bench", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule { package: "whimbrel-examples", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule { package: "xtask", arrows: Arrows::Only(&[]), outside: Outside::Any, never: &[] },

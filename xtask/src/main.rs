@@ -1,4 +1,4 @@
-//! Decides which chore runs: `check`, `fix`, `sim`, `mutants`, `soak`.
+//! Decides which chore runs: `check`, `fix`, `sim`, `mutants`, `chaos`, `soak`.
 //!
 //! What a chore does is in the module of its name. The rules that `check` enforces on the tree are
 //! in [`arrows`] (who may depend on whom) and [`tidy`] (what a file may contain).
@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to a terminal")]
 
 mod arrows;
+mod chaos;
 mod check;
 mod finding;
 mod fix;
@@ -43,6 +44,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "fix" => fix::run(&Tree::open()?, rest),
         "sim" => sim::run(&Tree::open()?, rest),
         "mutants" => mutants::run(&Tree::open()?, rest),
+        "chaos" => chaos::run(&Tree::open()?, rest),
         "soak" => soak::run(&Tree::open()?, rest),
         "help" | "--help" | "-h" => {
             print!("{}", usage());
@@ -58,6 +60,7 @@ fn usage() -> String {
          cargo xtask fix                                 formatting and mechanical fixes; writes\n\
          cargo xtask sim FLAGS                           the simulator, flags passed on\n\
          cargo xtask mutants [NAME...]                   each deliberate bug must be found\n\
+         cargo xtask chaos --minutes N [--seed S]        faults on real processes; best as root\n\
          cargo xtask soak [--resume]                     the long steps, for a night\n\
          \n\
          steps of check: {}\n\

@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
         cargo: "test --locked -p whimbrel --features crash-points --test crash_table \
                 --config env.WHIMBREL_CRASH_TABLE=\"all\"",
     },
+    Step { name: "chaos", cargo: "run --quiet --locked -p xtask -- chaos --minutes 30" },
     Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants" },
 ];
 

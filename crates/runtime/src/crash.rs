@@ -2,7 +2,8 @@
 //!
 //! With the feature `crash-points` and the variable `WHIMBREL_CRASH_AT` set to the name of a step,
 //! the process aborts when it comes there for the first time: no destructor runs, no buffer is
-//! flushed, nothing is said. Without the feature nothing of this exists.
+//! flushed, nothing is said. With `WHIMBREL_STOP_AT` it stops there instead, once, with all its
+//! threads, until it is sent SIGCONT. Without the feature nothing of this exists.
 //!
 //! A step is `before-` and an act (`before-send-replay-complete`, `before-save-hand-over`), or
 //! `after-` and a save that is durable and not yet reported (`after-save-hand-over`).
@@ -12,19 +13,35 @@ use whimbrel_wire::Write;
 
 #[cfg(feature = "crash-points")]
 mod points {
+    use std::process::Command;
     use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use whimbrel_protocol::Output;
     use whimbrel_wire::{Message, MigrationMessage, Write};
 
-    fn wanted() -> &'static str {
-        static WANTED: OnceLock<String> = OnceLock::new();
-        WANTED.get_or_init(|| std::env::var("WHIMBREL_CRASH_AT").unwrap_or_default())
+    /// Where it dies, and where it stops.
+    fn wanted() -> &'static [String; 2] {
+        static WANTED: OnceLock<[String; 2]> = OnceLock::new();
+        WANTED.get_or_init(|| {
+            ["WHIMBREL_CRASH_AT", "WHIMBREL_STOP_AT"]
+                .map(|name| std::env::var(name).unwrap_or_default())
+        })
     }
 
     pub(crate) fn here(step: &str) {
-        if !step.is_empty() && step == wanted() {
+        static STOPPED: AtomicBool = AtomicBool::new(false);
+        let [crash, stop] = wanted();
+        if step.is_empty() {
+            return;
+        }
+        if step == crash {
             std::process::abort();
+        }
+        if step == stop && !STOPPED.swap(true, Ordering::Relaxed) {
+            // The signal comes before the tool ends, and this thread waits for that end.
+            let own = std::process::id().to_string();
+            let _ = Command::new("kill").args(["-STOP", &own]).status();
         }
     }
 
