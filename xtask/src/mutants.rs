@@ -1,6 +1,6 @@
-//! Decides whether every deliberate bug of the protocol is found by the simulator.
+//! Decides whether every deliberate bug of the protocol and of the store is found by the simulator.
 //!
-//! The bugs are the features `mutant-*` of `crates/protocol`. One after the other is built into the
+//! The bugs are the features `mutant-*` of `crates/protocol` and `crates/store`. One after the other is built into the
 //! simulator, which must then find a broken promise. A bug that something else makes harmless is in
 //! [`KNOWN_MASKED`] with the reason; it is still run and shown, and fails nothing.
 
@@ -14,8 +14,11 @@ use anyhow::{Context, Result, bail};
 use crate::tools;
 use crate::tree::Tree;
 
-/// Where the bugs are listed.
-const MANIFEST: &str = "crates/protocol/Cargo.toml";
+/// Where the bugs are listed, and of which package they are features.
+const MANIFESTS: [(&str, &str); 2] = [
+    ("whimbrel-protocol", "crates/protocol/Cargo.toml"),
+    ("whimbrel-store", "crates/store/Cargo.toml"),
+];
 
 /// What the name of each begins with.
 const PREFIX: &str = "mutant-";
@@ -52,22 +55,25 @@ enum Verdict {
 
 /// Looks for the bugs with these names, or for all.
 pub(crate) fn run(tree: &Tree, names: &[String]) -> Result<()> {
-    let manifest = fs::read_to_string(tree.root().join(MANIFEST))
-        .with_context(|| format!("could not read {MANIFEST}"))?;
-    let all = listed(&manifest)?;
-    if let Some((name, _)) = KNOWN_MASKED.iter().find(|(name, _)| !all.iter().any(|of| of == name))
-    {
-        bail!("{name} is said to be masked, and {MANIFEST} does not have it");
+    let mut all = Vec::new();
+    for (package, path) in MANIFESTS {
+        let manifest = fs::read_to_string(tree.root().join(path))
+            .with_context(|| format!("could not read {path}"))?;
+        let features = listed(&manifest).with_context(|| format!("{path} lists no bugs"))?;
+        all.extend(features.into_iter().map(|mutant| (package, mutant)));
     }
-    if let Some(name) = names.iter().find(|name| !all.contains(name)) {
-        bail!("{MANIFEST} has no {name}");
+    let known = |name: &str| all.iter().any(|(_, mutant)| mutant == name);
+    if let Some((name, _)) = KNOWN_MASKED.iter().find(|(name, _)| !known(name)) {
+        bail!("{name} is said to be masked, and no manifest has it");
     }
-    let chosen: Vec<&String> =
-        all.iter().filter(|name| names.is_empty() || names.contains(name)).collect();
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        bail!("no manifest has {name}");
+    }
+    let chosen = all.iter().filter(|(_, name)| names.is_empty() || names.contains(name));
     let mut survivors = Vec::new();
     let mut rows = Vec::new();
-    for mutant in chosen {
-        let verdict = search(tree, mutant)?;
+    for (package, mutant) in chosen {
+        let verdict = search(tree, package, mutant)?;
         let row = row(mutant, &verdict);
         println!("{row}");
         rows.push(row);
@@ -96,8 +102,8 @@ fn listed(manifest: &str) -> Result<Vec<String>> {
 }
 
 /// Builds one bug in and lets the simulator look for it.
-fn search(tree: &Tree, mutant: &str) -> Result<Verdict> {
-    let feature = format!("whimbrel-protocol/{mutant}");
+fn search(tree: &Tree, package: &str, mutant: &str) -> Result<Verdict> {
+    let feature = format!("{package}/{mutant}");
     let build = ["--quiet", "--locked", "-p", "whimbrel-sim", "--bin", "whimbrel-sim"];
     let mut command = tools::cargo(tree);
     command.arg("build").args(build).args(["--features", &feature]);

@@ -5,18 +5,16 @@
 //! or not.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use whimbrel_protocol::{Input, SaveTicket};
-use whimbrel_store::{Chunks, Journal, Memory, MemoryChunks, Titles};
 use whimbrel_wire::{AttemptId, EntityId, Position, StoreId, Write, WriteError};
 
 use crate::dice::Dice;
+use crate::medium::{Files, Medium};
 
 /// The disk of one node.
 pub(crate) struct Disk {
-    pub(crate) memory: Memory,
-    pub(crate) chunks: Arc<MemoryChunks>,
+    pub(crate) files: Files,
     queue: VecDeque<Request>,
     group: Vec<Request>,
     pub(crate) faults: Faults,
@@ -36,6 +34,8 @@ pub(crate) enum Request {
 pub(crate) struct Faults {
     pub(crate) failed: u64,
     pub(crate) unknown: u64,
+    /// How often a group ends with a stop at some call of the file system: for SQLite.
+    pub(crate) stopped: u64,
 }
 
 /// What becomes of one save.
@@ -58,13 +58,17 @@ pub(crate) struct Done {
     pub(crate) committed: Option<Write>,
 }
 
+/// What became of a group.
+pub(crate) struct Finished {
+    /// What is there of earlier writes of which nobody knew.
+    pub(crate) found: Vec<Write>,
+    pub(crate) dones: Vec<Done>,
+}
+
 impl Disk {
-    pub(crate) fn new(store: StoreId) -> Self {
-        let chunks = Arc::new(MemoryChunks::new());
-        let shared: Arc<dyn Chunks> = chunks.clone();
+    pub(crate) fn new(store: StoreId, medium: Medium) -> Self {
         Self {
-            memory: Memory::new(store, Some(shared)),
-            chunks,
+            files: Files::new(store, medium),
             queue: VecDeque::new(),
             group: Vec::new(),
             faults: Faults::default(),
@@ -83,19 +87,47 @@ impl Disk {
         !self.group.is_empty()
     }
 
-    /// The group is synced.
-    pub(crate) fn finish(&mut self, mut fate: impl FnMut(&Write) -> Fate) -> Vec<Done> {
+    /// The group is synced, with the fate that each write has.
+    pub(crate) fn finish(
+        &mut self,
+        dice: &mut Dice,
+        mut fate: impl FnMut(&Write, &mut Dice) -> Fate,
+    ) -> Finished {
+        let found = self.files.decide();
         let group = std::mem::take(&mut self.group);
-        group.into_iter().map(|request| self.perform(request, &mut fate)).collect()
+        let dones = match self.files.medium() {
+            Medium::Memory => {
+                let mut fate = |write: &Write| fate(write, dice);
+                group.into_iter().map(|request| self.perform(request, &mut fate)).collect()
+            }
+            Medium::Sqlite => {
+                if dice.chance(self.faults.stopped) {
+                    self.files.stop_somewhere(dice);
+                }
+                self.perform_together(group, |write| fate(write, dice))
+            }
+        };
+        self.files.tidy();
+        Finished { found, dones }
     }
 
-    /// The node crashes: some first part of the group is on the disk, nobody is told.
-    pub(crate) fn crash(&mut self, dice: &mut Dice) -> Vec<Done> {
+    /// The node crashes: some first part of the group is on the disk, nobody is told. What is
+    /// there is said.
+    pub(crate) fn crash(&mut self, dice: &mut Dice) -> Vec<Write> {
         self.queue.clear();
         let group = std::mem::take(&mut self.group);
-        let kept = dice.index(group.len() + 1);
-        let first = group.into_iter().take(kept);
-        first.map(|request| self.perform(request, &mut |_| Fate::Good)).collect()
+        match self.files.medium() {
+            Medium::Memory => {
+                let kept = dice.index(group.len() + 1);
+                let first = group.into_iter().take(kept);
+                let dones = first.map(|request| self.perform(request, &mut |_| Fate::Good));
+                dones.filter_map(|done| done.committed).collect()
+            }
+            Medium::Sqlite => {
+                self.files.crash(&writes_of(&group), dice);
+                self.files.decide()
+            }
+        }
     }
 
     fn perform(&mut self, request: Request, fate: &mut impl FnMut(&Write) -> Fate) -> Done {
@@ -106,11 +138,14 @@ impl Disk {
                 Done { entity, report, committed: done.then_some(write) }
             }
             Request::Read { entity } => {
-                let record = self.memory.record(&entity).map_err(|error| error.to_string());
+                let record = self.files.record(&entity).map_err(|error| error.to_string());
                 Done { entity, report: Input::Read(record), committed: None }
             }
             Request::Turns { entity, copy, after, count, bytes } => {
-                let turns = self.memory.turns(&entity, copy, after, count, bytes);
+                let turns = self
+                    .files
+                    .engine()
+                    .and_then(|engine| engine.turns(&entity, copy, after, count, bytes));
                 let result = turns.map_err(|error| error.to_string());
                 let report = Input::TurnsRead { copy, after, result };
                 Done { entity, report, committed: None }
@@ -124,13 +159,52 @@ impl Disk {
             Fate::Failed => (Err(WriteError::Failed("the disk is full".to_owned())), false),
             Fate::UnknownLost => (unknown(), false),
             Fate::Good | Fate::UnknownDone => {
-                let result = self.memory.commit(std::slice::from_ref(write)).pop();
+                let result = self.files.commit(std::slice::from_ref(write)).pop();
                 let result = result.unwrap_or(Ok(()));
                 let done = result.is_ok();
                 if fate == Fate::UnknownDone { (unknown(), done) } else { (result, done) }
             }
         }
     }
+
+    /// All writes of the group by one commit, what is read after them. A fate becomes what makes
+    /// SQLite meet it.
+    fn perform_together(
+        &mut self,
+        group: Vec<Request>,
+        mut fate: impl FnMut(&Write) -> Fate,
+    ) -> Vec<Done> {
+        let writes = writes_of(&group);
+        for fate in writes.iter().map(&mut fate) {
+            match fate {
+                Fate::Good => {}
+                Fate::Failed => self.files.set_full(true),
+                Fate::UnknownDone | Fate::UnknownLost => self.files.fail_syncs(1),
+            }
+        }
+        let mut results = self.files.commit(&writes).into_iter();
+        self.files.fail_syncs(0);
+        self.files.set_full(self.faults.failed >= 1000);
+        let mut dones = Vec::new();
+        for request in group {
+            let Request::Save { entity, ticket, write } = request else {
+                dones.push(self.perform(request, &mut |_| Fate::Good));
+                continue;
+            };
+            let result = results.next().unwrap_or(Ok(()));
+            let committed = result.is_ok().then_some(write);
+            dones.push(Done { entity, report: Input::Saved { ticket, result }, committed });
+        }
+        dones
+    }
+}
+
+fn writes_of(group: &[Request]) -> Vec<Write> {
+    let write = |request: &Request| match request {
+        Request::Save { write, .. } => Some(write.clone()),
+        Request::Read { .. } | Request::Turns { .. } => None,
+    };
+    group.iter().filter_map(write).collect()
 }
 
 impl Faults {

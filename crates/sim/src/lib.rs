@@ -16,6 +16,7 @@ mod cluster;
 mod dice;
 pub mod directed;
 mod disk;
+mod medium;
 mod network;
 mod run;
 pub mod scenario;

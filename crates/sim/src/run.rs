@@ -12,11 +12,16 @@ use crate::checkers::{Seconds, Violation};
 use crate::cluster::{Action, Cluster, Happening, MILLI, SECOND, Tally};
 use crate::dice::Dice;
 use crate::disk::Faults;
+use crate::medium::Medium;
 use crate::network::Network;
 use crate::scribe::Style;
 
 /// Simulated seconds after the last fault within which everything must have come to rest.
 pub(crate) const SETTLE_SECONDS_MAX: u64 = 120;
+
+/// How many of a thousand seeds run on SQLite over files that fail; the others have their engine
+/// in memory, which is faster.
+const SQLITE_OF_THOUSAND: u64 = 150;
 
 /// What a run gave.
 #[derive(Debug)]
@@ -88,7 +93,8 @@ fn begin(seed: u64, keep_trace: bool) -> Cluster {
     let mut dice = Dice::new(seed ^ 0xC1A5_7E12);
     let settings = settings(&mut dice);
     let nodes = usize::try_from(dice.between(2, 4)).unwrap_or(3).max(2);
-    Cluster::new(seed, nodes, &settings, keep_trace)
+    let medium = if dice.chance(SQLITE_OF_THOUSAND) { Medium::Sqlite } else { Medium::Memory };
+    Cluster::new(seed, nodes, &settings, medium, keep_trace)
 }
 
 fn play(cluster: &mut Cluster, seed: u64) {
@@ -149,7 +155,8 @@ fn faults(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
         ..Network::calm()
     };
     if dice.chance(300) {
-        cluster.set_disk_faults(Faults { failed: dice.below(20), unknown: dice.below(20) });
+        let (failed, unknown) = (dice.below(20), dice.below(20));
+        cluster.set_disk_faults(Faults { failed, unknown, stopped: dice.below(20) });
     }
     if dice.chance(500) {
         cluster.crash_rate = dice.below(1000);

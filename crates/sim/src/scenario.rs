@@ -27,6 +27,7 @@ use whimbrel_protocol::{Input, MoveOptions, Settings};
 use whimbrel_wire::AttemptId;
 
 use crate::cluster::{Cluster, MILLI, SECOND};
+use crate::medium::Medium;
 use crate::scribe::Style;
 
 /// Runs every scenario of a folder, and writes down what happens if that is wanted.
@@ -94,7 +95,7 @@ impl Stage {
         let (seed, nodes) = (self.seed, self.nodes);
         self.cluster.get_or_insert_with(|| {
             let settings = Settings { snapshot_every: 20, ..Settings::default() };
-            let mut cluster = Cluster::new(seed, nodes, &settings, true);
+            let mut cluster = Cluster::new(seed, nodes, &settings, Medium::Memory, true);
             cluster.panics = false;
             cluster
         })

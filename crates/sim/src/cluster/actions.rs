@@ -2,7 +2,6 @@
 
 use whimbrel_daemon::{Body, Host, Native};
 use whimbrel_protocol::{Input, MoveOptions, Ticket};
-use whimbrel_store::Journal;
 use whimbrel_wire::{
     AttemptId, CausalEvent, ClientId, Deed, EntityId, Identity, Ledger, StoreId, Time, Write,
     encode,
@@ -29,7 +28,7 @@ impl Cluster {
         let body: Box<dyn Body> = Native::boxed(Scribe::new(style, AUTHOR_DAEMONS + index as u64));
         let mut host = Host::born(entity, style.kind(), body, seed, &birth.digest());
         let (head, catch_up) = (host.head(), host.catch_up());
-        let mut sink = super::perform::Shelf(place.disk.chunks.clone());
+        let mut sink = super::perform::Shelf(place.disk.files.chunks.clone());
         let parts = host.capture().ok().and_then(|capture| capture.write(&mut sink).ok());
         let manifest =
             parts.and_then(|parts| parts.manifest(Ledger::default(), Vec::new(), &mut sink).ok());
@@ -221,11 +220,8 @@ impl Cluster {
         self.tally.faults += 1;
         self.say_fault(node, format_args!("crashes"));
         self.nodes[node].forget();
-        let dones = self.nodes[node].disk.crash(&mut self.dice);
-        for done in dones {
-            if let Some(write) = done.committed {
-                self.committed(node, &write);
-            }
+        for write in self.nodes[node].disk.crash(&mut self.dice) {
+            self.committed(node, &write);
         }
         self.see(&Observed::Died { node });
         for client in &mut self.clients {
@@ -254,7 +250,7 @@ impl Cluster {
 
     /// Changes a disk behind the back of its node, which is down.
     pub(crate) fn write_behind(&mut self, node: usize, write: &Write) {
-        let results = self.nodes[node].disk.memory.commit(std::slice::from_ref(write));
+        let results = self.nodes[node].disk.files.commit(std::slice::from_ref(write));
         if results.iter().all(Result::is_ok) {
             self.say_fault(node, format_args!("is tampered with"));
         }

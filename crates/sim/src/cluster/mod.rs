@@ -18,6 +18,7 @@ use crate::checkers::{Checkers, EndDaemon, Observed, Seconds, Violation};
 use crate::clients::{Asker, Client};
 use crate::dice::Dice;
 use crate::disk::{Fate, Faults};
+use crate::medium::Medium;
 use crate::network::Network;
 use crate::scribe::{AUTHOR_DAEMONS, Pages};
 use crate::trace::Trace;
@@ -153,10 +154,16 @@ pub(crate) struct Restoring {
 }
 
 impl Cluster {
-    pub(crate) fn new(seed: u64, nodes: usize, settings: &Settings, keep_trace: bool) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        nodes: usize,
+        settings: &Settings,
+        medium: Medium,
+        keep_trace: bool,
+    ) -> Self {
         let mut dice = Dice::new(seed);
         let nodes: Vec<Node> =
-            (0..nodes).map(|index| Node::new(index, &mut dice, settings.clone())).collect();
+            (0..nodes).map(|index| Node::new(index, &mut dice, settings.clone(), medium)).collect();
         let by_id = nodes.iter().enumerate().map(|(index, node)| (node.id, index)).collect();
         Self {
             now: 0,
@@ -214,8 +221,17 @@ impl Cluster {
                 break;
             }
             self.happen(happening);
+            self.crash_stopped();
         }
         self.now = self.now.max(until);
+    }
+
+    /// A node whose disk has come to the call at which it was to stop is dead from there on.
+    fn crash_stopped(&mut self) {
+        while let Some(node) = self.nodes.iter().position(|node| node.disk.files.has_stopped()) {
+            let rest = self.dice.between(MILLI, SECOND);
+            self.crash(node, Some(rest));
+        }
     }
 
     fn happen(&mut self, happening: Happening) {

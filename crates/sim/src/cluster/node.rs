@@ -9,6 +9,7 @@ use whimbrel_wire::{AttemptId, EntityId, Epoch, NodeId, NodeKey, StoreId, Time};
 
 use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::medium::Medium;
 
 /// One node.
 pub(crate) struct Node {
@@ -37,7 +38,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(index: usize, dice: &mut Dice, settings: Settings) -> Self {
+    pub(crate) fn new(index: usize, dice: &mut Dice, settings: Settings, medium: Medium) -> Self {
         let key = NodeKey::from_seed(&dice.seed());
         let store = StoreId::new(dice.wide());
         let station = Arc::new(Station::new(key.clone(), store, settings));
@@ -52,7 +53,7 @@ impl Node {
             wakes: BTreeMap::new(),
             hosts: BTreeMap::new(),
             drops: BTreeMap::new(),
-            disk: Disk::new(store),
+            disk: Disk::new(store, medium),
             keys: BTreeMap::new(),
             on_disk: BTreeMap::new(),
             up: true,
@@ -92,8 +93,8 @@ impl Node {
     pub(crate) fn wipe(&mut self, store: StoreId) {
         let settings = self.station.settings.clone();
         self.station = Arc::new(Station::new(self.key.clone(), store, settings));
-        let faults = self.disk.faults;
-        self.disk = Disk::new(store);
+        let (faults, medium) = (self.disk.faults, self.disk.files.medium());
+        self.disk = Disk::new(store, medium);
         self.disk.faults = faults;
         self.keys.clear();
         self.on_disk.clear();

@@ -13,7 +13,7 @@ use whimbrel_protocol::{
     Capture, DeliverError, Event, Input, Output, ReplayStep, Restored, SendError, Ticket,
     TurnFailure, Turned,
 };
-use whimbrel_store::{Chunks, MemoryChunks};
+use whimbrel_store::Chunks;
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, ChunkList, ChunkRef, Digest, EntityId, Epoch, InputOrigin,
     Manifest, Message, MigrationFailureReason, MigrationMessage, NodeId, Time, Write, decode,
@@ -23,11 +23,11 @@ use whimbrel_wire::{
 use super::{Capturing, Cluster, Happening, MILLI, Restoring};
 use crate::checkers::{Observed, Reply};
 use crate::clients::Asker;
-use crate::disk::{Fate, Request};
+use crate::disk::{Fate, Finished, Request};
 use crate::scribe::{Scribe, Style};
 
 /// The chunks of a node, as a daemon sees them.
-pub(crate) struct Shelf(pub(crate) Arc<MemoryChunks>);
+pub(crate) struct Shelf(pub(crate) Arc<dyn Chunks>);
 
 impl daemon::ChunkSink for Shelf {
     fn wants(&mut self, chunk: &ChunkRef) -> Result<bool, daemon::SinkError> {
@@ -101,14 +101,14 @@ impl Cluster {
                 self.report(node, entity, Input::PiecesRead { attempt, result });
             }
             Output::FindMissing { attempt, chunks } => {
-                let found = self.nodes[node].disk.chunks.missing(&chunks);
+                let found = self.nodes[node].disk.files.chunks.missing(&chunks);
                 let result = found.map_err(|error| error.to_string()).map(|missing| {
                     missing.into_iter().filter_map(|index| u32::try_from(index).ok()).collect()
                 });
                 self.report(node, entity, Input::MissingFound { attempt, result });
             }
             Output::SaveChunk { attempt, chunk, bytes } => {
-                let put = self.nodes[node].disk.chunks.put(&[(chunk, bytes)]);
+                let put = self.nodes[node].disk.files.chunks.put(&[(chunk, bytes)]);
                 let result = put.map_err(|error| error.to_string());
                 self.report(node, entity, Input::ChunkSaved { attempt, chunk, result });
             }
@@ -186,7 +186,7 @@ impl Cluster {
     }
 
     fn send_piece(&mut self, node: usize, to: NodeId, message: Message, chunk: &ChunkRef) {
-        let Ok(Some(bytes)) = self.nodes[node].disk.chunks.get(&chunk.digest) else { return };
+        let Ok(Some(bytes)) = self.nodes[node].disk.files.chunks.get(&chunk.digest) else { return };
         let mut message = message;
         if let Message::Migration(envelope) = &mut message
             && let MigrationMessage::SnapshotReady { snapshot_bytes, .. } = &mut envelope.message
@@ -213,7 +213,7 @@ impl Cluster {
     pub(super) fn disk_done(&mut self, node: usize) {
         let Self { nodes, dice, save_fate, saves, tally, .. } = self;
         let faults = nodes[node].disk.faults;
-        let dones = nodes[node].disk.finish(|_| {
+        let Finished { found, dones } = nodes[node].disk.finish(dice, |_, dice| {
             let number = *saves;
             *saves += 1;
             let fate = match save_fate {
@@ -223,6 +223,9 @@ impl Cluster {
             tally.faults += u64::from(fate != Fate::Good);
             fate
         });
+        for write in found {
+            self.committed(node, &write);
+        }
         let rest = self.dice.between(10_000, MILLI / 2);
         let life = self.nodes[node].life;
         for done in dones {
@@ -366,7 +369,7 @@ impl Cluster {
         if !self.lives(node, life) {
             return;
         }
-        let mut shelf = Shelf(self.nodes[node].disk.chunks.clone());
+        let mut shelf = Shelf(self.nodes[node].disk.files.chunks.clone());
         let written = frozen.write(&mut shelf);
         let manifest = written.and_then(|parts| parts.manifest(ledger, Vec::new(), &mut shelf));
         let result = manifest.map_err(|error| error.to_string());
@@ -400,7 +403,7 @@ impl Cluster {
     ) -> Result<(daemon::Host, Restored), MigrationFailureReason> {
         let invalid = |what: String| MigrationFailureReason::SnapshotInvalid(what);
         let style = Style::of(&manifest.kind).ok_or(MigrationFailureReason::FactoryNotFound)?;
-        let mut shelf = Shelf(self.nodes[node].disk.chunks.clone());
+        let mut shelf = Shelf(self.nodes[node].disk.files.chunks.clone());
         let luggage = daemon::read_luggage(manifest, &mut shelf)
             .map_err(|error| invalid(error.to_string()))?;
         let body: Box<dyn Body> = Native::boxed(Scribe::new(style, 0));
@@ -429,7 +432,7 @@ impl Cluster {
     fn pieces(&self, node: usize, lists: &[ChunkRef]) -> Result<Vec<ChunkRef>, String> {
         let mut all = Vec::new();
         for list in lists {
-            let bytes = self.nodes[node].disk.chunks.get(&list.digest);
+            let bytes = self.nodes[node].disk.files.chunks.get(&list.digest);
             let bytes = bytes.map_err(|error| error.to_string())?;
             let bytes = bytes.ok_or_else(|| "a list is missing".to_owned())?;
             let ChunkList(named) = decode(&bytes).map_err(|error| error.to_string())?;

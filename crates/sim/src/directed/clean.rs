@@ -5,6 +5,7 @@ use whimbrel_protocol::{Event, MoveOptions, Settings, Warning};
 use super::{Failure, expect, finish, stage};
 use crate::clients::AUTHOR_HOSTS;
 use crate::cluster::{Cluster, MILLI, SECOND};
+use crate::medium::Medium;
 use crate::scribe::{Act, Line, Style};
 
 pub(super) fn moves() -> Result<u64, Failure> {
@@ -106,7 +107,7 @@ pub(super) fn drifting() -> Result<u64, Failure> {
 
 /// The key does not travel: the target has it already.
 pub(super) fn provisioned() -> Result<u64, Failure> {
-    let mut cluster = Cluster::new(1, 3, &Settings::default(), false);
+    let mut cluster = Cluster::new(1, 3, &Settings::default(), Medium::Memory, false);
     cluster.panics = false;
     cluster.provisioned = true;
     cluster.spawn(0, Style::Replays);

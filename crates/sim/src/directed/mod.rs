@@ -11,6 +11,7 @@ mod rivals;
 
 use crate::checkers::{Seconds, Violation};
 use crate::cluster::{Cluster, MILLI, SECOND};
+use crate::medium::Medium;
 use crate::run::quiet;
 use crate::scribe::Style;
 
@@ -62,7 +63,7 @@ fn stage(seed: u64, style: Style, events: u64) -> Cluster {
         silence_max: std::time::Duration::from_secs(3),
         ..Settings::default()
     };
-    let mut cluster = Cluster::new(seed, 3, &settings, false);
+    let mut cluster = Cluster::new(seed, 3, &settings, Medium::Memory, false);
     cluster.panics = false;
     let daemon = cluster.spawn(0, style);
     cluster.add_client(1, daemon, events, 4, 4 * MILLI);

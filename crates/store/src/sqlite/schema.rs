@@ -90,7 +90,9 @@ pub(super) fn connect(place: &Place) -> Result<Connection, StoreError> {
 /// With a log EXTRA is what FULL is. It adds that the removal of the journal with which a new file
 /// begins is synced too: that journal must not come back and undo everything.
 pub(super) fn keep_log(connection: &Connection) -> Result<(), StoreError> {
-    connection.pragma_update(None, "synchronous", "EXTRA").map_err(failed)?;
+    let unsynced = cfg!(feature = "mutant-commit-unsynced");
+    let synchronous = if unsynced { "NORMAL" } else { "EXTRA" };
+    connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(failed)?;

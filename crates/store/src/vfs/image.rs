@@ -19,7 +19,7 @@ pub(super) struct Image {
     pub(super) life: u64,
     handles: u64,
     random: Random,
-    stopped: bool,
+    pub(super) stopped: bool,
     pub(super) syncs: u64,
     pub(super) writes: u64,
     pub(super) bytes_max: Option<u64>,

@@ -87,6 +87,12 @@ impl FaultyDisk {
         self.image().writes_left = Some(count);
     }
 
+    /// Whether it has come to a call at which it was told to stop, and nothing works any more.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.image().stopped
+    }
+
     /// How many syncs succeeded so far.
     #[must_use]
     pub fn syncs(&self) -> u64 {
