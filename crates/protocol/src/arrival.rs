@@ -227,10 +227,10 @@ impl Arrival {
 
     /// Answers the source, with a copy to the orchestrator.
     fn answer(&mut self, desk: &mut Desk<'_>, message: MigrationMessage) {
+        self.send(desk, self.source, message.clone());
         if self.orchestrator != self.source {
-            self.send(desk, self.orchestrator, message.clone());
+            self.send(desk, self.orchestrator, message);
         }
-        self.send(desk, self.source, message);
         self.resend_at = desk.now + desk.settings().resend_after;
     }
 

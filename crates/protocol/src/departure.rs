@@ -23,7 +23,8 @@
 //!
 //! * D1 (no early vote): the hand-over is saved only while the daemon is frozen in this attempt
 //!   and the vote names exactly the frozen head and state (rule 1).
-//! * D2 (only durable shipped): turns are read from the journal, never from memory (rule 8).
+//! * D2 (only durable shipped): turns are read from the journal, or were kept when the store had
+//!   confirmed their save (rule 8).
 //! * D3 (asked for): the hand-over is saved only after the orchestrator asked for the cut-over; one
 //!   that ended the move earlier told the truth.
 //! * D4 (no way back): an attempt whose hand-over is being saved ends only by the end of that save.
@@ -33,6 +34,8 @@
 //! * `silence_max` (of the target, and of the orchestrator until it asked for the cut-over),
 //!   `freeze_max`, `rounds_max`: beyond them the attempt ends with a typed reason.
 //! * `pieces_in_flight_max`: pieces sent for one request.
+
+mod recent;
 
 use bytes::Bytes;
 use whimbrel_wire::limits::RANGES_PER_MESSAGE_MAX;
@@ -45,6 +48,7 @@ use whimbrel_wire::{
 use crate::desk::{Desk, Saving};
 use crate::port::{Event, Moment, Output};
 use crate::tenure::{Life, Owner};
+use recent::Recent;
 
 /// One attempt to leave.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +74,7 @@ pub(crate) struct Departure {
     reading: bool,
     /// A round was sent and the target has not answered it.
     unanswered: bool,
+    recent: Recent,
     pieces_sent: u32,
     bytes_sent: u64,
 }
@@ -146,6 +151,7 @@ impl Departure {
             rounds: 0,
             reading: false,
             unanswered: false,
+            recent: Recent::default(),
             pieces_sent: 0,
             bytes_sent: 0,
         }
@@ -172,6 +178,21 @@ impl Departure {
             Parcel { manifest, snapshot, pieces: Vec::new(), envelope: None, frozen: Some(frozen) };
         let parcel = Some(parcel);
         Self { stage: Stage::Committing(None), parcel, ..Self::new(&request, now) }
+    }
+
+    /// Keeps a turn at hand whose save was confirmed.
+    pub(crate) fn keep(&mut self, desk: &Desk<'_>, turn: Turn) {
+        if self.catch_up == CatchUp::Replay {
+            self.recent.keep(turn, desk.settings());
+        }
+    }
+
+    /// The target says where its copy stands.
+    fn hear_vote(&mut self, now: Time, vote: Vote) {
+        self.heard = now;
+        self.unanswered = false;
+        self.recent.forget(vote.head.position);
+        self.vote = Some(vote);
     }
 
     /// Whether the daemon takes no turns because of this attempt.
@@ -510,9 +531,7 @@ impl Owner {
         if !current {
             return;
         }
-        departure.heard = desk.now;
-        departure.unanswered = false;
-        departure.vote = Some(Vote { head, store, key });
+        departure.hear_vote(desk.now, Vote { head, store, key });
         if matches!(departure.stage, Stage::Transferring) {
             departure.stage = Stage::Following;
             self.report(desk);
@@ -530,9 +549,7 @@ impl Owner {
         key: PublicKey,
     ) {
         let Some(departure) = &mut self.departure else { return };
-        departure.heard = desk.now;
-        departure.unanswered = false;
-        departure.vote = Some(Vote { head, store, key });
+        departure.hear_vote(desk.now, Vote { head, store, key });
         if let Some(frozen) = departure.frozen() {
             let final_vote = head == frozen.head && state == Some(frozen.state);
             if final_vote || cfg!(feature = "mutant-early-vote") {
@@ -550,9 +567,12 @@ impl Owner {
         let Some(vote) = departure.vote else { return };
         let lag = durable.get().saturating_sub(vote.head.position.get());
         let deltas = departure.catch_up != CatchUp::Replay;
+        // A freeze in the middle of a round would last for the rest of it.
+        let between = !departure.reading && !departure.unanswered;
         match departure.stage {
             Stage::Following
                 if departure.cutover_wanted
+                    && between
                     && (deltas || lag <= desk.settings().cutover_lag_max) =>
             {
                 self.freeze(desk);
@@ -570,7 +590,7 @@ impl Owner {
         }
     }
 
-    /// Reads the turns after `after` from the journal, to send them.
+    /// Sends the turns after `after`, which are read from the journal unless they are at hand.
     fn read_on(&mut self, desk: &mut Desk<'_>, after: Position) {
         let copy = self.copy;
         let Some(departure) = &mut self.departure else { return };
@@ -581,6 +601,10 @@ impl Owner {
         if departure.rounds > desk.settings().rounds_max && departure.cutover_wanted {
             return self.give_up(desk, MigrationFailureReason::CouldNotCatchUp);
         }
+        let none_lacking = (self.durable <= after).then(Vec::new);
+        if let Some(turns) = none_lacking.or_else(|| departure.recent.after(after)) {
+            return self.ship_round(desk, turns);
+        }
         departure.reading = true;
         let (count, bytes) = (desk.settings().round_turns_max, desk.settings().round_bytes_max);
         desk.push(Output::ReadTurns { copy, after, count, bytes });
@@ -588,15 +612,19 @@ impl Owner {
 
     /// Turns were read for the target.
     pub(crate) fn ship_turns(&mut self, desk: &mut Desk<'_>, result: Result<Vec<Turn>, String>) {
-        let (epoch, durable) = (self.epoch, self.durable);
         let Some(departure) = &mut self.departure else { return };
         if !std::mem::take(&mut departure.reading) {
             return;
         }
-        let turns = match result {
-            Ok(turns) => turns,
-            Err(error) => return self.give_up(desk, MigrationFailureReason::StoreFailed(error)),
-        };
+        match result {
+            Ok(turns) => self.ship_round(desk, turns),
+            Err(error) => self.give_up(desk, MigrationFailureReason::StoreFailed(error)),
+        }
+    }
+
+    fn ship_round(&mut self, desk: &mut Desk<'_>, turns: Vec<Turn>) {
+        let (epoch, durable) = (self.epoch, self.durable);
+        let Some(departure) = &mut self.departure else { return };
         let frozen = departure.frozen();
         let turns: Vec<Turn> =
             turns.into_iter().filter(|turn| turn.position() <= durable).collect();

@@ -62,6 +62,8 @@ pub struct Seat {
     entity: EntityId,
     origin: OriginHash,
     title: Title,
+    /// The title with the deeds, verified, that make this node the owner once they are saved.
+    prospect: Option<Title>,
     tenure: Tenure,
     arrivals: BTreeMap<AttemptId, Arrival>,
     orchestrations: BTreeMap<AttemptId, Orchestration>,
@@ -117,6 +119,7 @@ impl Seat {
             entity,
             origin: entity.origin_hash(),
             title: Title::unknown(entity),
+            prospect: None,
             tenure: Tenure::Reading(Time::ZERO),
             arrivals: BTreeMap::new(),
             orchestrations: BTreeMap::new(),

@@ -450,8 +450,11 @@ impl Owner {
         self.saving = false;
         match result {
             Ok(()) => {
-                if let Some(last) = self.unsaved.drain(..count.min(self.unsaved.len())).last() {
-                    self.durable = last.position();
+                for turn in self.unsaved.drain(..count.min(self.unsaved.len())) {
+                    self.durable = turn.position();
+                    if let Some(departure) = &mut self.departure {
+                        departure.keep(desk, turn);
+                    }
                 }
                 self.snapshots.settle_by_snapshot(&self.replica);
                 self.publish(desk);

@@ -137,6 +137,28 @@ impl Title {
         Ok(Learned { news })
     }
 
+    /// Adds a deed that this node itself has signed, whose signature needs no check. False, and
+    /// nothing is added, if it is not the next one.
+    pub(crate) fn enter(&mut self, own: &SignedDeed) -> bool {
+        let next = self.last().is_some_and(|last| own.follows(last).is_ok());
+        if next {
+            self.deeds.push(own.clone());
+        }
+        next
+    }
+
+    /// Becomes `grown`, whose deeds were verified when it learnt them. False, and nothing changes,
+    /// if that does not go on from this.
+    pub(crate) fn grow(&mut self, grown: Self) -> bool {
+        let continues = grown.entity == self.entity
+            && self.deeds.len() < grown.deeds.len()
+            && grown.deeds.starts_with(&self.deeds);
+        if continues {
+            *self = grown;
+        }
+        continues
+    }
+
     /// A deed of a known epoch is either the known one or proof that its signer signed twice.
     fn compare(&self, known: &SignedDeed, heard: &SignedDeed) -> Result<(), TitleError> {
         if known.deed == heard.deed {

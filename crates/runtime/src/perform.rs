@@ -75,12 +75,7 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
             let result = admit(core, cell, inner, attempt, epoch, &manifest, envelope.as_deref());
             inner.pending.push_back(Input::Admitted { attempt, result });
         }
-        Output::DropCopy { copy } => {
-            inner.hosts.remove(&copy);
-            inner.arriving.remove(&copy);
-            inner.holds.remove(&copy);
-            inner.warming.remove(&copy);
-        }
+        Output::DropCopy { copy } => drop_copy(core, inner, copy),
         // The daemon may be on its way back already: then the key that lies here is the new one.
         Output::WipeKey if inner.arriving.is_empty() => wipe_key(cell),
         Output::WipeKey => {}
@@ -120,6 +115,15 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
             core.tell(cell.entity(), event);
         }
     }
+}
+
+fn drop_copy(core: &Core, inner: &mut Inner, copy: AttemptId) {
+    // Freeing a large state takes long, and the cell has better things to do.
+    let host = inner.hosts.remove(&copy);
+    core.bulk.run(move || drop(host));
+    inner.arriving.remove(&copy);
+    inner.holds.remove(&copy);
+    inner.warming.remove(&copy);
 }
 
 fn delivered(

@@ -17,7 +17,8 @@ impl Seat {
                 let Tenure::Owner(owner) = &self.tenure else { return };
                 let deed = owner.departure.as_ref().and_then(Departure::deed).cloned();
                 let Some(deed) = deed else { return };
-                if self.title.learn(std::slice::from_ref(&deed)).is_ok() {
+                let own = deed.deed.from == self.station.public() && self.title.enter(&deed);
+                if own || self.title.learn(std::slice::from_ref(&deed)).is_ok() {
                     self.depart(now, deed, out);
                     self.title_grew(now, out);
                 }
@@ -179,7 +180,7 @@ impl Seat {
         let deeds = arrival.deeds().to_vec();
         let (source, orchestrator) = (arrival.source, arrival.orchestrator);
         let on_disk_only = arrival.is_on_disk_only();
-        let _ = self.learn(now, source, &deeds, out);
+        self.inherit_title(now, source, &deeds, out);
         if let Some(last) = deeds.last() {
             self.acknowledge(now, source, last, out);
             if orchestrator != source {
@@ -191,6 +192,23 @@ impl Seat {
             self.open(now, out);
         } else {
             self.with_arrival(now, out, attempt, |arrival, desk| arrival.accepted(desk, &result));
+        }
+    }
+
+    /// The deeds that make this node the owner are saved. They were verified when they came, unless
+    /// another title came after them.
+    fn inherit_title(
+        &mut self,
+        now: Time,
+        source: NodeId,
+        deeds: &[SignedDeed],
+        out: &mut Vec<Output>,
+    ) {
+        let prospect = self.prospect.take().filter(|title| title.last() == deeds.last());
+        if prospect.is_some_and(|title| self.title.grow(title)) {
+            self.title_grew(now, out);
+        } else {
+            let _ = self.learn(now, source, deeds, out);
         }
     }
 

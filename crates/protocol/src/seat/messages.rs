@@ -466,6 +466,7 @@ impl Seat {
         let newest = title.last().cloned();
         match newest {
             Some(newest) if newest.deed.owner() == self.station.node() => {
+                self.prospect = Some(title);
                 self.inherit(now, from, newest, news, out);
             }
             Some(_) | None => {

@@ -169,6 +169,41 @@ fn only_durable_shipped_and_the_freeze_waits_for_it() {
     assert_eq!(stage.ends(C), [Ok(stage.id(B))]);
 }
 
+/// The answer to a round is under way when the cut-over is asked for.
+#[test]
+fn nothing_freezes_in_the_middle_of_a_round() {
+    let mut stage = Stage::born(3);
+    stage.deliver(A, "a");
+    let of_copy = |item: &Item| matches!(item.write(), Some(Write::AppendCopy { .. }));
+    stage.hold(of_copy);
+    stage.start_move(C, B, MoveOptions::default());
+    assert_eq!(shipped(&stage), [1], "a round is under way");
+    let served = stage.deliver(A, "b");
+    assert_eq!(stage.standing(A), Standing::Live);
+    assert_eq!(stage.delivered(served), [Ok("195".to_owned())]);
+    stage.release();
+    assert_eq!(stage.ends(C), [Ok(stage.id(B))]);
+    assert_eq!(stage.taken(B), ["a", "b"]);
+}
+
+#[test]
+fn what_was_saved_during_the_move_is_not_read_back_to_be_shipped() {
+    let mut stage = Stage::born(3);
+    stage.hold(is_cutover);
+    stage.start_move(C, B, MoveOptions::default());
+    stage.forget();
+    stage.deliver(A, "a");
+    stage.deliver(A, "b");
+    stage.release();
+    assert_eq!(stage.ends(C), [Ok(stage.id(B))]);
+    assert_eq!(shipped(&stage), [1, 2]);
+    let reads = stage
+        .seen
+        .iter()
+        .filter(|seen| matches!(seen, Seen { node: A, output: Output::ReadTurns { .. } }));
+    assert_eq!(reads.count(), 0);
+}
+
 #[test]
 fn asked_for_is_every_hand_over_also_of_a_daemon_that_is_frozen_first() {
     let mut stage = Stage::born(3);

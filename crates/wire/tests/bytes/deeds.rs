@@ -160,6 +160,8 @@ fn a_deed_follows_its_own_predecessor_only() {
     assert_eq!(third.verify_after(&second), Ok(()));
     assert_eq!(third.verify_after(&birth()), Err(DeedError::Sequence));
     assert_eq!(third.verify_after(&third), Err(DeedError::Sequence));
+    assert_eq!(third.follows(&second), Ok(()));
+    assert_eq!(third.follows(&birth()), Err(DeedError::Sequence));
     // Another deed of epoch 2 by the same owner: the chain tells the two apart.
     let twin = Deed { attempt: AttemptId::new(11), ..next() }.sign(&first_owner());
     assert_eq!(twin.verify_after(&birth()), Ok(()));
