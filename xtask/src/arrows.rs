@@ -77,7 +77,7 @@ const RULES: [Rule; 14] = [
     Rule {
         package: "whimbrel-protocol",
         arrows: Arrows::Only(&["whimbrel-wire"]),
-        outside: Outside::Only(&["bytes", "thiserror"]),
+        outside: Outside::Only(&["bytes", "serde", "thiserror"]),
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule {

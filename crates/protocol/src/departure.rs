@@ -739,7 +739,7 @@ impl Owner {
             snapshot: parcel.snapshot,
             previous,
         };
-        let deed = deed.sign(desk.station.key());
+        let deed = desk.station.sign(deed);
         departure.stage = Stage::Committing(Some(Box::new(deed.clone())));
         desk.save(Saving::HandOver, Write::HandOver { deed });
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use whimbrel_wire::{
-    AttemptId, DeliveryMessage, EntityId, Epoch, Message, MigrationEnvelope,
+    AttemptId, Deed, DeliveryMessage, Digest, EntityId, Epoch, Message, MigrationEnvelope,
     MigrationFailureReason, MigrationMessage, NodeId, NodeKey, OriginHash, PublicKey, Role,
-    StoreId, Time, TitleMessage, Write,
+    Signature, SignedDeed, StoreId, Time, TitleMessage, Write,
 };
 
 use crate::port::{Event, Output, SaveTicket, Warning};
@@ -16,12 +16,20 @@ use crate::title::Title;
 /// What is true of the node on which a seat stands.
 #[derive(Clone, Debug)]
 pub struct Station {
-    key: NodeKey,
+    pen: Pen,
     public: PublicKey,
     node: NodeId,
     store: StoreId,
     /// Its waits and bounds.
     pub settings: Settings,
+}
+
+/// How deeds of the node come by their signatures.
+#[derive(Clone, Debug)]
+enum Pen {
+    Key(NodeKey),
+    /// It has none: these deeds were seen signed.
+    Seen(BTreeMap<Digest, SignedDeed>),
 }
 
 /// The public key stands for the secret one.
@@ -44,7 +52,20 @@ impl Station {
     #[must_use]
     pub fn new(key: NodeKey, store: StoreId, settings: Settings) -> Self {
         let public = key.public();
-        Self { key, public, node: public.node_id(), store, settings }
+        Self { pen: Pen::Key(key), public, node: public.node_id(), store, settings }
+    }
+
+    /// The station as it was for a node whose key is not at hand: it signs nothing but what was
+    /// seen signed. Any other deed stays without a signature that holds.
+    #[must_use]
+    pub fn witness(
+        public: PublicKey,
+        store: StoreId,
+        settings: Settings,
+        seen: impl IntoIterator<Item = SignedDeed>,
+    ) -> Self {
+        let seen = seen.into_iter().map(|signed| (signed.digest(), signed)).collect();
+        Self { pen: Pen::Seen(seen), public, node: public.node_id(), store, settings }
     }
 
     /// Its node.
@@ -59,9 +80,15 @@ impl Station {
         self.public
     }
 
-    /// Its secret key.
-    pub(crate) const fn key(&self) -> &NodeKey {
-        &self.key
+    /// Signs a deed of this node.
+    pub(crate) fn sign(&self, deed: Deed) -> SignedDeed {
+        match &self.pen {
+            Pen::Key(key) => deed.sign(key),
+            Pen::Seen(seen) => {
+                let signed = seen.get(&deed.digest()).cloned();
+                signed.unwrap_or(SignedDeed { deed, signature: Signature::from_bytes([0; 64]) })
+            }
+        }
     }
 
     /// Its data folder.
@@ -200,6 +227,6 @@ impl Desk<'_> {
 }
 
 /// The save of deeds that make another node the owner.
-pub(crate) const fn learn(deeds: Vec<whimbrel_wire::SignedDeed>) -> Write {
+pub(crate) const fn learn(deeds: Vec<SignedDeed>) -> Write {
     Write::Learn { deeds }
 }

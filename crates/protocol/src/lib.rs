@@ -10,7 +10,8 @@
 //! * `inbox`: what was taken in from whom;
 //! * `tenure`: the owner's side: turns, commits, answers, snapshots, recovery;
 //! * `departure`: the source of a move; `arrival`: its target; `orchestration`: who asked for it;
-//! * `courier`: a sender's side.
+//! * `courier`: a sender's side;
+//! * `trace`: what a seat was told and said, and whether the one follows from the other.
 
 mod arrival;
 mod courier;
@@ -24,6 +25,7 @@ mod seat;
 mod settings;
 mod tenure;
 mod title;
+mod trace;
 
 pub use port::{
     Capture, DeliverError, Event, Input, Moment, MoveError, MoveOptions, Output, ReplayStep,
@@ -32,3 +34,4 @@ pub use port::{
 pub use seat::{Seat, SeatStatus, Standing, Station};
 pub use settings::Settings;
 pub use title::{Learned, Title, TitleError};
+pub use trace::{Difference, TRACE_VERSION, TraceHeader, TraceRecord, Witness, signed_in};

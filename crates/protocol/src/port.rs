@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use whimbrel_wire::{
     Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChunkRef, ClientId, Digest, EntityId,
@@ -14,11 +15,11 @@ use whimbrel_wire::{
 };
 
 /// A question of a local caller; the driver chooses it and gets it back with the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// Which save is reported back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SaveTicket(pub u64);
 
 /// One moment that a seat remembers, shown by [`Seat::moments`](crate::Seat::moments).
@@ -33,7 +34,7 @@ pub enum Moment<'a> {
 }
 
 /// What a seat is told.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Input {
     /// What the store knows of the daemon: at the start, or after [`Output::Read`].
     Read(Result<SeatRecord, String>),
@@ -219,7 +220,7 @@ pub enum Input {
 }
 
 /// What a seat wants done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Output {
     /// Say this to that node; to this node itself too.
     Send {
@@ -414,7 +415,7 @@ pub enum Output {
 }
 
 /// A snapshot to take.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capture {
     /// Of which copy.
     pub copy: AttemptId,
@@ -427,7 +428,7 @@ pub struct Capture {
 }
 
 /// One step of a replay.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ReplayStep {
     /// Make this turn again.
     Turn(Turn),
@@ -441,7 +442,7 @@ pub enum ReplayStep {
 }
 
 /// What came of one turn.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Turned {
     /// Where the daemon then stood.
     pub head: Head,
@@ -456,7 +457,7 @@ pub struct Turned {
 }
 
 /// What was restored.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Restored {
     /// The dealings that travelled with the snapshot.
     pub ledger: Ledger,
@@ -467,7 +468,7 @@ pub struct Restored {
 }
 
 /// Why a turn did not happen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
 #[non_exhaustive]
 pub enum TurnFailure {
     /// The daemon panicked; what is left of it must not be used.
@@ -479,7 +480,7 @@ pub enum TurnFailure {
 }
 
 /// How a daemon is to be moved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MoveOptions {
     /// Whether its key travels. Default: it does.
     pub transport_identity: bool,
@@ -500,7 +501,7 @@ impl Default for MoveOptions {
 }
 
 /// Why a daemon was not born.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// It is known already, here or elsewhere. Fault: caller. Changed: nothing. Again: no.
@@ -516,7 +517,7 @@ pub enum SpawnError {
 }
 
 /// Why an event was not delivered to a daemon on this node.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[non_exhaustive]
 pub enum DeliverError {
     /// It does not live here. Fault: caller. Changed: nothing. Again: at its owner.
@@ -553,7 +554,7 @@ pub enum DeliverError {
 }
 
 /// Why an event did not reach its daemon for certain.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// No member knows the daemon. Fault: caller. Changed: nothing. Again: no.
@@ -580,7 +581,7 @@ pub enum SendError {
 }
 
 /// Why a move ended without the daemon on the target.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[error("the daemon was not moved: {reason}")]
 pub struct MoveError {
     /// The reason.
@@ -588,7 +589,7 @@ pub struct MoveError {
 }
 
 /// Something that people may want to see. Nothing depends on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Event {
     /// A move that this node orchestrates entered a phase.
@@ -648,7 +649,7 @@ pub enum Event {
 }
 
 /// Something is wrong and was dealt with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Warning {
     /// A message came from a node that does not play the role it needs. It was refused.

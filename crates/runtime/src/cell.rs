@@ -25,6 +25,7 @@ use whimbrel_wire::{
 use crate::core::{Core, lock};
 use crate::perform;
 use crate::stores::Store;
+use crate::trace::Trace;
 
 #[cfg(test)]
 mod tests;
@@ -118,11 +119,14 @@ impl Cell {
         store: Store,
         fresh: bool,
     ) -> Self {
+        if let Some(trace) = &core.trace {
+            trace.seat(entity, station.settings.snapshot_every);
+        }
         let mut seat = Seat::new(station, entity);
         let mut out = Vec::new();
         if fresh {
             let record = Ok(SeatRecord::default());
-            seat.handle(core.clock.now(), Input::Read(record), &mut out);
+            handle(core, entity, &mut seat, Input::Read(record), &mut out);
         }
         let inner = Inner {
             seat,
@@ -215,7 +219,11 @@ impl Cell {
             return;
         }
         let mut out = std::mem::take(&mut inner.out);
-        inner.seat.open(core.clock.now(), &mut out);
+        let (now, before) = (core.clock.now(), out.len());
+        inner.seat.open(now, &mut out);
+        if let Some(trace) = &core.trace {
+            trace.opened(self.entity, now, &out[before..]);
+        }
         inner.out = out;
         inner.perform(core, self);
         self.set_alarm(core, &inner);
@@ -283,7 +291,7 @@ impl Inner {
     /// Feeds the seat and does what it asks, and what follows from that at once.
     fn step(&mut self, core: &Arc<Core>, cell: &Arc<Cell>, input: Input) {
         let mut out = std::mem::take(&mut self.out);
-        self.seat.handle(core.clock.now(), input, &mut out);
+        handle(core, cell.entity, &mut self.seat, input, &mut out);
         self.out = out;
         self.perform(core, cell);
     }
@@ -296,7 +304,7 @@ impl Inner {
             }
             let next = self.pending.pop_front();
             if let Some(input) = next {
-                self.seat.handle(core.clock.now(), input, &mut out);
+                handle(core, cell.entity, &mut self.seat, input, &mut out);
                 self.out = out;
             } else {
                 self.out = out;
@@ -304,4 +312,13 @@ impl Inner {
             }
         }
     }
+}
+
+/// Gives a seat an input; a trace, if there is one, is told what came of it.
+fn handle(core: &Core, entity: EntityId, seat: &mut Seat, input: Input, out: &mut Vec<Output>) {
+    let now = core.clock.now();
+    let Some(trace) = &core.trace else { return seat.handle(now, input, out) };
+    let (told, before) = (Trace::input(&input), out.len());
+    seat.handle(now, input, out);
+    trace.step(entity, now, told, &out[before..]);
 }

@@ -29,6 +29,9 @@ pub struct MeshConfig {
     pub workers: usize,
     /// What it offers to daemons that have requirements.
     pub tags: BTreeSet<String>,
+    /// The file into which the steps of its machines are written, up to
+    /// [`TRACE_BYTES_MAX`](crate::trace::TRACE_BYTES_MAX). It holds payloads.
+    pub trace: Option<PathBuf>,
 }
 
 impl MeshConfig {
@@ -44,6 +47,7 @@ impl MeshConfig {
             links: LinkLimits::default(),
             workers: 2,
             tags: BTreeSet::new(),
+            trace: None,
         }
     }
 }

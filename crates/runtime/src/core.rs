@@ -22,6 +22,7 @@ use crate::kinds::Kinds;
 use crate::link::{Inbound, Lane, LinkFault, Links, Members, Pause};
 use crate::migration::Moves;
 use crate::stores::Stores;
+use crate::trace::Trace;
 use crate::workers::Workers;
 
 /// Events that a slow listener may fall behind before it misses some.
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) tokio: OnceLock<tokio::runtime::Handle>,
     pub(crate) kinds: Kinds,
     pub(crate) tags: BTreeSet<String>,
+    /// Where steps are written down, if that was asked for.
+    pub(crate) trace: Option<Trace>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) bulk: Bulk,
@@ -93,11 +96,12 @@ pub(crate) struct Parts {
     pub(crate) members: Members,
     pub(crate) tags: BTreeSet<String>,
     pub(crate) recorded: BTreeSet<EntityId>,
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { station, key, stores, members, tags, recorded } = parts;
+        let Parts { station, key, stores, members, tags, recorded, trace } = parts;
         Self {
             station: Arc::new(station),
             key,
@@ -108,6 +112,7 @@ impl Core {
             tokio: OnceLock::new(),
             kinds: Kinds::default(),
             tags,
+            trace,
             workers: Arc::default(),
             alarms: Arc::default(),
             bulk: Bulk::default(),
@@ -134,6 +139,13 @@ impl Core {
 
     pub(crate) fn set_links(&self, links: Option<Links>) -> Option<Links> {
         std::mem::replace(&mut *self.links.write().unwrap_or_else(PoisonError::into_inner), links)
+    }
+
+    /// Nothing more is written down.
+    pub(crate) fn end_trace(&self) {
+        if let Some(trace) = &self.trace {
+            trace.end();
+        }
     }
 
     /// Nothing is done any more: whoever waits for something is told by the end of its channel.

@@ -9,6 +9,7 @@
 //! * `cell`: one daemon's seat and hosts under one lock, and the loop that does its outputs;
 //! * `workers`, `saver`, `bulk`, `alarms`: the threads that cells are run, saved, captured and
 //!   woken by;
+//! * [`trace`]: the steps of all seats, written down for whoever wants to check them;
 //! * `mesh`, `runtime`, `handle`, `client`: what people call.
 
 pub mod admin;
@@ -32,6 +33,7 @@ mod runtime;
 mod saver;
 mod spawn;
 mod stores;
+pub mod trace;
 mod workers;
 
 pub use client::Client;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use whimbrel_protocol::Station;
+use whimbrel_protocol::{Station, TRACE_VERSION, TraceHeader};
 use whimbrel_wire::{NodeId, PublicKey, StoreId};
 
 use crate::config::MeshConfig;
@@ -12,6 +12,7 @@ use crate::core::{Core, Inlet, Parts, lock};
 use crate::error::MeshError;
 use crate::link::{LinkStatistics, Links, Member, Members};
 use crate::stores::{Stores, Writer};
+use crate::trace::{TRACE_BYTES_MAX, Trace};
 use crate::{alarms, chores, workers};
 
 /// A node of the mesh: its key, its links, its data folder. A
@@ -46,6 +47,16 @@ impl Mesh {
         let members: Members = config.members.iter().cloned().collect();
         members.insert(Member { key: config.key.public(), addresses: Vec::new() });
         let station = Station::new(config.key.clone(), stores.id(), config.settings.clone());
+        let trace = config.trace.as_deref().map(|path| {
+            let header = TraceHeader {
+                version: TRACE_VERSION,
+                program: env!("CARGO_PKG_VERSION").to_owned(),
+                node: station.public(),
+                store: station.store(),
+                settings: station.settings.clone(),
+            };
+            Trace::begin(path, &header, TRACE_BYTES_MAX)
+        });
         let core = Arc::new(Core::new(Parts {
             station,
             key: config.key.clone(),
@@ -53,6 +64,7 @@ impl Mesh {
             members: members.clone(),
             tags: config.tags.clone(),
             recorded: recorded.into_iter().collect(),
+            trace: trace.transpose()?,
         }));
         match Self::bring_up(&core, &config, members) {
             Ok(mesh) => Ok(Arc::new(mesh)),
@@ -142,6 +154,7 @@ impl Mesh {
             close_store(saver.as_ref());
         });
         drop(ended.await);
+        self.core.end_trace();
         self.core.abandon();
     }
 }
@@ -165,6 +178,7 @@ impl Drop for Mesh {
         if let Some(Writer::Queued(saver)) = self.core.stores.durable().map(|store| &store.writer) {
             saver.end();
         }
+        self.core.end_trace();
         self.core.abandon();
     }
 }

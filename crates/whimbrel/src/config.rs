@@ -11,6 +11,8 @@
 //! key = "c0ffee…"
 //! addresses = ["127.0.0.1:7002"]
 //!
+//! # trace = "node.trace"        # before [[members]]: the steps of the machines; holds payloads
+//!
 //! [settings]                    # only what differs from the defaults
 //! freeze_max_ms = 2000
 //! ```
@@ -48,6 +50,8 @@ pub(crate) struct NodeConfig {
     pub(crate) workers: Option<usize>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) tags: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) members: Vec<MemberConfig>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -85,6 +89,7 @@ impl NodeConfig {
         // Without the dots: some systems allow only about 100 letters for a socket.
         config.data = folder.join(&config.data).components().collect();
         config.key = folder.join(&config.key).components().collect();
+        config.trace = config.trace.map(|file| folder.join(file));
         config.members()?;
         config.settings()?;
         Ok(config)

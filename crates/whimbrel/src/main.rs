@@ -11,6 +11,7 @@ mod failure;
 mod node;
 mod output;
 mod send;
+mod trace;
 mod watch;
 mod words;
 

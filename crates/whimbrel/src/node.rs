@@ -35,6 +35,7 @@ pub(crate) fn init(folder: &Path, name: &str, listen: SocketAddr) -> Result<()> 
         listen,
         workers: None,
         tags: Default::default(),
+        trace: None,
         members: Vec::new(),
         settings: Default::default(),
     };
@@ -139,6 +140,7 @@ fn mesh_config(node: &NodeConfig, key: whimbrel::NodeKey) -> Result<MeshConfig> 
     config.data = Some(node.data.join(STORE_FOLDER));
     config.settings = node.settings()?;
     config.tags = node.tags.clone();
+    config.trace.clone_from(&node.trace);
     if let Some(workers) = node.workers {
         config.workers = workers.max(1);
     }

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use whimbrel::runtime::admin::SOCKET_NAME;
 
 use crate::failure::Advice;
-use crate::{ask, demo, node, send};
+use crate::{ask, demo, node, send, trace};
 
 /// Stateful daemons that move between nodes while they work: nothing lost, nothing done twice.
 ///
@@ -74,6 +74,11 @@ enum What {
     Verify {
         /// Which.
         daemon: String,
+    },
+    /// Check the trace of a node against the machines of this program.
+    VerifyTrace {
+        /// What the config of the node calls `trace`.
+        file: PathBuf,
     },
     /// Take a daemon's state out into a file, or bear one from it.
     #[command(subcommand)]
@@ -262,6 +267,7 @@ impl Words {
             What::Cancel { daemon } => ask::cancel(&place, daemon).await?,
             What::Events { follow } => ask::events(&place, follow).await?,
             What::Verify { daemon } => ask::verify(&place, daemon).await?,
+            What::VerifyTrace { file } => trace::verify(&file)?,
             What::Snapshot(SnapshotWords::Export { daemon, file }) => {
                 ask::export(&place, daemon, &file).await?;
             }
@@ -337,6 +343,7 @@ mod tests {
             "whimbrel cancel store",
             "whimbrel events --follow",
             "whimbrel verify store",
+            "whimbrel verify-trace node.trace",
             "whimbrel snapshot export store file",
             "whimbrel snapshot import file --kind kv --seed-file seed",
             "whimbrel demo --seconds 5 --rate 100 --state 1MiB --nodes 4",

@@ -140,7 +140,7 @@ pub enum Write {
 }
 
 /// Why a write did not happen, or may have.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// What the write expected was not so. Fault: caller. Changed: nothing, for certain. Again:
@@ -158,7 +158,7 @@ pub enum WriteError {
 }
 
 /// What a write expected and did not find.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
 #[non_exhaustive]
 pub enum WriteRefusal {
     /// This store does not own the daemon in that epoch.
@@ -191,7 +191,7 @@ pub enum WriteRefusal {
 }
 
 /// What a store knows of one daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SeatRecord {
     /// All deeds known, from the birth on, without gaps.
     pub deeds: Vec<SignedDeed>,
@@ -204,7 +204,7 @@ pub struct SeatRecord {
 }
 
 /// What a store holds of a daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Holding {
     /// Nothing but deeds, or not even those.
     #[default]
@@ -218,7 +218,7 @@ pub enum Holding {
 }
 
 /// One copy on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CopyRecord {
     /// The attempt that brought it here.
     pub attempt: AttemptId,

@@ -13,3 +13,4 @@ mod seat;
 mod source;
 mod stage;
 mod target;
+mod trace;

@@ -20,7 +20,7 @@ fn core() -> Arc<Core> {
     let stores = Stores::open(None, store).unwrap();
     let station = Station::new(key.clone(), store, Settings::default());
     let (members, tags, recorded) = (Members::default(), BTreeSet::new(), BTreeSet::new());
-    Arc::new(Core::new(Parts { station, key, stores, members, tags, recorded }))
+    Arc::new(Core::new(Parts { station, key, stores, members, tags, recorded, trace: None }))
 }
 
 fn cell(core: &Arc<Core>, seed: u8) -> Arc<Cell> {

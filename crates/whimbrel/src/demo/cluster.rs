@@ -123,6 +123,7 @@ impl Node {
             listen,
             workers: None,
             tags: Default::default(),
+            trace: None,
             members,
             settings: Default::default(),
         };
