@@ -28,11 +28,11 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0 as f64;
-        match self.0 {
-            0..=9_999 => write!(formatter, "{} B", self.0),
-            10_000..=9_999_999 => write!(formatter, "{:.1} KiB", bytes / 1024.0),
-            _ => write!(formatter, "{:.1} MiB", bytes / f64::from(1 << 20)),
-        }
+        formatter.pad(&match self.0 {
+            0..=9_999 => format!("{} B", self.0),
+            10_000..=9_999_999 => format!("{:.1} KiB", bytes / 1024.0),
+            _ => format!("{:.1} MiB", bytes / f64::from(1 << 20)),
+        })
     }
 }
 
@@ -70,15 +70,25 @@ impl Row {
         self.0.last().copied().unwrap_or(0)
     }
 
+    /// p50, p99, max.
+    pub(crate) fn summary(&self) -> [u64; 3] {
+        [self.percentile(50), self.percentile(99), self.most()]
+    }
+
+    /// The least of the row; 0 for an empty one.
+    pub(crate) fn least(&self) -> u64 {
+        self.0.first().copied().unwrap_or(0)
+    }
+
     /// `p50 / p99 / max` in milliseconds.
     pub(crate) fn in_milliseconds(&self) -> String {
-        let [half, most, all] = [self.percentile(50), self.percentile(99), self.most()];
+        let [half, most, all] = self.summary();
         format!("{:>9} {:>9} {:>9}", milliseconds(half), milliseconds(most), milliseconds(all))
     }
 
     /// `p50 / p99 / max` as sizes.
     pub(crate) fn in_bytes(&self) -> String {
-        let [half, most, all] = [self.percentile(50), self.percentile(99), self.most()].map(Size);
+        let [half, most, all] = self.summary().map(Size);
         format!("{half} / {most} / {all}")
     }
 }

@@ -89,11 +89,6 @@ impl Load {
         let acks = std::mem::take(&mut *lock(&self.acks));
         Ok((ledger, acks))
     }
-
-    /// How many events were acknowledged up to here.
-    pub(crate) fn acknowledged(&self) -> usize {
-        lock(&self.acks).len()
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

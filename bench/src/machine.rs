@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::UdpSocket;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::figures::{Row, nanos};
 
@@ -29,62 +30,118 @@ pub(crate) fn wall_of(time: SystemTime) -> u64 {
     nanos(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// Prints load, round trip and sync as they are at the moment.
-pub(crate) fn describe(folder: &Path, when: &str) -> Result<()> {
+/// The machine at a moment when nothing of the run goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) cores: usize,
+    /// As `/proc/loadavg` has it.
+    pub(crate) load: String,
+    /// Nanoseconds: p50, p99, max.
+    pub(crate) round_trip: [u64; 3],
+    pub(crate) sync: [u64; 3],
+}
+
+impl Machine {
+    /// Measures round trips and syncs as they are at the moment.
+    pub(crate) fn measure(folder: &Path) -> Result<Self> {
+        let mut probe = Probe::open(folder)?;
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        Ok(Self {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            load: load.trim().to_owned(),
+            round_trip: probe.round_trips(ROUND_TRIPS)?.summary(),
+            sync: probe.syncs(SYNCS)?.summary(),
+        })
+    }
+
+    pub(crate) fn print(&self, when: &str) {
+        println!("machine {when}: {} cores, load {}", self.cores, self.load);
+        let row = |name: &str, figures: [u64; 3]| {
+            let [half, most, all] = figures.map(crate::figures::milliseconds);
+            println!("  {name:<30}{half:>9} {most:>9} {all:>9}  ms (p50 p99 max)");
+        };
+        row("raw loopback UDP round trip", self.round_trip);
+        row("fdatasync after 4 KiB", self.sync);
+    }
+}
+
+/// Prints the machine as it is at the moment.
+pub(crate) fn describe(folder: &Path, when: &str) -> Result<Machine> {
+    let machine = Machine::measure(folder)?;
+    machine.print(when);
+    Ok(machine)
+}
+
+/// The average load of the last minute.
+pub(crate) fn load() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("machine {when}: {cores} cores, load {}", load.trim());
-    println!(
-        "  raw loopback UDP round trip   {}  ms (p50 p99 max)",
-        round_trips()?.in_milliseconds()
-    );
-    println!(
-        "  fdatasync after 4 KiB         {}  ms (p50 p99 max)",
-        syncs(folder)?.in_milliseconds()
-    );
-    Ok(())
+    load.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }
 
-fn round_trips() -> Result<Row> {
-    let (near, far) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
-    near.connect(far.local_addr()?)?;
-    far.connect(near.local_addr()?)?;
-    near.set_read_timeout(Some(Duration::from_secs(1)))?;
-    far.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let echo = std::thread::spawn(move || {
-        let mut bytes = [0; 64];
-        while let Ok(length) = far.recv(&mut bytes) {
-            if length == 0 || far.send(&bytes[..length]).is_err() {
-                return;
+/// What round trips and syncs are measured with, also between moves.
+pub(crate) struct Probe {
+    near: UdpSocket,
+    echo: Option<std::thread::JoinHandle<()>>,
+    file: File,
+    path: PathBuf,
+    rounds: usize,
+}
+
+impl Probe {
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let (near, far) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+        near.connect(far.local_addr()?)?;
+        far.connect(near.local_addr()?)?;
+        near.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let echo = std::thread::spawn(move || {
+            let mut bytes = [0; 64];
+            while let Ok(length) = far.recv(&mut bytes) {
+                if length == 0 || far.send(&bytes[..length]).is_err() {
+                    return;
+                }
             }
-        }
-    });
-    let mut bytes = [7; 64];
-    let mut times = Vec::with_capacity(ROUND_TRIPS);
-    for _ in 0..ROUND_TRIPS {
-        let begun = Instant::now();
-        near.send(&bytes)?;
-        near.recv(&mut bytes).context("the loopback lost a datagram")?;
-        times.push(begun.elapsed());
+        });
+        let path = folder.join("sync-probe");
+        let file = File::create(&path)?;
+        Ok(Self { near, echo: Some(echo), file, path, rounds: 0 })
     }
-    near.send(&[])?;
-    drop(echo.join());
-    Ok(times.into_iter().collect())
+
+    /// Sends datagrams to and fro, one after the other.
+    pub(crate) fn round_trips(&self, count: usize) -> Result<Row> {
+        let mut bytes = [7; 64];
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let begun = Instant::now();
+            self.near.send(&bytes)?;
+            self.near.recv(&mut bytes).context("the loopback lost a datagram")?;
+            times.push(begun.elapsed());
+        }
+        Ok(times.into_iter().collect())
+    }
+
+    /// Appends to a file and syncs it, again and again.
+    pub(crate) fn syncs(&mut self, count: usize) -> Result<Row> {
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            self.rounds += 1;
+            let byte = u8::try_from(self.rounds % 251).unwrap_or(0);
+            self.file.write_all(&[byte; SYNC_BYTES])?;
+            let begun = Instant::now();
+            self.file.sync_data()?;
+            times.push(begun.elapsed());
+        }
+        Ok(times.into_iter().collect())
+    }
 }
 
-fn syncs(folder: &Path) -> Result<Row> {
-    let path = folder.join("sync-probe");
-    let mut file = File::create(&path)?;
-    let mut times = Vec::with_capacity(SYNCS);
-    for round in 0..SYNCS {
-        let byte = u8::try_from(round % 251).unwrap_or(0);
-        file.write_all(&[byte; SYNC_BYTES])?;
-        let begun = Instant::now();
-        file.sync_data()?;
-        times.push(begun.elapsed());
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // An empty datagram ends the echo; where it cannot be sent, the thread ends with the process.
+        if self.near.send(&[]).is_ok() {
+            drop(self.echo.take().map(std::thread::JoinHandle::join));
+        }
+        drop(std::fs::remove_file(&self.path));
     }
-    std::fs::remove_file(&path)?;
-    Ok(times.into_iter().collect())
 }
 
 /// What a process holds in memory.

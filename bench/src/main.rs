@@ -1,9 +1,13 @@
 //! Decides what can be measured from the command line.
 //!
-//! No figure fails a run: the machine may be busy, and says so beside every result. What fails a
-//! run is a ledger that does not add up: an event lost or done twice, or two owners at once.
+//! No time fails a run: the machine may be busy, and says so beside every result. What fails a run
+//! is a promise that was broken: an event lost or done twice, two owners at once; and a proof that
+//! is none: a move that carried less than the fresh state it should have. `bars` demands besides
+//! that all moves were made and ended on their target.
 #![allow(clippy::print_stdout, reason = "a measurement is for reading")]
 
+mod bars;
+mod client;
 mod compare;
 mod deliver;
 mod figures;
@@ -16,6 +20,9 @@ mod node;
 mod owners;
 mod parties;
 mod pause;
+mod record;
+mod report;
+mod stage;
 
 use std::process::ExitCode;
 
@@ -33,6 +40,8 @@ struct Line {
 enum Task {
     /// Moves a daemon back and forth between two processes under load, and checks the ledger.
     Moves(moves::MovesTask),
+    /// Makes all the moves by which the promises of a move are shown, as far as the minutes go.
+    Bars(bars::BarsTask),
     /// Measures the delivery of events to a local daemon that keeps nothing.
     Deliver(deliver::DeliverTask),
     /// Runs the same measurements here and on the peer, alternately.
@@ -40,6 +49,9 @@ enum Task {
     /// A node of `moves`: told what to do on its standard input.
     #[command(hide = true)]
     Node(node::NodeTask),
+    /// The client of `moves`, likewise.
+    #[command(hide = true)]
+    Client(client::ClientTask),
 }
 
 fn main() -> ExitCode {
@@ -48,9 +60,11 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match Line::parse().task {
         Task::Moves(task) => moves::run(&task),
+        Task::Bars(task) => bars::run(&task),
         Task::Deliver(task) => deliver::run(&task),
         Task::Compare(task) => compare::run(&task),
         Task::Node(task) => node::run(&task).map(|()| true),
+        Task::Client(task) => client::run(&task).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

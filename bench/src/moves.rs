@@ -1,442 +1,403 @@
-//! Decides how a run of moves goes: two node processes, this process as the third member that
-//! orchestrates and sends, fresh state before each move, and an account of everything at the end.
+//! Decides how a run of moves goes: fresh state before each move, a client in a process of its own
+//! that sends all the while, and an account of everything at the end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use clap::Args;
-use whimbrel_protocol::Event;
-use whimbrel_runtime::link::Member;
-use whimbrel_runtime::{DaemonRuntime, MigrationOpts};
-use whimbrel_trial::relay::{Relay, Tally, Way, Weather};
-use whimbrel_wire::EntityId;
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use whimbrel_daemon::kinds::KvCommand;
+use whimbrel_runtime::{Client, MigrationOpts};
 
-use crate::figures::{Row, Size, milliseconds, nanos};
+use crate::figures::{Size, milliseconds, nanos};
 use crate::fill::Filling;
 use crate::ledger::Ledger;
-use crate::load::{self, Ack, Load};
-use crate::parties::{Figures, Party, SharedStory, Story, Told};
-use crate::pause::{self, Steps};
-use crate::{machine, node, owners};
-
-/// Seeds of the two nodes between which the daemon moves.
-const NODES: [u8; 2] = [1, 2];
-
-/// Seed of this process as a node.
-const OWN: u8 = 3;
-
-/// Seed of the daemon.
-const DAEMON: u8 = 9;
+use crate::load::{Ack, counter_key};
+use crate::machine::Probe;
+use crate::parties::{Figures, Story};
+use crate::record::{MoveRecord, Record, write_json};
+use crate::stage::{NODES, Stage, name};
+use crate::{machine, owners, pause, report};
 
 /// State that is renewed before a move unless something else is asked for.
 const CHURN_BYTES_DEFAULT: u64 = 16 << 20;
 
 /// What belongs to a move after its end: answers that were held arrive.
-const AFTERMATH: Duration = Duration::from_millis(20);
+pub(crate) const AFTERMATH: Duration = Duration::from_millis(20);
 
 /// The shortest time without a move before each move.
-const REST_MIN: Duration = Duration::from_millis(150);
+const REST_MIN: Duration = Duration::from_millis(60);
+
+/// The longest.
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// What is told of around an error.
 const AROUND: u64 = 2_000_000_000;
 
-/// How long answers may take when everything is over.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Round trips and syncs that are measured before each move.
+const ROUND_TRIPS_EACH: usize = 5;
+const SYNCS_EACH: usize = 1;
 
 /// Arguments of `moves`.
 #[derive(Args, Clone)]
 pub(crate) struct MovesTask {
     /// Bytes of state, with KiB, MiB or GiB.
     #[arg(long, default_value = "1MiB")]
-    state: Size,
+    pub(crate) state: Size,
     /// How many moves.
     #[arg(long, default_value_t = 20)]
-    moves: usize,
+    pub(crate) moves: usize,
     /// Events a second.
     #[arg(long, default_value_t = 5_000)]
-    rate: u64,
+    pub(crate) rate: u64,
     /// Datagrams in a hundred that get lost between the two nodes, each way.
     #[arg(long, default_value_t = 0.0)]
-    loss: f64,
-    /// Lose datagrams between the client and the nodes, too.
+    pub(crate) loss: f64,
+    /// Lose datagrams on all other links, too: those of the client and of the orchestrator.
     #[arg(long)]
-    loss_everywhere: bool,
+    pub(crate) loss_everywhere: bool,
     /// Of what gets lost.
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
     /// The daemon keeps nothing on disk.
     #[arg(long)]
-    volatile: bool,
+    pub(crate) volatile: bool,
+    /// Turns between two automatic snapshots; as a daemon has it by default, if not given.
+    #[arg(long)]
+    pub(crate) snapshot_every: Option<u64>,
+    /// Renew all of the state before each move: a move that carries less makes the run wrong.
+    #[arg(long, conflicts_with = "churn")]
+    pub(crate) renew: bool,
     /// Bytes of state renewed before each move; all, up to 16 MiB, if not given.
     #[arg(long)]
-    churn: Option<Size>,
+    pub(crate) churn: Option<Size>,
     /// Begin no move after so many seconds.
     #[arg(long, default_value_t = 600)]
-    seconds_max: u64,
+    pub(crate) seconds_max: u64,
     /// The longest that one move may take.
     #[arg(long, default_value_t = 60)]
-    move_seconds_max: u64,
+    pub(crate) move_seconds_max: u64,
     /// Where data folders are made.
     #[arg(long)]
-    folder: Option<PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
     /// Print each move.
     #[arg(long)]
-    each: bool,
+    pub(crate) each: bool,
+    /// Write the figures to this file as well.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Break a promise behind the back of the checks: the run must be found wrong.
+    #[arg(long)]
+    pub(crate) spoil: Option<Spoil>,
+}
+
+/// What is broken on purpose, after the first move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Spoil {
+    /// A counter goes back by one, as if an event were lost.
+    Lost,
+    /// A counter goes on by one, as if an event were applied twice.
+    Doubled,
+    /// A node claims the daemon that lives on the other one.
+    Owners,
+    /// Nothing is renewed and all is claimed to be. Below some MiB a move may carry as much as the
+    /// state all the same: turns that the last snapshot does not hold.
+    Bytes,
 }
 
 /// One move.
-struct Moved {
-    /// What went wrong, if anything.
+pub(crate) struct Moved {
     failure: Option<String>,
-    from: u64,
-    to: u64,
-    progress_bytes: u64,
-    link_bytes: u64,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    fresh_bytes: u64,
+    snapshot_bytes: u64,
+    carried_bytes: u64,
+    /// Of the source and of the target.
     peaks: [u64; 2],
     /// What each node held in memory before and after.
-    held: [(u64, u64); 2],
+    pub(crate) held: [(u64, u64); 2],
+    rest: Rest,
+}
+
+/// What was measured before a move.
+#[derive(Clone, Copy, Default)]
+struct Rest {
+    sync: u64,
+    round_trip: u64,
+    load: f64,
+    peaks: [u64; 2],
 }
 
 impl Moved {
-    const fn length(&self) -> u64 {
+    pub(crate) const fn length(&self) -> u64 {
         self.to.saturating_sub(self.from)
+    }
+
+    /// The time that belongs to the move.
+    pub(crate) fn during(&self) -> (u64, u64) {
+        (self.from, self.to + nanos(AFTERMATH))
+    }
+
+    /// An equally long time just before it, when nothing moved.
+    pub(crate) fn before(&self) -> (u64, u64) {
+        (self.from.saturating_sub(self.length() + nanos(AFTERMATH)), self.from)
+    }
+
+    fn record(&self, acks: &[Ack]) -> MoveRecord {
+        let gap = |(from, to)| pause::longest(acks, from, to).length();
+        MoveRecord {
+            failure: self.failure.clone(),
+            duration: self.length(),
+            gap: gap(self.during()),
+            calm_gap: gap(self.before()),
+            fresh_bytes: self.fresh_bytes,
+            snapshot_bytes: self.snapshot_bytes,
+            carried_bytes: self.carried_bytes,
+            source_peak_bytes: self.peaks[0],
+            target_peak_bytes: self.peaks[1],
+            sync: self.rest.sync,
+            round_trip: self.rest.round_trip,
+            load: self.rest.load,
+        }
     }
 }
 
-/// Runs the task. True when the ledger is right and there never were two owners.
+/// Runs the task. True when no promise was broken.
 pub(crate) fn run(task: &MovesTask) -> Result<bool> {
+    let record = measure(task)?;
+    record.print();
+    if let Some(file) = &task.json {
+        write_json(file, &record)?;
+    }
+    let faults = record.faults();
+    for fault in &faults {
+        println!("WRONG: {fault}");
+    }
+    println!();
+    Ok(faults.is_empty())
+}
+
+/// Runs the task and gives its figures.
+pub(crate) fn measure(task: &MovesTask) -> Result<Record> {
     let folder = match &task.folder {
         Some(folder) => tempfile::tempdir_in(folder)?,
         None => tempfile::tempdir()?,
     };
     println!(
-        "== moves: state {}, {} moves, {} events/s, loss {} %{}, {} ==",
+        "== moves: state {}, {} moves, {} events/s, loss {} %{}, {}{} ==",
         task.state,
         task.moves,
         task.rate,
         task.loss,
         if task.loss_everywhere { " everywhere" } else { "" },
-        if task.volatile { "volatile" } else { "durable" }
+        if task.volatile { "volatile" } else { "durable" },
+        task.snapshot_every.map_or_else(String::new, |turns| format!(", snapshots every {turns}"))
     );
-    machine::describe(folder.path(), "before")?;
+    let before = machine::describe(folder.path(), "before")?;
     let tokio =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let right = tokio.block_on(async {
+    let mut record = tokio.block_on(async {
         let mut stage = Stage::set(task, folder.path()).await?;
-        stage.play(task).await
+        let mut play = Play::new(task, &stage, folder.path())?;
+        play.on(&mut stage).await
     })?;
-    machine::describe(folder.path(), "after")?;
-    println!();
-    Ok(right)
+    let after = machine::describe(folder.path(), "after")?;
+    record.machine = vec![before, after];
+    Ok(record)
 }
 
-/// Takes down the phases that this process tells of as the orchestrator.
-fn follow(runtime: &DaemonRuntime, story: &SharedStory) {
-    let (mut events, story) = (runtime.events(), Arc::clone(story));
-    tokio::spawn(async move {
-        while let Ok(told) = events.recv().await {
-            if let Event::Phase { phase, .. } = told.event {
-                let words = format!("phase {phase:?}");
-                let told = Told { at: machine::wall_of(told.at), party: NODES.len(), words };
-                story.lock().unwrap_or_else(PoisonError::into_inner).told.push(told);
-            }
-        }
-    });
+/// A run that goes on.
+struct Play<'a> {
+    task: &'a MovesTask,
+    filler: Client,
+    filling: Filling,
+    probe: Probe,
+    moves: Vec<Moved>,
 }
 
-/// What a party of the story is called.
-fn name(party: usize) -> String {
-    NODES.get(party).map_or_else(|| "us".to_owned(), |seed| format!("n{seed}"))
-}
-
-struct Stage {
-    runtime: DaemonRuntime,
-    parties: Vec<Party>,
-    relays: Vec<Relay>,
-    tally: Arc<Tally>,
-    story: SharedStory,
-    entity: EntityId,
-}
-
-impl Stage {
-    async fn set(task: &MovesTask, folder: &std::path::Path) -> Result<Self> {
-        let story = SharedStory::default();
-        let mut parties = Vec::new();
-        for (index, seed) in NODES.into_iter().enumerate() {
-            let data = folder.join(format!("node-{seed}"));
-            parties.push(Party::start(index, seed, Some(&data), &story)?);
-        }
-        let runtime = node::open(OWN, None).await?;
-        follow(&runtime, &story);
-        let mut stage = Self {
-            runtime,
-            parties,
-            relays: Vec::new(),
-            tally: Arc::default(),
-            story,
-            entity: node::identity(DAEMON).entity_id(),
-        };
-        stage.introduce(task)?;
-        stage.runtime.start().await?;
-        let durability = if task.volatile { "volatile" } else { "durable" };
-        for party in &mut stage.parties {
-            party.tell("start")?;
-            if task.volatile {
-                party.tell(&format!("expect {DAEMON} {durability}"))?;
-            }
-        }
-        stage.parties[0].tell(&format!("spawn {DAEMON} {durability}"))?;
-        Ok(stage)
+impl<'a> Play<'a> {
+    fn new(task: &'a MovesTask, stage: &Stage, folder: &Path) -> Result<Self> {
+        Ok(Self {
+            task,
+            filler: stage.filler(),
+            filling: Filling::new(task.state.0),
+            probe: Probe::open(folder)?,
+            moves: Vec::new(),
+        })
     }
 
-    /// Tells all nodes of each other, through relays where datagrams are to be lost.
-    fn introduce(&mut self, task: &MovesTask) -> Result<()> {
-        let own = self.runtime.mesh().local_address();
-        let addresses: Vec<_> = self.parties.iter().map(|party| party.address).collect();
-        let loss = task.loss / 100.0;
-        let mut seed = task.seed;
-        let (relays, tally) = (&mut self.relays, &self.tally);
-        let mut way = |address, lossy: bool| {
-            if !lossy || loss <= 0.0 {
-                return Ok(address);
-            }
-            seed += 1;
-            let relay = Relay::start(Way::local(address, seed), tally)?;
-            let weather = Weather { loss, ..Weather::default() };
-            relay.set(weather, weather);
-            relays.push(relay);
-            Ok::<_, anyhow::Error>(relays.last().context("no relay")?.address())
-        };
-        for (index, party) in self.parties.iter_mut().enumerate() {
-            let other = 1 - index;
-            let address = way(addresses[other], true)?;
-            party.tell(&format!("member {} {address}", NODES[other]))?;
-            let address = way(own, task.loss_everywhere)?;
-            party.tell(&format!("member {OWN} {address}"))?;
-            let address = way(addresses[index], task.loss_everywhere)?;
-            let member = Member { key: node::key(party.seed).public(), addresses: vec![address] };
-            self.runtime.mesh().members().insert(member);
-        }
-        Ok(())
-    }
-
-    async fn play(&mut self, task: &MovesTask) -> Result<bool> {
-        let filler = self.runtime.client();
-        let mut filling = Filling::new(task.state.0);
+    async fn on(&mut self, stage: &mut Stage) -> Result<Record> {
+        let deadline = Instant::now() + Duration::from_secs(self.task.seconds_max);
         let begun = Instant::now();
-        filling.renew(&filler, self.entity, task.state.0).await?;
+        self.filling.renew(&self.filler, stage.entity, self.task.state.0).await?;
         println!("filled in {:.1} s", begun.elapsed().as_secs_f64());
-        let load = Load::start(self.runtime.client(), self.entity, task.rate);
-        let churn =
-            task.churn.map_or_else(|| task.state.0.min(CHURN_BYTES_DEFAULT), |churn| churn.0);
-        let mut moves: Vec<Moved> = Vec::new();
-        let deadline = Instant::now() + Duration::from_secs(task.seconds_max);
-        while moves.len() < task.moves && Instant::now() < deadline {
-            filling.renew(&filler, self.entity, churn).await?;
-            let before = moves.last().map_or(0, |moved| moved.length() + nanos(AFTERMATH) * 2);
-            tokio::time::sleep(REST_MIN.max(Duration::from_nanos(before)).min(PATIENCE)).await;
-            let target = (moves.len() + 1) % 2;
-            let moved = self.one(task, target).await?;
-            if task.each || moved.failure.is_some() {
+        stage.send(self.task.rate)?;
+        let began = Instant::now();
+        while self.moves.len() < self.task.moves && Instant::now() < deadline {
+            let moved = self.next(stage).await?;
+            if self.task.each || moved.failure.is_some() {
                 let failure = moved.failure.as_deref().unwrap_or("moved");
-                println!("move {:>4}: {} ms  {failure}", moves.len(), milliseconds(moved.length()));
+                let number = self.moves.len();
+                println!("move {number:>4}: {} ms  {failure}", milliseconds(moved.length()));
             }
-            moves.push(moved);
+            self.moves.push(moved);
+            if let (1, Some(spoil)) = (self.moves.len(), self.task.spoil) {
+                self.spoil(stage, spoil).await?;
+            }
             tokio::time::sleep(AFTERMATH * 2).await;
         }
-        println!("{} events acknowledged during {} moves", load.acknowledged(), moves.len());
-        let ended = load.end(PATIENCE).await;
-        let (mut ledger, acks) = match ended {
-            Ok(ended) => ended,
+        println!("{} moves in {:.1} s", self.moves.len(), began.elapsed().as_secs_f64());
+        let (ledger, acks) = match tokio::task::block_in_place(|| stage.account()) {
+            Ok(account) => account,
             Err(error) => {
-                self.dump(0, u64::MAX, 200);
+                stage.dump(0, u64::MAX, 200);
                 return Err(error);
             }
         };
-        load::read_back(&self.runtime, self.entity, &mut ledger).await?;
-        for party in &mut self.parties {
-            party.stop()?;
-        }
-        self.runtime.shutdown().await?;
-        let right = self.report(task, &moves, &mut ledger, &acks);
-        Ok(right)
+        stage.stop().await?;
+        Ok(self.record(stage, ledger, &acks))
     }
 
-    async fn one(&mut self, task: &MovesTask, target: usize) -> Result<Moved> {
-        for party in &mut self.parties {
-            party.tell("reset")?;
+    /// Rests, writes fresh state, rests, moves.
+    async fn next(&mut self, stage: &mut Stage) -> Result<Moved> {
+        let round_trips = self.probe.round_trips(ROUND_TRIPS_EACH)?;
+        let mut rest = Rest {
+            sync: self.probe.syncs(SYNCS_EACH)?.percentile(50),
+            round_trip: round_trips.percentile(50),
+            load: machine::load(),
+            peaks: [0; 2],
+        };
+        let fresh = self.filling.renew(&self.filler, stage.entity, self.churn()).await?;
+        let before = self.moves.last().map_or(0, |moved| moved.length() + nanos(AFTERMATH) * 2);
+        tokio::time::sleep(Duration::from_nanos(before).clamp(REST_MIN, REST_MAX)).await;
+        let figures = stage.figures()?;
+        rest.peaks = figures.map(|figures| figures.memory.peak_bytes);
+        stage.reset_peaks()?;
+        let target = (self.moves.len() + 1) % NODES.len();
+        let moved = self.one(stage, target, &figures).await?;
+        let fresh_bytes = if self.spoils(Spoil::Bytes) { self.task.state.0 } else { fresh };
+        Ok(Moved { fresh_bytes, rest, ..moved })
+    }
+
+    fn spoils(&self, spoil: Spoil) -> bool {
+        self.task.spoil == Some(spoil)
+    }
+
+    /// How much of the state is renewed before a move.
+    fn churn(&self) -> u64 {
+        let state = self.task.state.0;
+        match self.task.churn {
+            _ if self.spoils(Spoil::Bytes) => 0,
+            _ if self.task.renew => state,
+            Some(churn) => churn.0,
+            None => state.min(CHURN_BYTES_DEFAULT),
         }
-        let before = self.figures()?;
-        let node = self.parties[target].node();
+    }
+
+    async fn one(&self, stage: &mut Stage, target: usize, before: &[Figures; 2]) -> Result<Moved> {
+        let source = 1 - target;
+        let node = stage.nodes[target].node_id();
         let from = machine::wall();
-        let handle = self.runtime.migrate(self.entity, node, MigrationOpts::default()).await?;
-        let limit = Duration::from_secs(task.move_seconds_max);
+        let handle = stage.runtime.migrate(stage.entity, node, MigrationOpts::default()).await?;
+        let limit = Duration::from_secs(self.task.move_seconds_max);
         let result = handle.wait_with_timeout(limit).await;
         let to = machine::wall();
         let failure = result.err().map(|error| error.to_string());
         if failure.is_some() {
-            self.dump(from, u64::MAX, 60);
+            stage.dump(from, u64::MAX, 60);
             handle.cancel();
             drop(handle.wait_with_timeout(limit).await);
         }
-        let after = self.figures()?;
+        let after = stage.figures()?;
+        let held =
+            |party: usize| (before[party].memory.present_bytes, after[party].memory.present_bytes);
         Ok(Moved {
             failure,
             from,
             to,
-            progress_bytes: handle.progress().map_or(0, |progress| progress.bytes_sent),
-            link_bytes: after[1 - target].sent - before[1 - target].sent,
-            held: [0, 1].map(|party: usize| {
-                (before[party].memory.present_bytes, after[party].memory.present_bytes)
-            }),
-            peaks: [after[0].memory.peak_bytes, after[1].memory.peak_bytes],
+            fresh_bytes: 0,
+            snapshot_bytes: handle.progress().map_or(0, |progress| progress.bytes_sent),
+            carried_bytes: after[source].sent.saturating_sub(before[source].sent),
+            held: [0, 1].map(held),
+            peaks: [source, target].map(|party| after[party].memory.peak_bytes),
+            rest: Rest::default(),
         })
     }
 
-    fn figures(&mut self) -> Result<Vec<Figures>> {
-        self.parties.iter_mut().map(Party::figures).collect()
-    }
-
-    /// Prints what the nodes told from `from` to `to`.
-    fn dump(&self, from: u64, to: u64, most: usize) {
-        let story = self.story.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = |at| (from..=to).contains(&at);
-        let mut told: Vec<_> = story.told.iter().filter(|told| within(told.at)).collect();
-        told.sort_by_key(|told| told.at);
-        for told in &told[told.len().saturating_sub(most)..] {
-            println!("    {} {}: {}", told.at, name(told.party), told.words);
+    /// Breaks a promise, unseen by the client.
+    async fn spoil(&self, stage: &mut Stage, spoil: Spoil) -> Result<()> {
+        let by = match spoil {
+            Spoil::Lost => -1,
+            Spoil::Doubled => 1,
+            Spoil::Owners => return stage.nodes[0].tell("boast"),
+            Spoil::Bytes => return Ok(()),
+        };
+        let payload = KvCommand::Add { key: &counter_key(0), by }.to_bytes();
+        match self.filler.send(stage.entity, payload).await?.failure {
+            None => Ok(()),
+            Some(reason) => bail!("could not spoil: {reason}"),
         }
     }
 
-    fn report(&self, task: &MovesTask, moves: &[Moved], ledger: &mut Ledger, acks: &[Ack]) -> bool {
-        let story = self.story.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = moves.iter().filter(|moved| moved.failure.is_some()).count();
-        println!("moves: {} ended on the target, {failed} failed", moves.len() - failed);
-        let good: Vec<&Moved> = moves.iter().filter(|moved| moved.failure.is_none()).collect();
-        print_bytes(&good);
-        print_times(task, &good, acks, &story);
-        print_memory(task, moves);
-        if !self.relays.is_empty() {
-            let [passed, dropped, refused] =
-                [&self.tally.passed, &self.tally.dropped, &self.tally.refused]
-                    .map(|count| count.load(Ordering::Relaxed));
-            println!("relays: passed {passed}  dropped {dropped}  refused by the system {refused}");
+    fn record(&self, stage: &Stage, ledger: Ledger, acks: &[Ack]) -> Record {
+        let task = self.task;
+        let story = stage.story.lock().unwrap_or_else(PoisonError::into_inner);
+        let good: Vec<&Moved> = self.moves.iter().filter(|moved| moved.failure.is_none()).collect();
+        report::print_parts(&good, acks, &story);
+        if task.each {
+            report::print_each(&good, acks, &story);
         }
         let warnings = story.told.iter().filter(|told| told.words.starts_with("Warning"));
         for told in warnings.take(10) {
             println!("  {}: {}", name(told.party), told.words);
         }
-        ledger.print();
-        let told = owners::overlaps(owners::told(&story, NODES.len(), machine::wall()));
-        let seen = owners::overlaps(owners::looked_at(&story));
-        println!(
-            "owners: {} reigns told, {} seen; two at once: {} told, {} seen",
-            owners::told(&story, NODES.len(), machine::wall()).len(),
-            story.live.len(),
-            told.len(),
-            seen.len()
-        );
-        let first = told.iter().chain(&seen).map(|(_, second)| second.from).min();
+        let told = owners::told(&story, NODES.len(), machine::wall());
+        let seen = owners::looked_at(&story);
+        let (reigns_told, reigns_seen) = (told.len(), seen.len());
+        let (told, seen) = (owners::overlaps(told), owners::overlaps(seen));
+        let (between, during) = self.snapshots(&story);
+        let peak = |party: usize| self.moves.iter().map(|moved| moved.rest.peaks[party]).max();
         drop(story);
+        let first = told.iter().chain(&seen).map(|(_, second)| second.from).min();
         if let Some(at) = first {
-            self.dump(at.saturating_sub(AROUND), at + AROUND, 60);
+            stage.dump(at.saturating_sub(AROUND), at + AROUND, 60);
+        } else if !ledger.is_right() {
+            stage.dump(0, u64::MAX, 200);
         }
-        if !ledger.is_right() {
-            self.dump(0, u64::MAX, 200);
+        let [passed, dropped] =
+            [&stage.tally.passed, &stage.tally.dropped].map(|count| count.load(Ordering::Relaxed));
+        Record {
+            state_bytes: task.state.0,
+            loss_percent: task.loss,
+            loss_everywhere: task.loss_everywhere,
+            durable: !task.volatile,
+            rate: task.rate,
+            snapshot_every: task.snapshot_every,
+            renewed: task.renew,
+            asked: task.moves,
+            moves: self.moves.iter().map(|moved| moved.record(acks)).collect(),
+            ledger,
+            reigns_told,
+            reigns_seen,
+            two_owners_told: told.len(),
+            two_owners_seen: seen.len(),
+            snapshots_between: between,
+            snapshots_during: during,
+            datagrams_passed: passed,
+            datagrams_dropped: dropped,
+            peak_bytes_between: [0, 1].map(|party| peak(party).unwrap_or(0)),
+            machine: Vec::new(),
         }
-        ledger.is_right() && told.is_empty() && seen.is_empty()
     }
-}
 
-fn print_bytes(moves: &[&Moved]) {
-    let progress: Row = moves.iter().map(|moved| moved.progress_bytes).collect();
-    let link: Row = moves.iter().map(|moved| moved.link_bytes).collect();
-    println!("bytes a move (p50 / p99 / max): of the snapshot {}", progress.in_bytes());
-    println!("                                on the link     {}", link.in_bytes());
-}
-
-fn print_times(task: &MovesTask, moves: &[&Moved], acks: &[Ack], story: &Story) {
-    let after = nanos(AFTERMATH);
-    let during = |moved: &&Moved| (moved.from, moved.to + after);
-    let without = |moved: &&Moved| {
-        let window = moved.length() + after;
-        (moved.from.saturating_sub(window), moved.from)
-    };
-    let gaps = |window: &dyn Fn(&&Moved) -> (u64, u64)| -> Row {
-        let of = |moved| {
-            let (from, to) = window(moved);
-            pause::longest(acks, from, to).length()
-        };
-        moves.iter().map(of).collect()
-    };
-    let latencies = |window: &dyn Fn(&&Moved) -> (u64, u64)| -> Row {
-        let windows = moves.iter().map(window);
-        let within = windows.flat_map(|(from, to)| pause::latencies(acks, from, to));
-        within.map(|ack| ack.latency).collect()
-    };
-    println!("milliseconds                            p50       p99       max");
-    let row = |name: &str, row: &Row| println!("  {name:<32}{}", row.in_milliseconds());
-    row("duration of a move", &moves.iter().map(|moved| moved.length()).collect());
-    row("pause: longest gap around a move", &gaps(&during));
-    row("longest gap, no move", &gaps(&without));
-    row("latency of events, moving", &latencies(&during));
-    row("latency of events, no move", &latencies(&without));
-    if task.each {
-        print_each(moves, acks, story);
-    }
-    let steps: Vec<Steps> = moves
-        .iter()
-        .filter_map(|moved| pause::steps(story, acks, moved.from, moved.to + after))
-        .collect();
-    let part = |name: &str, of: &dyn Fn(&Steps) -> (u64, u64)| {
-        let parts = steps.iter().map(of).map(|(from, to)| to.saturating_sub(from));
-        row(name, &parts.collect());
-    };
-    println!("  around the hand-over, {} moves with all steps told:", steps.len());
-    part("  frozen to handed over", &|steps| (steps.frozen, steps.handed_over));
-    part("  handed over to live", &|steps| (steps.handed_over, steps.live));
-    part("  live to next answer", &|steps| (steps.live, steps.silent_to));
-    part("  gap at the hand-over", &|steps| (steps.silent_from, steps.silent_to));
-    part("  frozen to last answer before", &|steps| (steps.frozen, steps.silent_from));
-}
-
-/// Where in each move its longest gap was, after which word of the nodes.
-fn print_each(moves: &[&Moved], acks: &[Ack], story: &Story) {
-    let since = |moved: &Moved, at: u64| milliseconds(at.saturating_sub(moved.from));
-    for moved in moves {
-        let gap = pause::longest(acks, moved.from, moved.to + nanos(AFTERMATH));
-        let told = story.told.iter().filter(|told| (moved.from..gap.from).contains(&told.at));
-        let last = told.max_by_key(|told| told.at);
-        let last = last.map_or_else(String::new, |told| {
-            let word: String = told.words.chars().take(24).collect();
-            format!("after {word} at {} of {}", since(moved, told.at), name(told.party))
-        });
-        println!(
-            "  took {:>9}  gap {:>8} from {:>9}  {last};  held before {} {} after {} {}",
-            milliseconds(moved.length()),
-            milliseconds(gap.length()),
-            since(moved, gap.from),
-            Size(moved.held[0].0),
-            Size(moved.held[1].0),
-            Size(moved.held[0].1),
-            Size(moved.held[1].1)
-        );
-    }
-}
-
-fn print_memory(task: &MovesTask, moves: &[Moved]) {
-    let peaks: [u64; 2] =
-        [0, 1].map(|party| moves.iter().map(|moved| moved.peaks[party]).max().unwrap_or(0));
-    for (party, peak) in peaks.into_iter().enumerate() {
-        let more = peak.saturating_sub(task.state.0);
-        println!(
-            "memory of node {}: peak during moves {} = state + {}",
-            NODES[party],
-            Size(peak),
-            Size(more)
-        );
+    /// How many snapshots stood between moves and during moves.
+    fn snapshots(&self, story: &Story) -> (usize, usize) {
+        let told = story.told.iter().filter(|told| told.words.starts_with("snapshot "));
+        let moving = |at: u64| self.moves.iter().any(|moved| (moved.from..=moved.to).contains(&at));
+        let (during, between): (Vec<_>, Vec<_>) = told.partition(|told| moving(told.at));
+        (between.len(), during.len())
     }
 }

@@ -3,17 +3,21 @@
 //! ```text
 //! in   member SEED ADDRESS     a node that it can dial
 //! in   start                   the runtime takes daemons from here on
-//! in   spawn SEED DURABILITY   spawns a kv
-//! in   expect SEED DURABILITY  announces one that will come
+//! in   spawn SEED DURABILITY TURNS    spawns a kv, with so many turns between two snapshots
+//! in   expect SEED DURABILITY TURNS   announces one that will come
 //! in   reset                   the peak of memory begins anew
-//! in   figures                 asks for memory and traffic
+//! in   figures SEED            asks for memory, and what was sent to the node of SEED
+//! in   boast                   tells falsely that a daemon lives here
 //! in   stop                    shuts down
 //! out  listening ADDRESS
 //! out  done                    after each command
 //! out  figures PEAK PRESENT SENT
-//! out  event NANOS WORDS…      what the runtime tells
+//! out  event NANOS WORDS…      what the runtime tells, and `snapshot POSITION` when one stands
 //! out  live FIRST LAST         from when to when looking at the daemon found it live
 //! ```
+//!
+//! The process that sends events understands `member`, `start` and `stop` in the same way; the
+//! rest of its words are in [`client`](crate::client).
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -29,7 +33,7 @@ use whimbrel_daemon::kinds::{Kv, native_kinds};
 use whimbrel_protocol::{Event, Standing};
 use whimbrel_runtime::link::Member;
 use whimbrel_runtime::{DaemonHostConfig, DaemonRuntime, Durability, Mesh, MeshConfig};
-use whimbrel_wire::{Identity, NodeKey};
+use whimbrel_wire::{EntityId, Epoch, Identity, NodeKey, Position};
 
 use crate::machine;
 
@@ -57,14 +61,15 @@ pub(crate) fn identity(seed: u8) -> Identity {
     Identity::from_seed(&[seed; 32])
 }
 
-/// How a daemon is hosted, by the word for it.
-fn config(durability: &str) -> Result<DaemonHostConfig> {
+/// How a daemon is hosted, by the words for it.
+fn config(durability: &str, turns: &str) -> Result<DaemonHostConfig> {
     let durability = match durability {
         "durable" => Durability::Durable,
         "volatile" => Durability::Volatile,
         other => bail!("{other} is no durability"),
     };
-    Ok(DaemonHostConfig { durability, ..DaemonHostConfig::default() })
+    let auto_snapshot_interval = turns.parse()?;
+    Ok(DaemonHostConfig { durability, auto_snapshot_interval, ..DaemonHostConfig::default() })
 }
 
 /// Opens a node on the loopback with the kinds that every node has.
@@ -83,85 +88,89 @@ pub(crate) fn run(task: &NodeTask) -> Result<()> {
     let tokio =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let runtime = tokio.block_on(open(task.seed, task.data.clone()))?;
-    let node = Node { runtime, tokio, peers: Vec::new() };
-    node.serve()
+    Node { runtime, tokio }.serve()
 }
 
 struct Node {
     runtime: DaemonRuntime,
     tokio: tokio::runtime::Runtime,
-    peers: Vec<u8>,
 }
 
 /// Writes a whole line at once: several threads do.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Whoever started this process may be gone; then its input ends as well.
     drop(std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
 }
 
+/// Does what it is told, line by line, until it is told to stop or its input ends.
+pub(crate) fn obey_lines(mut obey: impl FnMut(&[&str]) -> Result<()>) -> Result<()> {
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        if line == "stop" {
+            break;
+        }
+        match obey(&line.split_whitespace().collect::<Vec<_>>()) {
+            Ok(()) => say("done"),
+            Err(error) => say(&format!("failed {error:#}")),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the node of `seed` a member that is dialled at `address`.
+pub(crate) fn admit(runtime: &DaemonRuntime, seed: &str, address: &str) -> Result<()> {
+    let key = key(seed.parse()?).public();
+    runtime.mesh().members().insert(Member { key, addresses: vec![address.parse()?] });
+    Ok(())
+}
+
 impl Node {
-    fn serve(mut self) -> Result<()> {
+    fn serve(self) -> Result<()> {
         say(&format!("listening {}", self.runtime.mesh().local_address()));
         self.tell_events();
         let watch = Watch::start(self.runtime.clone());
-        for line in std::io::stdin().lock().lines() {
-            let line = line?;
-            if line == "stop" {
-                break;
-            }
-            match self.obey(&line) {
-                Ok(()) => say("done"),
-                Err(error) => say(&format!("failed {error:#}")),
-            }
-        }
+        obey_lines(|words| self.obey(words))?;
         watch.stop();
         self.tokio.block_on(self.runtime.shutdown())?;
         say("done");
         Ok(())
     }
 
-    fn obey(&mut self, line: &str) -> Result<()> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words[..] {
-            ["member", seed, address] => {
-                let seed: u8 = seed.parse()?;
-                let member = Member { key: key(seed).public(), addresses: vec![address.parse()?] };
-                self.runtime.mesh().members().insert(member);
-                self.peers.push(seed);
-                Ok(())
-            }
+    fn obey(&self, words: &[&str]) -> Result<()> {
+        match *words {
+            ["member", seed, address] => admit(&self.runtime, seed, address),
             ["start"] => Ok(self.tokio.block_on(self.runtime.start())?),
-            ["spawn", seed, durability] => {
+            ["spawn", seed, durability, turns] => {
                 let identity = identity(seed.parse()?);
-                let spawned = self.runtime.spawn(Kv::NAME, identity, config(durability)?);
+                let spawned = self.runtime.spawn(Kv::NAME, identity, config(durability, turns)?);
                 self.tokio.block_on(spawned)?;
                 Ok(())
             }
-            ["expect", seed, durability] => {
+            ["expect", seed, durability, turns] => {
                 let origin = identity(seed.parse()?).origin_hash();
-                Ok(self.runtime.expect_migration(Kv::NAME, origin, config(durability)?)?)
+                let config = config(durability, turns)?;
+                Ok(self.runtime.expect_migration(Kv::NAME, origin, config)?)
             }
             ["reset"] => {
                 machine::reset_peak();
                 Ok(())
             }
-            ["figures"] => {
-                self.figures();
+            ["figures", seed] => {
+                self.figures(seed.parse()?);
                 Ok(())
             }
-            _ => Err(anyhow!("not understood: {line}")),
+            ["boast"] => {
+                say(&format!("event {} live and not true", machine::wall()));
+                Ok(())
+            }
+            _ => Err(anyhow!("not understood: {}", words.join(" "))),
         }
     }
 
-    fn figures(&self) {
+    fn figures(&self, peer: u8) {
         let memory = machine::memory();
-        let mut sent = 0;
-        for &peer in &self.peers {
-            let node = key(peer).public().node_id();
-            if let Some(link) = self.runtime.mesh().link_statistics(node) {
-                sent += link.bulk.bytes_sent + link.control.bytes_sent;
-            }
-        }
+        let link = self.runtime.mesh().link_statistics(key(peer).public().node_id());
+        let sent = link.map_or(0, |link| link.bulk.bytes_sent + link.control.bytes_sent);
         let (peak, present) = (memory.peak_bytes, memory.present_bytes);
         say(&format!("figures {peak} {present} {sent}"));
     }
@@ -208,6 +217,15 @@ struct Watch {
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
+/// What looks at a daemon found while it lives here.
+struct Seen {
+    /// When it was surely live.
+    first: u64,
+    last: u64,
+    /// Where its last snapshot stands.
+    snapshot: Option<(Epoch, Position)>,
+}
+
 impl Watch {
     fn start(runtime: DaemonRuntime) -> Self {
         let over = Arc::new(AtomicBool::new(false));
@@ -218,7 +236,7 @@ impl Watch {
                 look(&runtime, &mut live);
                 std::thread::sleep(LOOK_EVERY);
             }
-            for (first, last) in live.into_values() {
+            for Seen { first, last, .. } in live.into_values() {
                 say(&format!("live {first} {last}"));
             }
         });
@@ -234,13 +252,30 @@ impl Watch {
 
 /// A daemon counts as live from the end of the first look that found it so to the beginning of
 /// the last: in between it was live in any case.
-fn look(runtime: &DaemonRuntime, live: &mut BTreeMap<whimbrel_wire::EntityId, (u64, u64)>) {
+fn look(runtime: &DaemonRuntime, live: &mut BTreeMap<EntityId, Seen>) {
     let before = machine::wall();
     for daemon in runtime.daemons() {
         if daemon.standing == Standing::Live {
-            live.entry(daemon.entity).or_insert_with(|| (machine::wall(), before)).1 = before;
-        } else if let Some((first, last)) = live.remove(&daemon.entity) {
+            let seen = live.entry(daemon.entity).or_insert_with(|| Seen {
+                first: machine::wall(),
+                last: before,
+                snapshot: None,
+            });
+            seen.last = before;
+            seen.note_snapshot(daemon.epoch.zip(daemon.snapshot.map(|head| head.position)));
+        } else if let Some(Seen { first, last, .. }) = live.remove(&daemon.entity) {
             say(&format!("live {first} {last}"));
+        }
+    }
+}
+
+impl Seen {
+    /// Tells of a snapshot that was taken here: the one with which the daemon came is not.
+    fn note_snapshot(&mut self, snapshot: Option<(Epoch, Position)>) {
+        let (Some(present), before) = (snapshot, self.snapshot) else { return };
+        self.snapshot = snapshot;
+        if before.is_some_and(|before| before.0 == present.0 && before.1 < present.1) {
+            say(&format!("event {} snapshot {}", machine::wall(), present.1));
         }
     }
 }

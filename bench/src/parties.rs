@@ -1,4 +1,4 @@
-//! Decides how this process talks to the node processes that it started.
+//! Decides how this process talks to the node and client processes that it started.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use whimbrel_wire::NodeId;
 use crate::machine::Memory;
 use crate::node::{key, number};
 
-/// How long a node may take to answer a command.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a node may take to answer a command. A client waits for its last answers before.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(90);
 
 /// What a node told by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +42,11 @@ pub(crate) type SharedStory = Arc<Mutex<Story>>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) memory: Memory,
-    /// Bytes sent on the control and bulk lanes.
+    /// Bytes sent to the other node on the control and bulk lanes.
     pub(crate) sent: u64,
 }
 
-/// A node process.
+/// A process: a node, or the client.
 pub(crate) struct Party {
     process: Child,
     input: Option<ChildStdin>,
@@ -57,17 +57,20 @@ pub(crate) struct Party {
 
 impl Party {
     /// Starts node number `index` of this run.
-    pub(crate) fn start(
-        index: usize,
-        seed: u8,
-        data: Option<&Path>,
-        story: &SharedStory,
-    ) -> Result<Self> {
+    pub(crate) fn node(index: usize, seed: u8, data: &Path, story: &SharedStory) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["node", "--seed", &seed.to_string()]);
-        if let Some(data) = data {
-            command.arg("--data").arg(data);
-        }
+        command.args(["node", "--seed", &seed.to_string(), "--data"]).arg(data);
+        Self::start(command, index, seed, story)
+    }
+
+    /// Starts the process that sends events; it is party number `index`.
+    pub(crate) fn client(index: usize, seed: u8, story: &SharedStory) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["client", "--seed", &seed.to_string()]);
+        Self::start(command, index, seed, story)
+    }
+
+    fn start(mut command: Command, index: usize, seed: u8, story: &SharedStory) -> Result<Self> {
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("no node")?;
         let output = process.stdout.take().context("the node has no output")?;
@@ -82,7 +85,7 @@ impl Party {
         Ok(party)
     }
 
-    pub(crate) fn node(&self) -> NodeId {
+    pub(crate) fn node_id(&self) -> NodeId {
         key(self.seed).public().node_id()
     }
 
@@ -96,26 +99,36 @@ impl Party {
         Ok(input.flush()?)
     }
 
-    /// Tells the node something and waits until it is done.
+    /// Tells the process something and waits until it is done.
     pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
         self.say(line)?;
+        self.done(line)
+    }
+
+    fn done(&self, line: &str) -> Result<()> {
         match self.answer()?.as_str() {
             "done" => Ok(()),
             other => bail!("{line}: {other}"),
         }
     }
 
-    pub(crate) fn figures(&mut self) -> Result<Figures> {
-        self.say("figures")?;
-        let line = self.answer()?;
-        let mut words = line.strip_prefix("figures ").context("no figures")?.split(' ');
+    /// Asks for what the process says under the name of `line`'s first word.
+    pub(crate) fn ask(&mut self, line: &str) -> Result<String> {
+        self.say(line)?;
+        let answer = self.answer()?;
+        let name = line.split(' ').next().unwrap_or_default();
+        let said = answer.strip_prefix(name).with_context(|| format!("{line}: {answer}"))?;
+        self.done(line)?;
+        Ok(said.trim().to_owned())
+    }
+
+    /// Memory, and what was sent to the node of `peer`.
+    pub(crate) fn figures(&mut self, peer: u8) -> Result<Figures> {
+        let said = self.ask(&format!("figures {peer}"))?;
+        let mut words = said.split(' ');
         let peak_bytes = number(words.next())?;
         let memory = Memory { peak_bytes, present_bytes: number(words.next())? };
-        let figures = Figures { memory, sent: number(words.next())? };
-        match self.answer()?.as_str() {
-            "done" => Ok(figures),
-            other => bail!("figures: {other}"),
-        }
+        Ok(Figures { memory, sent: number(words.next())? })
     }
 
     /// Stops the node in order.

@@ -31,6 +31,8 @@ pub struct DaemonStatus {
     pub epoch: Option<Epoch>,
     /// Where it stands, if it lives here.
     pub head: Option<Head>,
+    /// Where its last snapshot stands, if it lives here: a restart replays from there.
+    pub snapshot: Option<Head>,
     /// Events that wait at its gate here.
     pub held: usize,
 }

@@ -707,6 +707,7 @@ fn status(cell: &Cell) -> DaemonStatus {
             owner: seat.owner,
             epoch: seat.epoch,
             head: seat.head,
+            snapshot: seat.snapshot,
             held: seat.held,
         }
     })

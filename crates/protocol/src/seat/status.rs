@@ -13,6 +13,8 @@ pub struct SeatStatus {
     pub epoch: Option<Epoch>,
     /// Where the daemon stands, if it lives here.
     pub head: Option<Head>,
+    /// Where its last snapshot stands, if it lives here: a restart replays from there.
+    pub snapshot: Option<Head>,
     /// Events that wait at the gate.
     pub held: usize,
 }
@@ -47,7 +49,7 @@ impl Seat {
     /// What this seat is, for people.
     #[must_use]
     pub fn status(&self) -> SeatStatus {
-        let (standing, head, held) = match &self.tenure {
+        let (standing, stands, held) = match &self.tenure {
             Tenure::Reading(_) => (Standing::Reading, None, 0),
             Tenure::Stranger => (Standing::Stranger, None, 0),
             Tenure::Bearing(_) => (Standing::Bearing, None, 0),
@@ -62,10 +64,12 @@ impl Seat {
                     Life::Parked { reason } => Standing::Parked(reason.clone()),
                     Life::Stopped => Standing::Stopped,
                 };
-                (standing, Some(owner.replica.head), owner.held())
+                (standing, Some((owner.replica.head, owner.base().head)), owner.held())
             }
         };
-        SeatStatus { standing, owner: self.title.owner(), epoch: self.title.epoch(), head, held }
+        let (head, snapshot) = stands.unzip();
+        let (owner, epoch) = (self.title.owner(), self.title.epoch());
+        SeatStatus { standing, owner, epoch, head, snapshot, held }
     }
 
     /// The phase of the newest move of this daemon that this node orchestrates; none once its
