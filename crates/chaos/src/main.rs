@@ -59,6 +59,9 @@ pub(crate) struct TrialWords {
     /// Use the loopback even where networks can be made.
     #[arg(long)]
     loopback: bool,
+    /// Let nodes write traces of their machines, and check the last two of each at the end.
+    #[arg(long)]
+    traces: bool,
     /// Spoil something before the checks, to see that they can fail.
     #[arg(long, hide = true, value_name = "HOW")]
     spoil: Option<Spoil>,

@@ -113,7 +113,9 @@ pub(crate) async fn owner(stage: &Stage, daemon: usize, within: Duration) -> Res
     let begun = Instant::now();
     while begun.elapsed() < within {
         for (at, node) in stage.nodes.all.iter().enumerate() {
-            if node.is_hit() {
+            // One with a trap runs until it comes to the step.
+            let is_trapped = stage.board.notes().lure.is_some_and(|(trapped, _)| trapped == at);
+            if node.is_hit() && !is_trapped {
                 continue;
             }
             let found = node.ask(Ask::Find { daemon: stage.daemons[daemon].id.clone() });

@@ -9,7 +9,7 @@
 //! Without the rights for that everybody lives on the loopback, all ways lead through relays, and
 //! these lose datagrams too.
 //!
-//! What was made is removed when this is dropped. What a killed trial left is removed by the next
+//! What was made is removed when [`Spaces`] is dropped. What a killed trial left is removed by the next
 //! one: names hold the id of the process that made them.
 
 use std::fmt::Write;
@@ -53,14 +53,18 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    /// A network for so many nodes and clients.
+    /// A network for so many nodes and clients, and what removes it.
     pub(crate) async fn make(
         nodes: usize,
         clients: usize,
         loopback: bool,
         dice: &mut Dice,
-    ) -> Result<Self> {
-        let hub = if loopback { None } else { Hub::make(nodes + clients)? };
+    ) -> Result<(Self, Spaces)> {
+        let hub = if loopback { None } else { Hub::new(nodes + clients)? };
+        let spaces = Spaces(hub.clone());
+        if let Some(hub) = &hub {
+            hub.build().context("could not make the networks; --loopback goes without")?;
+        }
         let parties = match &hub {
             Some(_) => {
                 (0..nodes + clients).map(|at| SocketAddr::new(address(1, at), PORT)).collect()
@@ -96,7 +100,7 @@ impl Net {
                 passage.dialled = relays.fronts[relay];
             }
         }
-        Ok(Self { hub, parties, passages, relays })
+        Ok((Self { hub, parties, passages, relays }, spaces))
     }
 
     /// Whether each party has a network of its own.
@@ -210,6 +214,7 @@ fn address(row: u8, at: usize) -> IpAddr {
 }
 
 /// The namespaces.
+#[derive(Clone)]
 struct Hub {
     prefix: String,
     count: usize,
@@ -217,7 +222,7 @@ struct Hub {
 
 impl Hub {
     /// None, and loud words, where that is not possible.
-    fn make(count: usize) -> Result<Option<Self>> {
+    fn new(count: usize) -> Result<Option<Self>> {
         if !is_root() || !has("ip") {
             println!("*** NO NETWORK NAMESPACES: this needs root and the tool ip. ***");
             println!("*** Everybody lives on the loopback; relays lose and delay datagrams. ***");
@@ -229,9 +234,7 @@ impl Hub {
                 bail!("the tool {tool} is missing: apt-get install {package}, or give --loopback");
             }
         }
-        let hub = Self { prefix: format!("{PREFIX}{}", std::process::id()), count };
-        hub.build().context("could not make the networks; --loopback goes without")?;
-        Ok(Some(hub))
+        Ok(Some(Self { prefix: format!("{PREFIX}{}", std::process::id()), count }))
     }
 
     fn name(&self) -> String {
@@ -313,10 +316,14 @@ fn counted(listed: &str) -> u64 {
     counters.filter_map(|three| three[2].parse::<u64>().ok()).sum()
 }
 
-impl Drop for Hub {
+/// Removes the namespaces when it is dropped, whoever still uses the network.
+pub(crate) struct Spaces(Option<Hub>);
+
+impl Drop for Spaces {
     fn drop(&mut self) {
-        let spaces = (0..self.count).map(|party| self.space(party));
-        for space in spaces.chain([self.name()]) {
+        let Some(hub) = &self.0 else { return };
+        let spaces = (0..hub.count).map(|party| hub.space(party));
+        for space in spaces.chain([hub.name()]) {
             // It may not have been made.
             let _ = call(&format!("ip netns del {space}"));
         }

@@ -80,6 +80,8 @@ pub(crate) struct Nodes {
     program: PathBuf,
     /// The node on the small disk, if there is one, and where it is mounted.
     small: Option<(usize, PathBuf)>,
+    /// No node is started any more.
+    closed: Mutex<bool>,
 }
 
 impl Nodes {
@@ -92,7 +94,8 @@ impl Nodes {
         })?;
         let small =
             if net.has_spaces() { Some((count - 1, mount(folder, count - 1)?)) } else { None };
-        let mut nodes = Self { all: Vec::new(), program: copy, small };
+        let closed = Mutex::new(false);
+        let mut nodes = Self { all: Vec::new(), program: copy, small, closed };
         for at in 0..count {
             let node = nodes.init(folder, at, net)?;
             nodes.all.push(node);
@@ -120,12 +123,21 @@ impl Nodes {
     }
 
     /// Tells every node of the others and of these clients.
-    pub(crate) fn introduce(&self, clients: &[(String, String)], net: &Net) -> Result<()> {
+    pub(crate) fn introduce(
+        &self,
+        clients: &[(String, String)],
+        net: &Net,
+        traces: bool,
+    ) -> Result<()> {
         let nodes = self.all.iter().map(|node| (node.name.clone(), node.key.clone()));
         let everybody: Vec<_> = nodes.chain(clients.iter().cloned()).collect();
         for (at, node) in self.all.iter().enumerate() {
             let file = File::options().append(true).open(node.folder.join("node.toml"));
             let mut file = file.context("could not write a config")?;
+            if traces {
+                // Not on the disk that can be full.
+                writeln!(file, "trace = \"../{}.trace\"", node.name)?;
+            }
             for (other, (name, key)) in everybody.iter().enumerate().filter(|(it, _)| *it != at) {
                 let address = net.dialled(at, other);
                 writeln!(
@@ -140,6 +152,17 @@ impl Nodes {
     /// The place of the node with this id.
     pub(crate) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Checks the last two traces of a node with the command; what was found, if there are any.
+    pub(crate) fn verify_traces(&self, at: usize) -> Vec<Result<String>> {
+        let node = &self.all[at];
+        let file = |end: &str| node.folder.with_file_name(format!("{}.trace{end}", node.name));
+        let files = [file(".old"), file("")].into_iter().filter(|file| file.exists());
+        let verify = |file: PathBuf| {
+            call(&format!("{} verify-trace {}", self.program.display(), file.display()))
+        };
+        files.map(verify).collect()
     }
 
     /// The node whose disk can be filled, and the disk.
@@ -160,6 +183,8 @@ impl Nodes {
         words.extend(["node", "--tethered", "--data"].map(str::to_owned));
         let (program, rest) = words.split_first().context("no words")?;
         let log = File::options().create(true).append(true).open(node.log())?;
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        anyhow::ensure!(!*closed, "the trial is over");
         let process = Command::new(program)
             .args(rest)
             .arg(&node.folder)
@@ -172,6 +197,16 @@ impl Nodes {
             .context("could not start a node")?;
         node.state().process = Some(process);
         Ok(())
+    }
+
+    /// Kills all and starts none any more, whoever still wants to.
+    pub(crate) fn close(&self) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.all.iter().for_each(Node::kill);
+        if let Some((_, disk)) = &self.small {
+            // It may be gone already.
+            let _ = call(&format!("umount -l {}", disk.display()));
+        }
     }
 
     /// Waits until a node that runs is ready; false if it ended first.
@@ -204,10 +239,7 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        self.all.iter().for_each(Node::kill);
-        if let Some((_, disk)) = &self.small {
-            let _ = call(&format!("umount -l {}", disk.display()));
-        }
+        self.close();
     }
 }
 

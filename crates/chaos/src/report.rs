@@ -23,6 +23,7 @@ pub(crate) fn tell(
     moves(&notes);
     let all = ledger(&sheets.lines);
     sheets.chains.iter().for_each(|chain| println!("chain     {chain}"));
+    sheets.traces.iter().for_each(|trace| println!("trace     {trace}"));
     if let Some(after) = sheets.settled_after {
         println!("settled   {:.2} s after the last fault", after.as_secs_f64());
     }

@@ -4,7 +4,7 @@
 //! * Every daemon lives on exactly one node, and nothing of it is unrest anywhere else.
 //! * Every daemon can be moved, at the first try.
 //! * Every chain holds, and the ledger of every client is clean.
-//! * Every node ends in order when it is told to.
+//! * Every node ends in order when it is told to; its traces, if it wrote any, hold.
 
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,7 @@ const RESTLESS: [&str; 5] = ["frozen", "opening", "departed", "reading", "bearin
 pub(crate) struct Sheets {
     pub(crate) lines: Vec<SheetLine>,
     pub(crate) chains: Vec<String>,
+    pub(crate) traces: Vec<String>,
     pub(crate) settled_after: Option<Duration>,
 }
 
@@ -106,6 +107,14 @@ pub(crate) async fn judge(
         if let Err(error) = node.end(END_MAX).await {
             stage.board.hung(format!("{} was told to end: {error:#}", node.name));
             stacks::print(node);
+        }
+    }
+    for at in 0..stage.nodes.len() {
+        for found in stage.nodes.verify_traces(at) {
+            match found {
+                Ok(said) => sheets.traces.push(said.trim().to_owned()),
+                Err(why) => stage.board.violation(format!("a trace: {why:#}")),
+            }
         }
     }
     sheets

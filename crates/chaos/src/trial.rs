@@ -91,7 +91,7 @@ async fn play(words: TrialWords) -> Result<bool> {
     let folder =
         tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir();
     let folder = folder.context("could not make a folder")?;
-    let mut net = Net::make(NODES, CLIENTS, words.loopback, &mut dice).await?;
+    let (mut net, spaces) = Net::make(NODES, CLIENTS, words.loopback, &mut dice).await?;
     let nodes = Nodes::prepare(folder.path(), &words.whimbrel, NODES, &net)?;
     println!(
         "seed {seed}: {NODES} nodes and {CLIENTS} clients {}, {} ways through relays, in {}",
@@ -101,7 +101,7 @@ async fn play(words: TrialWords) -> Result<bool> {
     );
     let keys: Vec<ClientKey> = (0..CLIENTS).map(|at| ClientKey::new(at, &mut dice)).collect();
     let known: Vec<_> = keys.iter().map(|key| (key.name.clone(), key.public.clone())).collect();
-    nodes.introduce(&known, &net)?;
+    nodes.introduce(&known, &net, words.traces)?;
     for at in 0..NODES {
         nodes.start(at, Trap::default())?;
     }
@@ -122,6 +122,8 @@ async fn play(words: TrialWords) -> Result<bool> {
     give_feeds(&mut clients, &daemons, words.rate).await?;
 
     let stage = Arc::new(Stage { board: Board::new(), nodes, daemons });
+    // Tasks that are cut off may hold the stage longer than this.
+    let closing = Closing(Arc::clone(&stage));
     for client in &mut clients {
         client.tell(&Order::Go).await?;
     }
@@ -142,9 +144,19 @@ async fn play(words: TrialWords) -> Result<bool> {
     if !is_clean {
         keep_logs(folder.path());
     }
-    drop(stage);
+    drop(closing);
     drop(net);
+    drop(spaces);
     Ok(is_clean)
+}
+
+/// Ends all nodes when it is dropped.
+struct Closing(Arc<Stage>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.nodes.close();
+    }
 }
 
 fn random_seed() -> Result<u64> {
