@@ -177,6 +177,25 @@ impl Desk<'_> {
         self.out.push(Output::Save { ticket, write });
     }
 
+    /// Forgets the saves of an arrival that begins anew or is over: the report of an earlier one
+    /// must not be taken for that of a later one.
+    pub(crate) fn forget_saves(&mut self, of: AttemptId) {
+        self.saves.forget(|saving| match saving {
+            Saving::Copy(attempt) | Saving::CopyTurns(attempt) | Saving::Accept(attempt) => {
+                *attempt == of
+            }
+            Saving::Birth
+            | Saving::Turns { .. }
+            | Saving::Snapshot
+            | Saving::Housekeeping
+            | Saving::Attempt(_)
+            | Saving::HandOver
+            | Saving::DropCopy(_)
+            | Saving::DropState
+            | Saving::Delete => false,
+        });
+    }
+
     pub(crate) fn delivery(&mut self, to: NodeId, message: DeliveryMessage) {
         let entity = self.entity;
         self.push(Output::Send { to, message: Message::Delivery { entity, message } });

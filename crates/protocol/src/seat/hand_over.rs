@@ -262,6 +262,7 @@ impl Seat {
             self.redirect(now, &waiting, out);
         }
         let mut desk = self.own_desk(now, out);
+        desk.forget_saves(attempt);
         desk.push(Output::DropCopy { copy: attempt });
         desk.save(Saving::DropCopy(attempt), Write::DropCopy { entity, attempt });
     }

@@ -271,3 +271,35 @@ fn pieces_that_are_there_already_do_not_travel() {
     let wanted = asked.filter(|said| matches!(said, MigrationMessage::ChunksWanted { .. }));
     assert_eq!(wanted.count(), 0, "the home of a daemon has its chunks");
 }
+
+/// A late offer begins an attempt anew while the copy of the first time is still being saved.
+#[test]
+fn the_report_of_an_earlier_save_is_not_taken_for_that_of_a_later_one() {
+    let is_of_copy =
+        |item: &Item| matches!(item.write(), Some(Write::SaveCopy { .. } | Write::DropCopy { .. }));
+    let mut stage = Stage::born(2);
+    stage.hold(is_of_copy);
+    stage.start_move(A, B, MoveOptions::default());
+    let offer = stage
+        .said(A)
+        .into_iter()
+        .find(|said| matches!(said, MigrationMessage::SnapshotReady { chunk_index: 0, .. }));
+    stage.feed(A, whimbrel_protocol::Input::Cancel { attempt: MOVE });
+    stage.migration(A, B, Role::Source, offer.unwrap());
+    let held = stage.take_held();
+    let writes: Vec<&Write> = held.iter().filter_map(Item::write).collect();
+    assert!(matches!(
+        writes[..],
+        [Write::SaveCopy { .. }, Write::DropCopy { .. }, Write::SaveCopy { .. }]
+    ));
+    let mut built = Vec::new();
+    for save in held {
+        stage.put(save);
+        let restores = stage.seen.iter().filter(|seen| match &seen.output {
+            Output::Restore { .. } => seen.node == B,
+            _ => false,
+        });
+        built.push(restores.count());
+    }
+    assert_eq!(built, [0, 0, 1], "a copy is built once it is on the disk");
+}
