@@ -41,7 +41,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -122,6 +122,12 @@ const RULES: [Rule; 14] = [
         ]),
         outside: Outside::Any,
         never: &["whimbrel"],
+    },
+    Rule {
+        package: "whimbrel-model",
+        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-protocol", "whimbrel-store"]),
+        outside: Outside::Only(&["bytes"]),
+        never: &["whimbrel-runtime", "whimbrel", "whimbrel-sim", "tokio"],
     },
     Rule { package: "whimbrel", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::finding;
 use crate::tree::Tree;
-use crate::{arrows, sim, tidy, tools};
+use crate::{arrows, model, sim, tidy, tools};
 
 /// How many seeds the gate simulates; the night has more.
 const SEEDS: &str = "200";
@@ -19,7 +19,7 @@ struct Step {
     run: fn(&Tree) -> Result<()>,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "fmt", run: fmt },
     Step { name: "arrows", run: |tree| finding::report(arrows::check(tree)?) },
     Step { name: "tidy", run: |tree| finding::report(tidy::check(tree)?) },
@@ -29,6 +29,7 @@ const STEPS: [Step; 10] = [
     Step { name: "docs", run: docs },
     Step { name: "scenarios", run: |tree| sim::run(tree, &["--scenarios".to_owned()]) },
     Step { name: "seeds", run: |tree| sim::run(tree, &["--seeds".to_owned(), SEEDS.to_owned()]) },
+    Step { name: "model", run: |tree| model::run(tree, &[]) },
     Step { name: "crashes", run: crashes },
 ];
 
@@ -133,7 +134,10 @@ mod tests {
 
     #[test]
     fn from_runs_the_step_and_all_after_it() {
-        assert_eq!(chosen(&["--from", "scenarios"]), Some(vec!["scenarios", "seeds", "crashes"]));
+        assert_eq!(
+            chosen(&["--from", "scenarios"]),
+            Some(vec!["scenarios", "seeds", "model", "crashes"])
+        );
     }
 
     #[test]

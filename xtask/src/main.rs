@@ -1,4 +1,4 @@
-//! Decides which chore runs: `check`, `fix`, `sim`, `mutants`, `chaos`, `soak`.
+//! Decides which chore runs: `check`, `fix`, `sim`, `model`, `mutants`, `chaos`, `soak`.
 //!
 //! What a chore does is in the module of its name. The rules that `check` enforces on the tree are
 //! in [`arrows`] (who may depend on whom) and [`tidy`] (what a file may contain).
@@ -10,6 +10,7 @@ mod chaos;
 mod check;
 mod finding;
 mod fix;
+mod model;
 mod mutants;
 mod sim;
 mod soak;
@@ -43,6 +44,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "check" => check::run(&Tree::open()?, rest),
         "fix" => fix::run(&Tree::open()?, rest),
         "sim" => sim::run(&Tree::open()?, rest),
+        "model" => model::run(&Tree::open()?, rest),
         "mutants" => mutants::run(&Tree::open()?, rest),
         "chaos" => chaos::run(&Tree::open()?, rest),
         "soak" => soak::run(&Tree::open()?, rest),
@@ -59,6 +61,7 @@ fn usage() -> String {
         "cargo xtask check [--from STEP | --only STEP]   the gate; reads only\n\
          cargo xtask fix                                 formatting and mechanical fixes; writes\n\
          cargo xtask sim FLAGS                           the simulator, flags passed on\n\
+         cargo xtask model FLAGS                         the model of all interleavings, flags passed on\n\
          cargo xtask mutants [NAME...]                   each deliberate bug must be found\n\
          cargo xtask chaos --minutes N [--seed S]        faults on real processes; best as root\n\
          cargo xtask soak [--resume]                     the long steps, for a night\n\

@@ -1,7 +1,8 @@
-//! Decides whether every deliberate bug of the protocol and of the store is found by the simulator.
+//! Decides whether every deliberate bug is found by the simulator, and some by the model as well.
 //!
-//! The bugs are the features `mutant-*` of `crates/protocol` and `crates/store`. One after the other is built into the
-//! simulator, which must then find a broken promise. A bug that something else makes harmless is in
+//! The bugs are the features `mutant-*` of `crates/protocol` and `crates/store`. One after the other is
+//! built into the simulator and the model; the simulator must then find a broken promise, and so must
+//! the model if the bug is one of [`FOR_THE_MODEL`]. A bug that something else makes harmless is in
 //! [`KNOWN_MASKED`] with the reason; it is still run and shown, and fails nothing.
 
 use std::fs::{self, File};
@@ -40,6 +41,13 @@ const KNOWN_MASKED: &[(&str, &str)] = &[
     ("mutant-tombstones-ignored", "the store refuses a copy of an epoch that has ended"),
 ];
 
+/// Rules of the protocol that the model must miss when they are switched off.
+const FOR_THE_MODEL: &[&str] = &[];
+
+/// The two that look for each bug: their names, which are those of their packages, and their words.
+const SIMULATOR: (&str, &[&str]) = ("whimbrel-sim", &["--expect-violation", "--seeds", SEEDS]);
+const MODEL: (&str, &[&str]) = ("whimbrel-model", &["--expect-violation"]);
+
 /// How the search for one bug ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
@@ -66,6 +74,9 @@ pub(crate) fn run(tree: &Tree, names: &[String]) -> Result<()> {
     if let Some((name, _)) = KNOWN_MASKED.iter().find(|(name, _)| !known(name)) {
         bail!("{name} is said to be masked, and no manifest has it");
     }
+    if let Some(name) = FOR_THE_MODEL.iter().find(|name| !known(name)) {
+        bail!("the model is to find {name}, and no manifest has it");
+    }
     if let Some(name) = names.iter().find(|name| !known(name)) {
         bail!("no manifest has {name}");
     }
@@ -73,11 +84,13 @@ pub(crate) fn run(tree: &Tree, names: &[String]) -> Result<()> {
     let mut survivors = Vec::new();
     let mut rows = Vec::new();
     for (package, mutant) in chosen {
-        let verdict = search(tree, package, mutant)?;
-        let row = row(mutant, &verdict);
+        build(tree, package, mutant)?;
+        let verdict = search(tree, mutant, SIMULATOR)?;
+        let by_model = search(tree, mutant, MODEL)?;
+        let row = format!("{}\n{}", row(mutant, &verdict), model_row(mutant, &by_model));
         println!("{row}");
         rows.push(row);
-        if !is_good(mutant, &verdict) {
+        if !is_good(mutant, &verdict) || !is_good_for_model(mutant, &by_model) {
             survivors.push(mutant.as_str());
         }
     }
@@ -101,22 +114,26 @@ fn listed(manifest: &str) -> Result<Vec<String>> {
     Ok(mutants)
 }
 
-/// Builds one bug in and lets the simulator look for it.
-fn search(tree: &Tree, package: &str, mutant: &str) -> Result<Verdict> {
+/// Builds one bug into those that look for it.
+fn build(tree: &Tree, package: &str, mutant: &str) -> Result<()> {
     let feature = format!("{package}/{mutant}");
-    let build = ["--quiet", "--locked", "-p", "whimbrel-sim", "--bin", "whimbrel-sim"];
     let mut command = tools::cargo(tree);
-    command.arg("build").args(build).args(["--features", &feature]);
-    tools::run(&mut command)?;
+    command.args(["build", "--quiet", "--locked", "--bins", "--features", &feature]);
+    command.args(["-p", SIMULATOR.0, "-p", MODEL.0]);
+    tools::run(&mut command)
+}
+
+/// Lets one of them look for it.
+fn search(tree: &Tree, mutant: &str, (program, words): (&str, &[&str])) -> Result<Verdict> {
     // Started by itself: of `cargo run` only cargo could be ended.
-    let binary = tree.target_dir().join("debug").join("whimbrel-sim");
+    let binary = tree.target_dir().join("debug").join(program);
     let folder = tree.target_dir().join("mutants");
     fs::create_dir_all(&folder)?;
-    let said = folder.join(format!("{mutant}.txt"));
+    let said = folder.join(format!("{mutant}.{program}.txt"));
     let file =
         File::create(&said).with_context(|| format!("could not write {}", said.display()))?;
     let mut command = Command::new(&binary);
-    command.args(["--expect-violation", "--seeds", SEEDS]).stdout(file).stderr(Stdio::null());
+    command.args(words).stdout(file).stderr(Stdio::null());
     let mut child = command
         .current_dir(tree.root())
         .spawn()
@@ -143,7 +160,7 @@ fn wait(child: &mut Child, at_most: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// Reads what the simulator said last.
+/// Reads what was said last.
 fn read(text: &str, success: bool) -> Verdict {
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     if let Some(found) = last.strip_prefix("found by ") {
@@ -189,6 +206,26 @@ fn row(mutant: &str, verdict: &Verdict) -> String {
     format!("{mutant:<28} {told}")
 }
 
+/// Whether the model did with a bug what it has to.
+fn is_good_for_model(mutant: &str, verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Found { .. } => true,
+        Verdict::Survived => !FOR_THE_MODEL.contains(&mutant),
+        Verdict::TimedOut | Verdict::Odd(_) => false,
+    }
+}
+
+fn model_row(mutant: &str, verdict: &Verdict) -> String {
+    let told = match verdict {
+        Verdict::Found { place, promise } => format!("{promise:<14} {place}"),
+        Verdict::Survived if FOR_THE_MODEL.contains(&mutant) => "NOT FOUND by the model".to_owned(),
+        Verdict::Survived => "               not found by the model".to_owned(),
+        Verdict::TimedOut => format!("NO END in {}", tools::duration(SEARCH_MAX)),
+        Verdict::Odd(said) => format!("ODD            {said:?}"),
+    };
+    format!("{:<28} {told}", "")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +254,26 @@ mod tests {
             promise: "one-owner".to_owned(),
         };
         assert_eq!(read(seed, true), expected);
+    }
+
+    #[test]
+    fn what_the_model_found_is_read_like_that() {
+        let said = "found by model crashes after 99 states, depth 7: nothing-lost broken at 8 \
+                    steps: a was lost: for ever\n";
+        let expected = Verdict::Found {
+            place: "model crashes after 99 states, depth 7".to_owned(),
+            promise: "nothing-lost".to_owned(),
+        };
+        assert_eq!(read(said, true), expected);
+    }
+
+    #[test]
+    fn a_rule_that_the_model_does_not_miss_fails() {
+        assert!(is_good_for_model("mutant-of-nobody", &Verdict::Survived));
+        assert!(!is_good_for_model("mutant-of-nobody", &Verdict::TimedOut));
+        if let Some(name) = FOR_THE_MODEL.first() {
+            assert!(!is_good_for_model(name, &Verdict::Survived));
+        }
     }
 
     #[test]

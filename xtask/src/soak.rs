@@ -35,6 +35,11 @@ const STEPS: &[Step] = &[
                 --config env.WHIMBREL_CRASH_TABLE=\"all\"",
     },
     Step { name: "chaos", cargo: "run --quiet --locked -p xtask -- chaos --minutes 30" },
+    Step {
+        name: "model",
+        cargo: "run --quiet --locked --release -p whimbrel-model --bin whimbrel-model -- \
+                --config deep --states-max 100000000 --rest-every 1000",
+    },
     Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants" },
 ];
 
