@@ -86,10 +86,15 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Moves that met a fault at one of their nodes.
+    /// Moves that ended on the target.
+    pub(crate) fn done(&self) -> usize {
+        self.moves.iter().filter(|it| it.outcome == Outcome::Moved).count()
+    }
+
+    /// Moves that ended on the target and met a fault at one of their nodes.
     pub(crate) fn disturbed(&self) -> usize {
         let met = |it: &&Move| self.faults.iter().any(|fault| fault.hits(it));
-        self.moves.iter().filter(met).count()
+        self.moves.iter().filter(|it| it.outcome == Outcome::Moved).filter(met).count()
     }
 }
 

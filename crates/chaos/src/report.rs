@@ -31,12 +31,13 @@ pub(crate) fn tell(
     wrong.extend(ledger_is_dirty(&sheets.lines));
     wrong.extend(nothing_shown(&notes, &all));
     println!(
-        "summary   seed {seed}, {:.1} minutes {}, {} moves asked, {} done, {} with faults, {} faults, \
+        "summary   seed {seed}, {:.1} minutes {}, {} moves asked, {} done, {} of them with \
+         faults, {} faults, \
          lost {}, doubled {}, made up {}, hung {}",
         span.as_secs_f64() / 60.0,
         if has_spaces { "in namespaces" } else { "on the loopback" },
         notes.moves.len(),
-        notes.moves.iter().filter(|it| it.outcome == Outcome::Moved).count(),
+        notes.done(),
         notes.disturbed(),
         notes.faults.len(),
         all.lost,
@@ -170,7 +171,7 @@ fn nothing_shown(notes: &Notes, all: &SheetLine) -> Vec<String> {
         wrong.push("no ledger was checked".to_owned());
     }
     if notes.disturbed() == 0 {
-        wrong.push("no move met a fault".to_owned());
+        wrong.push("no move that was done met a fault".to_owned());
     }
     wrong
 }

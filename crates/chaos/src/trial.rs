@@ -266,10 +266,10 @@ async fn count(stage: &Stage, clients: &mut [ClientProcess]) {
     }
     let (moves, disturbed) = {
         let notes = stage.board.notes();
-        (notes.moves.len(), notes.disturbed())
+        (notes.done(), notes.disturbed())
     };
     stage.board.say(&format!(
-        "       {acknowledged} events acknowledged, {moves} moves, {disturbed} of them with faults"
+        "       {acknowledged} events acknowledged, {moves} moves done, {disturbed} of them with faults"
     ));
 }
 
