@@ -138,7 +138,10 @@ fn nobody_but_the_owner_signs_a_hand_over() {
 #[test]
 fn a_flipped_bit_anywhere_in_a_signature_is_noticed() {
     let signed = next().sign(&first_owner());
-    for (byte, bit) in (0..64).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+    // An interpreter takes seconds for each.
+    let stride = if cfg!(miri) { 200 } else { 1 };
+    let places = (0..64).flat_map(|byte| (0..8).map(move |bit| (byte, bit)));
+    for (byte, bit) in places.step_by(stride) {
         let mut bytes = *signed.signature.as_bytes();
         bytes[byte] ^= 1 << bit;
         let flipped = SignedDeed { signature: Signature::from_bytes(bytes), ..signed.clone() };
