@@ -1,8 +1,10 @@
-//! Decides whether every deliberate bug is found by the simulator, and some by the model as well.
+//! Decides whether every deliberate bug is found by the simulator, and some by the model as well; those
+//! of the store by its crash test.
 //!
 //! The bugs are the features `mutant-*` of `crates/protocol` and `crates/store`. One after the other is
 //! built into the simulator and the model; the simulator must then find a broken promise, and so must
-//! the model if the bug is one of [`FOR_THE_MODEL`]. A bug that something else makes harmless is in
+//! the model if the bug is one of [`FOR_THE_MODEL`]. A bug of the store is for the store's crash test, and
+//! for these two only if it is one of [`FOR_THE_SIMULATOR`]. A bug that something else makes harmless is in
 //! [`KNOWN_MASKED`] with the reason; it is still run and shown, and fails nothing.
 
 use std::fs::{self, File};
@@ -16,10 +18,10 @@ use crate::tools;
 use crate::tree::Tree;
 
 /// Where the bugs are listed, and of which package they are features.
-const MANIFESTS: [(&str, &str); 2] = [
-    ("whimbrel-protocol", "crates/protocol/Cargo.toml"),
-    ("whimbrel-store", "crates/store/Cargo.toml"),
-];
+const MANIFESTS: [(&str, &str); 2] =
+    [("whimbrel-protocol", "crates/protocol/Cargo.toml"), (STORE, "crates/store/Cargo.toml")];
+
+const STORE: &str = "whimbrel-store";
 
 /// What the name of each begins with.
 const PREFIX: &str = "mutant-";
@@ -47,6 +49,12 @@ const FOR_THE_MODEL: &[&str] = &[];
 /// The two that look for each bug: their names, which are those of their packages, and their words.
 const SIMULATOR: (&str, &[&str]) = ("whimbrel-sim", &["--expect-violation", "--seeds", SEEDS]);
 const MODEL: (&str, &[&str]) = ("whimbrel-model", &["--expect-violation"]);
+
+/// Bugs of the store that the simulator must find too, on its cluster with a disk.
+const FOR_THE_SIMULATOR: &[&str] = &["mutant-commit-unsynced"];
+
+/// Who looks for the bugs of the store: so many lives, each with a crash at every call of the disk.
+const CRASHES: (&str, &[&str]) = ("examples/crashes", &["--expect-violation", "--seeds", "12"]);
 
 /// How the search for one bug ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,13 +92,10 @@ pub(crate) fn run(tree: &Tree, names: &[String]) -> Result<()> {
     let mut survivors = Vec::new();
     let mut rows = Vec::new();
     for (package, mutant) in chosen {
-        build(tree, package, mutant)?;
-        let verdict = search(tree, mutant, SIMULATOR)?;
-        let by_model = search(tree, mutant, MODEL)?;
-        let row = format!("{}\n{}", row(mutant, &verdict), model_row(mutant, &by_model));
+        let (row, good) = judge(tree, package, mutant)?;
         println!("{row}");
         rows.push(row);
-        if !is_good(mutant, &verdict) || !is_good_for_model(mutant, &by_model) {
+        if !good {
             survivors.push(mutant.as_str());
         }
     }
@@ -99,6 +104,26 @@ pub(crate) fn run(tree: &Tree, names: &[String]) -> Result<()> {
         bail!("not found: {}", survivors.join(", "));
     }
     Ok(())
+}
+
+/// Lets those look for a bug that can see it: what they said, and whether that is good.
+fn judge(tree: &Tree, package: &str, mutant: &str) -> Result<(String, bool)> {
+    let mut rows = Vec::new();
+    let mut good = true;
+    if package == STORE {
+        build(tree, package, mutant, &["-p", STORE, "--example", "crashes"])?;
+        let verdict = search(tree, mutant, CRASHES)?;
+        rows.push(row(mutant, &verdict));
+        good = is_good(mutant, &verdict);
+    }
+    if package != STORE || FOR_THE_SIMULATOR.contains(&mutant) {
+        build(tree, package, mutant, &["--bins", "-p", SIMULATOR.0, "-p", MODEL.0])?;
+        let verdict = search(tree, mutant, SIMULATOR)?;
+        let by_model = search(tree, mutant, MODEL)?;
+        rows.push(format!("{}\n{}", row(mutant, &verdict), model_row(mutant, &by_model)));
+        good &= is_good(mutant, &verdict) && is_good_for_model(mutant, &by_model);
+    }
+    Ok((rows.join("\n"), good))
 }
 
 /// The features that are bugs, in the order of the manifest's parser.
@@ -115,11 +140,10 @@ fn listed(manifest: &str) -> Result<Vec<String>> {
 }
 
 /// Builds one bug into those that look for it.
-fn build(tree: &Tree, package: &str, mutant: &str) -> Result<()> {
+fn build(tree: &Tree, package: &str, mutant: &str, what: &[&str]) -> Result<()> {
     let feature = format!("{package}/{mutant}");
     let mut command = tools::cargo(tree);
-    command.args(["build", "--quiet", "--locked", "--bins", "--features", &feature]);
-    command.args(["-p", SIMULATOR.0, "-p", MODEL.0]);
+    command.args(["build", "--quiet", "--locked", "--features", &feature]).args(what);
     tools::run(&mut command)
 }
 
@@ -129,7 +153,7 @@ fn search(tree: &Tree, mutant: &str, (program, words): (&str, &[&str])) -> Resul
     let binary = tree.target_dir().join("debug").join(program);
     let folder = tree.target_dir().join("mutants");
     fs::create_dir_all(&folder)?;
-    let said = folder.join(format!("{mutant}.{program}.txt"));
+    let said = folder.join(format!("{mutant}.{}.txt", program.replace('/', "-")));
     let file =
         File::create(&said).with_context(|| format!("could not write {}", said.display()))?;
     let mut command = Command::new(&binary);
@@ -254,6 +278,16 @@ mod tests {
             promise: "one-owner".to_owned(),
         };
         assert_eq!(read(seed, true), expected);
+    }
+
+    #[test]
+    fn what_the_crash_test_found_is_read_like_that() {
+        let said = "found by the store's crash test after 345 points: durable broken at call 86 of \
+                    seed 0, Power: chunk 149c9e442407 is gone\n";
+        let place = "the store's crash test after 345 points".to_owned();
+        let expected = Verdict::Found { place, promise: "durable".to_owned() };
+        assert_eq!(read(said, true), expected);
+        assert_eq!(read("not found by the store's crash test\n", false), Verdict::Survived);
     }
 
     #[test]

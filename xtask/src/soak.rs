@@ -40,6 +40,10 @@ const STEPS: &[Step] = &[
         cargo: "run --quiet --locked --release -p whimbrel-model --bin whimbrel-model -- \
                 --config deep --states-max 100000000 --rest-every 1000",
     },
+    Step {
+        name: "power-cuts",
+        cargo: "run --quiet --locked --release -p whimbrel-store --example crashes -- --seeds 100",
+    },
     Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants" },
 ];
 

@@ -16,6 +16,7 @@
 
 mod chunks;
 pub mod conformance;
+pub mod crashes;
 mod engine;
 mod error;
 mod folder;

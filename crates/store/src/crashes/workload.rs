@@ -2,7 +2,10 @@
 //!
 //! A model in memory is told the same and says what must be found.
 
-use whimbrel_wire::{AttemptId, EntityId, Epoch, Head, Holding, SeatRecord, StoreId, Turn, Write};
+use whimbrel_wire::{
+    AttemptId, ChunkRef, CopyRecord, EntityId, Epoch, Head, Holding, SeatRecord, StoreId, Turn,
+    Write,
+};
 
 use crate::conformance::Harness;
 use crate::conformance::story::Story;
@@ -11,12 +14,12 @@ use crate::error::StoreError;
 use crate::memory::Memory;
 use crate::vfs::image::Random;
 
-pub(super) const STORE: StoreId = StoreId::new(42);
+pub(crate) const STORE: StoreId = StoreId::new(42);
 
 const DAEMONS: u64 = 4;
 
 /// A source of groups of writes.
-pub(super) struct Workload {
+pub(crate) struct Workload {
     random: Random,
     attempts: u128,
 }
@@ -37,12 +40,12 @@ impl Harness for Model {
 }
 
 impl Workload {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { random: Random(seed), attempts: 100 }
     }
 
     /// The next group, for the state of `model`.
-    pub(super) fn group(&mut self, model: &Memory) -> Vec<Write> {
+    pub(crate) fn group(&mut self, model: &Memory) -> Vec<Write> {
         let mut model = Model(model.clone());
         let count = 1 + self.random.below(3);
         let mut write = |_| {
@@ -53,6 +56,28 @@ impl Workload {
             write
         };
         (0..count).map(&mut write).collect()
+    }
+
+    /// A snapshot of some daemon that is owned, which names these chunks; none if that one is not.
+    pub(crate) fn publish(
+        &mut self,
+        model: &Memory,
+        lists: &[ChunkRef],
+        luggage: &[ChunkRef],
+    ) -> Option<Write> {
+        let mut model = Model(model.clone());
+        let seed = 10 + self.random.below(DAEMONS) as u8;
+        let mut base = Story::new(&mut model);
+        let mut story = base.of_another(seed);
+        let record = story.record();
+        let (Holding::Owned(copy), Some(last)) = (record.holding, record.deeds.last()) else {
+            return None;
+        };
+        let (entity, epoch) = (story.entity(), last.deed.epoch);
+        let mut manifest = story.manifest(epoch, copy.head());
+        manifest.state.lists = lists.to_vec();
+        manifest.luggage = luggage.to_vec();
+        Some(Write::Publish { entity, epoch, manifest })
     }
 
     fn write(&mut self, story: &mut Story<'_>) -> Write {
@@ -122,13 +147,31 @@ impl Workload {
 }
 
 /// Whether an engine holds exactly what the model holds.
-pub(super) fn same(engine: &mut dyn Engine, model: &Memory) -> bool {
+pub(crate) fn same(engine: &mut dyn Engine, model: &Memory) -> bool {
     let mut model = model.clone();
     let found = content(engine);
     found.is_ok() && found == content(&mut model)
 }
 
 type Content = Vec<(EntityId, SeatRecord, Vec<Vec<Turn>>)>;
+
+/// Every copy that a store holds.
+///
+/// # Errors
+///
+/// As [`crate::Titles::record`].
+pub(crate) fn copies(engine: &mut dyn Engine) -> Result<Vec<CopyRecord>, StoreError> {
+    let mut found = Vec::new();
+    for entity in engine.entities()? {
+        let record = engine.record(&entity)?;
+        match record.holding {
+            Holding::Owned(copy) | Holding::HandedOver(copy) => found.push(copy),
+            Holding::Nothing | Holding::Deleted => {}
+        }
+        found.extend(record.waiting);
+    }
+    Ok(found)
+}
 
 /// Everything that is known of daemons.
 fn content(engine: &mut dyn Engine) -> Result<Content, StoreError> {

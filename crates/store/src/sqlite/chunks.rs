@@ -60,7 +60,7 @@ impl SqliteChunks {
     }
 
     /// Runs `action` on the writer; after an error the connection is not trusted.
-    fn write<T>(
+    pub(super) fn write<T>(
         &self,
         action: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -118,6 +118,9 @@ fn open_writer(place: &Place) -> Result<Connection, StoreError> {
     );
     connection.execute_batch(&settings).map_err(failed)?;
     prepare(&connection, TABLES)?;
+    if cfg!(feature = "mutant-unsynced-chunks") {
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+    }
     Ok(connection)
 }
 
@@ -203,7 +206,10 @@ impl Chunks for SqliteChunks {
             // Held until the removals are done, so that whoever is told that a chunk is present
             // is told before and protects it, or after.
             let moments = self.touched.lock();
-            let dead = |digest: &&Digest| !keep(digest) && !moments.protects(digest, floor);
+            let held = |digest: &Digest| {
+                moments.protects(digest, floor) && !cfg!(feature = "mutant-holds-ignored")
+            };
+            let dead = |digest: &&Digest| !keep(digest) && !held(digest);
             let mut swept = Swept { removed: 0, last: seen.last().copied() };
             for digest in seen.iter().filter(dead) {
                 let sql = "DELETE FROM chunk WHERE digest = ?1";

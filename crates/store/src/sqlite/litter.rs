@@ -41,6 +41,9 @@ impl Slice {
 
 /// Notes that the turns of a copy up to `through` are not wanted any more.
 pub(super) fn note(connection: &Connection, copy: i64, through: i64) -> Result<(), StoreError> {
+    if cfg!(feature = "mutant-litter-unnoted") {
+        return Ok(());
+    }
     let sql = "INSERT INTO litter (copy, through) VALUES (?1, ?2)
                ON CONFLICT (copy) DO UPDATE SET through = max(through, excluded.through)";
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
@@ -53,6 +56,7 @@ pub(super) fn tidy(connection: &mut Connection, slice: Slice) -> Result<bool, St
     let behavior = TransactionBehavior::Immediate;
     let transaction = connection.transaction_with_behavior(behavior).map_err(failed)?;
     let (last, more) = pick(&transaction, copy, through, slice)?;
+    let more = more && !cfg!(feature = "mutant-litter-struck-early");
     if let Some(last) = last {
         let sql = "DELETE FROM turn WHERE copy = ?1 AND first <= ?2";
         let mut statement = transaction.prepare_cached(sql).map_err(failed)?;

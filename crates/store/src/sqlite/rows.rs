@@ -380,6 +380,9 @@ impl View for Rows<'_> {
     }
 
     fn chunks_complete(&mut self, manifest: &Manifest) -> Result<bool, StoreError> {
+        if cfg!(feature = "mutant-pointers-unchecked") {
+            return Ok(true);
+        }
         self.chunks.map_or(Ok(true), |chunks| names_present(chunks, manifest))
     }
 }

@@ -90,9 +90,14 @@ pub(super) fn connect(place: &Place) -> Result<Connection, StoreError> {
 /// With a log EXTRA is what FULL is. It adds that the removal of the journal with which a new file
 /// begins is synced too: that journal must not come back and undo everything.
 pub(super) fn keep_log(connection: &Connection) -> Result<(), StoreError> {
-    let unsynced = cfg!(feature = "mutant-commit-unsynced");
-    let synchronous = if unsynced { "NORMAL" } else { "EXTRA" };
-    connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+    let level = if cfg!(feature = "mutant-commit-unsynced") {
+        "NORMAL"
+    } else if cfg!(feature = "mutant-removal-unsynced") {
+        "FULL"
+    } else {
+        "EXTRA"
+    };
+    connection.pragma_update(None, "synchronous", level).map_err(failed)?;
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(failed)?;
@@ -105,7 +110,9 @@ pub(super) fn keep_log(connection: &Connection) -> Result<(), StoreError> {
 /// Opens the database, with its tables, and makes everything that can be seen durable.
 pub(super) fn open(place: &Place) -> Result<Connection, StoreError> {
     let connection = look(place)?;
-    empty_log(&connection)?;
+    if !cfg!(feature = "mutant-log-trusted") {
+        empty_log(&connection)?;
+    }
     prepare(&connection, TABLES)?;
     Ok(connection)
 }

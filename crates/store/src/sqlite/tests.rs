@@ -6,11 +6,11 @@ use bytes::Bytes;
 use whimbrel_wire::{ChunkRef, WriteError};
 
 use super::litter::Slice;
-use super::workload::{STORE, Workload, same};
 use super::{Place, Sqlite, SqliteChunks, State};
 use crate::chunks::{Chunks, Marking, MemoryChunks};
 use crate::conformance::story::Story;
 use crate::conformance::{Harness, battery, chunks_battery};
+use crate::crashes::workload::{STORE, Workload, same};
 use crate::engine::{Engine, Journal, Titles, Vault};
 use crate::error::StoreError;
 use crate::memory::Memory;
@@ -83,21 +83,6 @@ fn survives(seed: u64, synced: bool, fault: impl FnOnce(&FaultyDisk)) -> bool {
     let Ok(mut engine) = open(&disk) else { return false };
     let kept = same(&mut engine, &second.held);
     kept || second.perhaps.is_some_and(|perhaps| same(&mut engine, &perhaps))
-}
-
-#[test]
-fn an_honest_answer_is_what_is_found_after_a_crash_at_any_write() {
-    for seed in 0..200 {
-        let at = Random(seed).below(300);
-        assert!(survives(seed, true, |disk| disk.stop_at_write(at)), "seed {seed}");
-    }
-}
-
-#[test]
-fn nothing_acknowledged_is_lost_at_any_sync() {
-    for at in 0..80 {
-        assert!(survives(3, true, |disk| disk.stop_at_sync(at)), "sync {at}");
-    }
 }
 
 #[test]

@@ -26,6 +26,26 @@ pub(super) struct Image {
     pub(super) failing_syncs: u64,
     pub(super) syncs_left: Option<u64>,
     pub(super) writes_left: Option<u64>,
+    /// Calls that change something, counted whether they succeed or not.
+    pub(super) calls: u64,
+    pub(super) calls_left: Option<u64>,
+    pub(super) stopped_at: Option<(String, DiskCall)>,
+}
+
+/// A call that changes what a disk holds or will hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DiskCall {
+    /// A file is made.
+    Create,
+    /// Bytes are written.
+    Write,
+    /// A file is cut.
+    Truncate,
+    /// What was done to a file is made durable.
+    Sync,
+    /// A file is removed.
+    Remove,
 }
 
 #[derive(Debug, Default)]
@@ -94,9 +114,10 @@ impl Image {
 
     pub(super) fn kill(&mut self) {
         self.life += 1;
+        self.stopped_at = None;
         self.stopped = false;
         (self.bytes_max, self.failing_syncs) = (None, 0);
-        (self.syncs_left, self.writes_left) = (None, None);
+        (self.syncs_left, self.writes_left, self.calls_left) = (None, None, None);
         self.files.values_mut().for_each(|file| file.locked = None);
     }
 
@@ -121,6 +142,17 @@ impl Image {
         true
     }
 
+    /// One more call that changes something, unless it is the one at which everything stops.
+    fn step(&mut self, path: &str, call: DiskCall) -> Result<(), Fault> {
+        self.calls += 1;
+        if count_down(&mut self.calls_left) {
+            return Ok(());
+        }
+        self.stopped = true;
+        self.stopped_at = Some((path.to_owned(), call));
+        Err(Fault::Dead)
+    }
+
     pub(super) fn exists(&self, path: &str) -> bool {
         self.files.get(path).is_some_and(|file| !file.removed)
     }
@@ -133,6 +165,7 @@ impl Image {
             if !create {
                 return Err(Fault::Missing);
             }
+            self.step(path, DiskCall::Create)?;
             let file = self.files.entry(path.to_owned()).or_default();
             let durable = file.durable.take();
             *file = File { durable, fresh: true, ..File::default() };
@@ -156,6 +189,7 @@ impl Image {
         if !self.exists(path) {
             return Err(Fault::Missing);
         }
+        self.step(path, DiskCall::Remove)?;
         if synced {
             self.files.remove(path);
         } else if let Some(file) = self.files.get_mut(path) {
@@ -205,6 +239,7 @@ impl Image {
 
     pub(super) fn write(&mut self, key: &Key, offset: usize, bytes: &[u8]) -> Result<(), Fault> {
         self.file(key)?;
+        self.step(&key.path, DiskCall::Write)?;
         let end = offset.checked_add(bytes.len()).ok_or(Fault::Full)?;
         if !count_down(&mut self.writes_left) {
             self.stopped = true;
@@ -224,6 +259,8 @@ impl Image {
     }
 
     pub(super) fn truncate(&mut self, key: &Key, length: usize) -> Result<(), Fault> {
+        self.file(key)?;
+        self.step(&key.path, DiskCall::Truncate)?;
         let file = self.file(key)?;
         file.now.truncate(length);
         file.pending.push(Pending::Truncate(length));
@@ -232,6 +269,7 @@ impl Image {
 
     pub(super) fn sync(&mut self, key: &Key) -> Result<(), Fault> {
         self.file(key)?;
+        self.step(&key.path, DiskCall::Sync)?;
         if !count_down(&mut self.syncs_left) {
             self.stopped = true;
             return Err(Fault::Dead);

@@ -16,6 +16,7 @@ pub(crate) mod image;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::calls::Slot;
+pub use self::image::DiskCall;
 use self::image::Image;
 use crate::error::StoreError;
 
@@ -87,10 +88,28 @@ impl FaultyDisk {
         self.image().writes_left = Some(count);
     }
 
-    /// Whether it has come to a call at which it was told to stop, and nothing works any more.
+    /// After `count` more calls that change something, the next does not happen, and everything
+    /// fails until a crash or a kill.
+    pub fn stop_at_call(&self, count: u64) {
+        self.image().calls_left = Some(count);
+    }
+
+    /// How many calls that change something were made so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.image().calls
+    }
+
+    /// Whether everything fails until a crash or a kill.
     #[must_use]
     pub fn has_stopped(&self) -> bool {
         self.image().stopped
+    }
+
+    /// The file and the call at which [`FaultyDisk::stop_at_call`] last stopped everything.
+    #[must_use]
+    pub fn stopped_at(&self) -> Option<(String, DiskCall)> {
+        self.image().stopped_at.clone()
     }
 
     /// How many syncs succeeded so far.

@@ -1,0 +1,43 @@
+//! Takes the power from a store at each call of its disk, and says where it was tried.
+//!
+//! `cargo run -p whimbrel-store --example crashes -- [--seeds N] [--stride N] [--expect-violation]`
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints figures")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use whimbrel_store::crashes::{Plan, Tally};
+
+fn main() -> ExitCode {
+    let Some((plan, expected)) = read(std::env::args().skip(1)) else {
+        eprintln!("crashes takes --seeds N, --stride N and --expect-violation");
+        return ExitCode::from(2);
+    };
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    let outcome = plan.run(&mut tally);
+    print!("{tally}in {:.1} s\n", started.elapsed().as_secs_f64());
+    match (&outcome, expected) {
+        (Ok(()), false) => println!("no promise was broken"),
+        (Ok(()), true) => println!("not found by the store's crash test"),
+        (Err(found), true) => println!("found by {found}"),
+        (Err(found), false) => println!("FAILED: {found}"),
+    }
+    if outcome.is_err() == expected { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The plan, and whether it should find something.
+fn read(mut words: impl Iterator<Item = String>) -> Option<(Plan, bool)> {
+    let mut plan = Plan { seeds: 4, stride: 1 };
+    let mut expected = false;
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--seeds" => plan.seeds = words.next()?.parse().ok()?,
+            "--stride" => plan.stride = words.next()?.parse().ok()?,
+            "--expect-violation" => expected = true,
+            _ => return None,
+        }
+    }
+    Some((plan, expected))
+}
