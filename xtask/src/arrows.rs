@@ -19,7 +19,7 @@ const QUINN_PROTO_MIN: (u64, u64, u64) = (0, 11, 18);
 
 /// Crates that may carry a table of lints of their own: it repeats the workspace's, except that
 /// `unsafe_code` is denied instead of forbidden, so that one named place can lift it.
-const OWN_LINTS: [&str; 1] = ["whimbrel-store"];
+const OWN_LINTS: [&str; 2] = ["whimbrel-store", "whimbrel-fuzz"];
 
 /// Which crates of this workspace a package may use.
 enum Arrows {
@@ -41,7 +41,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -128,6 +128,12 @@ const RULES: [Rule; 15] = [
         arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-protocol", "whimbrel-store"]),
         outside: Outside::Only(&["bytes"]),
         never: &["whimbrel-runtime", "whimbrel", "whimbrel-sim", "tokio"],
+    },
+    Rule {
+        package: "whimbrel-fuzz",
+        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon", "whimbrel-store"]),
+        outside: Outside::Only(&["bytes", "serde"]),
+        never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule { package: "whimbrel", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule {

@@ -9,17 +9,20 @@ use anyhow::{Context, Result, bail};
 
 use crate::finding;
 use crate::tree::Tree;
-use crate::{arrows, model, sim, tidy, tools};
+use crate::{arrows, fuzz, model, sim, tidy, tools};
 
 /// How many seeds the gate simulates; the night has more.
 const SEEDS: &str = "200";
+
+/// How many inputs each target of the fuzzers gets; the night has more.
+const INPUTS: &str = "20000";
 
 struct Step {
     name: &'static str,
     run: fn(&Tree) -> Result<()>,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "fmt", run: fmt },
     Step { name: "arrows", run: |tree| finding::report(arrows::check(tree)?) },
     Step { name: "tidy", run: |tree| finding::report(tidy::check(tree)?) },
@@ -27,6 +30,7 @@ const STEPS: [Step; 11] = [
     Step { name: "test", run: test },
     Step { name: "doctest", run: doctest },
     Step { name: "docs", run: docs },
+    Step { name: "fuzz", run: |tree| fuzz::drive(tree, &["--count", INPUTS]) },
     Step { name: "scenarios", run: |tree| sim::run(tree, &["--scenarios".to_owned()]) },
     Step { name: "seeds", run: |tree| sim::run(tree, &["--seeds".to_owned(), SEEDS.to_owned()]) },
     Step { name: "model", run: |tree| model::run(tree, &[]) },

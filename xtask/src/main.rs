@@ -10,6 +10,7 @@ mod chaos;
 mod check;
 mod finding;
 mod fix;
+mod fuzz;
 mod model;
 mod mutants;
 mod sim;
@@ -43,6 +44,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match chore.as_str() {
         "check" => check::run(&Tree::open()?, rest),
         "fix" => fix::run(&Tree::open()?, rest),
+        "fuzz" => fuzz::run(&Tree::open()?, rest),
         "sim" => sim::run(&Tree::open()?, rest),
         "model" => model::run(&Tree::open()?, rest),
         "mutants" => mutants::run(&Tree::open()?, rest),
@@ -60,6 +62,7 @@ fn usage() -> String {
     format!(
         "cargo xtask check [--from STEP | --only STEP]   the gate; reads only\n\
          cargo xtask fix                                 formatting and mechanical fixes; writes\n\
+         cargo xtask fuzz [--minutes N] [--target NAME]  hostile bytes for every decoder\n\
          cargo xtask sim FLAGS                           the simulator, flags passed on\n\
          cargo xtask model FLAGS                         the model of all interleavings, flags passed on\n\
          cargo xtask mutants [NAME...]                   each deliberate bug must be found\n\

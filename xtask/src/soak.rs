@@ -44,6 +44,7 @@ const STEPS: &[Step] = &[
         name: "power-cuts",
         cargo: "run --quiet --locked --release -p whimbrel-store --example crashes -- --seeds 100",
     },
+    Step { name: "fuzz", cargo: "run --quiet --locked -p xtask -- fuzz --minutes 60" },
     Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants" },
 ];
 

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let mut tally = Tally::default();
     let outcome = plan.run(&mut tally);
-    print!("{tally}in {:.1} s\n", started.elapsed().as_secs_f64());
+    println!("{tally}in {:.1} s", started.elapsed().as_secs_f64());
     match (&outcome, expected) {
         (Ok(()), false) => println!("no promise was broken"),
         (Ok(()), true) => println!("not found by the store's crash test"),

@@ -4,7 +4,7 @@ use whimbrel_store::crashes::{Plan, Tally};
 use whimbrel_store::vfs::DiskCall;
 
 #[test]
-fn what_was_acknowledged_outlives_a_crash_at_any_call() {
+fn every_answer_is_honest_and_outlives_a_crash_at_any_call() {
     let mut tally = Tally::default();
     let outcome = Plan { seeds: 3, stride: 9 }.run(&mut tally);
     assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
