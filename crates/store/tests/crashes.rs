@@ -10,7 +10,7 @@ fn every_answer_is_honest_and_outlives_a_crash_at_any_call() {
     assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
     // A sample that misses a place says nothing about it.
     let places = [
-        ("whimbrel.db", DiskCall::Create),
+        ("chunks.db", DiskCall::Create),
         ("whimbrel.db", DiskCall::Write),
         ("whimbrel.db", DiskCall::Sync),
         ("whimbrel.db-journal", DiskCall::Write),
