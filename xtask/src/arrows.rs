@@ -437,7 +437,7 @@ mod tests {
         assert!(said("whimbrel-wire", "[dependencies]\nblake3 = \"1\"\nserde = \"1\"").is_empty());
         assert!(said("whimbrel-daemon", "[dependencies]\nimbl = \"7\"").is_empty());
         assert!(said("whimbrel-runtime", "[dependencies]\nquinn = \"1\"").is_empty());
-        refused("whimbrel-protocol", "[dependencies]\nserde = \"1\"", "needs a decision");
+        refused("whimbrel-protocol", "[dependencies]\nserde_json = \"1\"", "needs a decision");
         refused("whimbrel-daemon", "[dependencies]\nrand = \"1\"", "needs a decision");
     }
 
