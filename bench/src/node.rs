@@ -69,7 +69,7 @@ fn config(durability: &str, turns: &str) -> Result<DaemonHostConfig> {
         other => bail!("{other} is no durability"),
     };
     let auto_snapshot_interval = turns.parse()?;
-    Ok(DaemonHostConfig { durability, auto_snapshot_interval, ..DaemonHostConfig::default() })
+    Ok(DaemonHostConfig { durability, auto_snapshot_interval })
 }
 
 /// Opens a node on the loopback with the kinds that every node has.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use whimbrel_wire::{CatchUp, CausalEvent, StateVersion, TimerId};
 
+use crate::body::Misfit;
 use crate::capture::FrozenState;
 use crate::context::Context;
 use crate::paged::PagedMap;
@@ -119,6 +120,26 @@ pub trait MeshDaemon: Send {
         CatchUp::Replay
     }
 
+    /// Gets ready to be frozen for a move: what takes long and changes no state. It is still served
+    /// meanwhile, and the move may fail afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`] when it must not leave at present.
+    fn prepare(&mut self) -> Result<(), Misfit> {
+        Ok(())
+    }
+
+    /// Asked of a copy at the target, once it has caught up with the frozen source: whether its
+    /// state may go on there.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`] keeps the daemon where it was.
+    fn judge(&self) -> Result<(), Misfit> {
+        Ok(())
+    }
+
     /// Where it keeps its state, if that is in pages. Then all of its state is there, neither
     /// [`snapshot`](Self::snapshot) nor [`restore`](Self::restore) is called, and freezing it
     /// costs next to nothing.
@@ -145,7 +166,8 @@ pub trait Paged: Send {
 pub struct Requirements {
     /// Tags that the node must carry, all of them.
     pub tags: BTreeSet<String>,
-    /// Memory that must be free, in bytes.
+    /// Memory that it claims, in bytes. A node takes daemons as long as what they claim together is
+    /// within what it offers.
     pub memory_bytes: u64,
 }
 

@@ -40,7 +40,7 @@ use whimbrel_wire::{
 use crate::body::{Body, Budget, Idle, Input, Misfit, Step};
 use crate::capture::{Capture, CaptureParts, state_ref};
 use crate::context::{Context, Desk, Random};
-use crate::contract::ProcessError;
+use crate::contract::{ProcessError, Requirements};
 use crate::limits::{
     ANSWER_BYTES_MAX, OUTPUTS_PER_TURN_MAX, SENT_BYTES_MAX, TIMERS_MAX, TURN_BUDGET,
     YIELDS_PER_TURN_MAX,
@@ -377,6 +377,12 @@ impl Host {
     /// [`HostError::Spoilt`], [`HostError::Panicked`].
     pub fn idle(&mut self, budget: Budget) -> Result<Idle, HostError> {
         self.guard(|body| body.idle(budget))
+    }
+
+    /// What a node must offer to run it.
+    #[must_use]
+    pub fn requirements(&self) -> Requirements {
+        self.body.requirements()
     }
 
     /// Lets the body get ready to be frozen; see [`Body::prepare`].

@@ -59,6 +59,14 @@ impl Body for Native {
         Err(Misfit(format!("version {} of the state is not read here", manifest.version)))
     }
 
+    fn prepare(&mut self) -> Result<(), Misfit> {
+        self.daemon.prepare()
+    }
+
+    fn judge(&self) -> Result<(), Misfit> {
+        self.daemon.judge()
+    }
+
     fn turn(
         &mut self,
         context: &mut Context<'_>,

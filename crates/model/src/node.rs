@@ -367,9 +367,8 @@ impl Doing<'_> {
                 let result = self.turn(daemon, copy, epoch, &origin, &event);
                 self.inputs.push_back((daemon, Input::Turned { copy, result }));
             }
-            Output::Digest { copy } => {
-                let state = self.copy(daemon, copy).map_or(Digest::ZERO, |copy| copy.digest());
-                self.inputs.push_back((daemon, Input::Digested { copy, state }));
+            other @ (Output::Digest { .. } | Output::Judge { .. } | Output::Prepare { .. }) => {
+                self.answer(daemon, &other);
             }
             other @ (Output::Replay { .. }
             | Output::Restore { .. }
@@ -404,6 +403,23 @@ impl Doing<'_> {
             Output::Spawned { .. } | Output::SnapshotTaken { .. } | Output::Stopped { .. } => {}
             Output::Event(event) => self.said(daemon, event),
         }
+    }
+
+    /// Answers at once. Nobody minds a move here.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "sorted out by the caller")]
+    fn answer(&mut self, daemon: usize, output: &Output) {
+        let mut named = |copy| self.copy(daemon, copy).map_or(Digest::ZERO, |copy| copy.digest());
+        let input = match output {
+            Output::Digest { copy } => Input::Digested { copy: *copy, state: named(*copy) },
+            Output::Judge { copy } => {
+                Input::Judged { copy: *copy, state: named(*copy), verdict: Ok(()) }
+            }
+            Output::Prepare { attempt, .. } => {
+                Input::Prepared { attempt: *attempt, result: Ok(()) }
+            }
+            _ => return,
+        };
+        self.inputs.push_back((daemon, input));
     }
 
     /// Begins work that takes a while.

@@ -12,7 +12,7 @@
 //!   ─▶ Saving ─▶ Restoring ─▶ Following ⇄ Replaying ─▶ SavingTurns ─▶ Following
 //!                                 │ at the frozen head
 //!                                 ▼
-//!                             Digesting ─▶ Voted ─deed─▶ Accepting ─saved─▶ Folding ─▶ (owner)
+//!                              Judging ─▶  Voted ─deed─▶ Accepting ─saved─▶ Folding ─▶ (owner)
 //! Orphan: a copy found on disk after a restart; it asks, and obeys the answer (rule 9).
 //! ```
 //!
@@ -82,7 +82,7 @@ enum Stage {
     Following,
     Replaying { turns: Vec<Turn>, steps: Vec<ReplayStep> },
     SavingTurns,
-    Digesting,
+    Judging,
     Voted,
     Accepting,
     Folding(Vec<ReplayStep>),
@@ -187,7 +187,7 @@ impl Arrival {
 
     /// Whether it may hold events until it is live.
     pub(crate) const fn is_close(&self) -> bool {
-        matches!(self.stage, Stage::Voted | Stage::Accepting | Stage::Folding(_) | Stage::Digesting)
+        matches!(self.stage, Stage::Voted | Stage::Accepting | Stage::Folding(_) | Stage::Judging)
     }
 
     /// When it wants to be woken.
@@ -215,7 +215,7 @@ impl Arrival {
             | Stage::Following
             | Stage::Replaying { .. }
             | Stage::SavingTurns
-            | Stage::Digesting => false,
+            | Stage::Judging => false,
         };
         voted || !self.deeds.is_empty()
     }
@@ -579,7 +579,7 @@ impl Arrival {
             | Stage::Restoring
             | Stage::Replaying { .. }
             | Stage::SavingTurns
-            | Stage::Digesting
+            | Stage::Judging
             | Stage::Accepting
             | Stage::Folding(_) => return Course::Stay,
         }
@@ -628,7 +628,7 @@ impl Arrival {
             | Stage::Restoring
             | Stage::Following
             | Stage::SavingTurns
-            | Stage::Digesting
+            | Stage::Judging
             | Stage::Voted
             | Stage::Accepting
             | Stage::Orphan) => {
@@ -689,8 +689,8 @@ impl Arrival {
         }
         match self.frozen {
             Some(frozen) if frozen.head == replica.head => {
-                self.stage = Stage::Digesting;
-                desk.push(Output::Digest { copy: self.attempt });
+                self.stage = Stage::Judging;
+                desk.push(Output::Judge { copy: self.attempt });
             }
             Some(frozen) if frozen.head.position <= replica.head.position => {
                 return self.fail(desk, MigrationFailureReason::Diverged);
@@ -700,9 +700,15 @@ impl Arrival {
         Course::Stay
     }
 
-    /// The digest of the state at the frozen head is known: the final vote, or a divergence.
-    pub(crate) fn digested(&mut self, desk: &mut Desk<'_>, state: Digest) -> Course {
-        if !matches!(self.stage, Stage::Digesting) {
+    /// The state at the frozen head is named and judged: the final vote, a divergence, or the
+    /// refusal of the gate, which is not asked about a state that is another one (rule 11).
+    pub(crate) fn judged(
+        &mut self,
+        desk: &mut Desk<'_>,
+        state: Digest,
+        verdict: Result<(), MigrationFailureReason>,
+    ) -> Course {
+        if !matches!(self.stage, Stage::Judging) {
             return Course::Stay;
         }
         let expected = self.frozen.map(|frozen| frozen.state);
@@ -715,10 +721,17 @@ impl Arrival {
             return self.fail(desk, MigrationFailureReason::Diverged);
         }
         self.state = expected;
-        self.stage = Stage::Voted;
+        // Past the commit point the title is accepted whatever the gate says.
         if !self.deeds.is_empty() {
+            self.stage = Stage::Voted;
             return self.accept(desk);
         }
+        if let Err(reason) = verdict
+            && !cfg!(feature = "mutant-gate-ignored")
+        {
+            return self.fail(desk, reason);
+        }
+        self.stage = Stage::Voted;
         self.say_replayed(desk, self.state);
         Course::Stay
     }
@@ -764,7 +777,7 @@ impl Arrival {
             | Stage::Restoring
             | Stage::Replaying { .. }
             | Stage::SavingTurns
-            | Stage::Digesting
+            | Stage::Judging
             | Stage::Accepting
             | Stage::Folding(_) => false,
         };
@@ -868,7 +881,7 @@ impl Arrival {
             | Stage::Restoring
             | Stage::Replaying { .. }
             | Stage::SavingTurns
-            | Stage::Digesting
+            | Stage::Judging
             | Stage::Accepting
             | Stage::Folding(_) => {}
         }
@@ -924,7 +937,7 @@ impl Arrival {
                 self.want(desk, &[]);
                 Course::Stay
             }
-            Stage::Admitting | Stage::Digesting | Stage::Folding(_) => Course::Stay,
+            Stage::Admitting | Stage::Judging | Stage::Folding(_) => Course::Stay,
         }
     }
 }

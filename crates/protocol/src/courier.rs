@@ -13,8 +13,11 @@
 //! # Limits
 //!
 //! * `courier_window` events are on their way; `courier_queue_max` wait; beyond it *busy*.
+//! * An owner by the title that sends events elsewhere is asked again after a rest that doubles up
+//!   to `resend_max`, until the title grows or something is taken.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use whimbrel_wire::limits::PAYLOAD_BYTES_MAX;
 use whimbrel_wire::{
@@ -45,9 +48,18 @@ pub(crate) struct Courier {
     resend_at: Time,
     searching_since: Option<Time>,
     rewound: Option<(u64, Time)>,
+    /// The owner says that it is none: nothing is sent before this moment.
+    misled: Option<Detour>,
     /// Since when the receiver says that it lacks what it acknowledged. One such answer may be
     /// an old one; an acknowledgement in between disproves it.
     regressed: Option<Time>,
+}
+
+/// A rest before an owner that does not obey its deed is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Detour {
+    until: Time,
+    rest: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +81,7 @@ impl Courier {
             resend_at: now,
             searching_since: None,
             rewound: None,
+            misled: None,
             regressed: None,
         }
     }
@@ -117,7 +130,8 @@ impl Courier {
 
     /// Sends what the window allows, after a session and an owner are known.
     pub(crate) fn push_on(&mut self, desk: &mut Desk<'_>) {
-        if self.letters.is_empty() {
+        let rests = self.misled.is_some_and(|detour| desk.now < detour.until);
+        if self.letters.is_empty() || rests {
             return;
         }
         let Some((owner, epoch)) = desk.title.owner().zip(desk.title.epoch()) else {
@@ -237,7 +251,7 @@ impl Courier {
         if let Some(ticket) = letter.ticket {
             desk.push(Output::Sent { ticket, result: Ok(answer) });
         }
-        self.regressed = None;
+        (self.regressed, self.misled) = (None, None);
         self.strike(desk);
         self.resend_at = desk.now + desk.settings().resend_after;
         self.push_on(desk);
@@ -277,7 +291,12 @@ impl Courier {
             Refusal::Deleted => self.fail_all(desk, &SendError::Deleted),
             Refusal::Forked => self.fail_all(desk, &SendError::Forked),
             Refusal::TooLarge => self.fail_all(desk, &SendError::TooLarge),
-            Refusal::Moved(_) | Refusal::NotHere => self.go_back(desk, number),
+            Refusal::Moved(_) | Refusal::NotHere => {
+                if let Some(index) = self.index(number) {
+                    self.sent = self.sent.min(index);
+                }
+                self.rest(desk);
+            }
             Refusal::Busy | Refusal::NotRunnable => {
                 // The rest of the window came to a full queue as well: it goes out again later.
                 if let Some(index) = self.index(number) {
@@ -294,7 +313,7 @@ impl Courier {
             Refusal::Deleted => self.fail_all(desk, &SendError::Deleted),
             Refusal::Moved(_) | Refusal::NotHere => {
                 self.sent = 0;
-                self.push_on(desk);
+                self.rest(desk);
             }
             Refusal::Busy
             | Refusal::NotRunnable
@@ -331,12 +350,16 @@ impl Courier {
         }
     }
 
-    /// The owner is another one, or was not where it was thought to be.
-    fn go_back(&mut self, desk: &mut Desk<'_>, number: u64) {
-        if let Some(index) = self.index(number) {
-            self.sent = self.sent.min(index);
+    /// The owner by the title says that it is none. It may not have read its deed yet, or be one that
+    /// never will: it is asked again, ever more seldom. A burst of such answers counts once.
+    fn rest(&mut self, desk: &Desk<'_>) {
+        let settings = desk.settings();
+        let before = self.misled.map_or(Duration::ZERO, |detour| detour.rest);
+        if self.misled.is_none_or(|detour| detour.until <= desk.now) {
+            let rest = (before * 2).clamp(settings.resend_after / 8, settings.resend_max);
+            self.misled = Some(Detour { until: desk.now + rest, rest });
         }
-        self.push_on(desk);
+        self.resend_at = self.misled.map_or(desk.now, |detour| detour.until);
     }
 
     /// The session ended: what was on its way may or may not have been taken.
@@ -348,7 +371,7 @@ impl Courier {
 
     /// The title has grown: everything unacknowledged goes to the new owner.
     pub(crate) fn title_grew(&mut self, desk: &mut Desk<'_>) {
-        self.sent = 0;
+        (self.sent, self.misled) = (0, None);
         self.push_on(desk);
     }
 
@@ -360,7 +383,8 @@ impl Courier {
         if Self::is_lost(desk) {
             return self.search(desk);
         }
-        if self.sent > 0 && desk.title.owner().is_some_and(|owner| owner != desk.station.node()) {
+        let silent = self.sent > 0 || self.misled.is_some();
+        if silent && desk.title.owner().is_some_and(|owner| owner != desk.station.node()) {
             desk.ask_all(None);
         }
         self.sent = 0;

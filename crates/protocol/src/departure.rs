@@ -8,7 +8,7 @@
 //! # States
 //!
 //! ```text
-//!  Beginning ─saved─▶ Choosing ─snapshot─▶ Listing ─▶ Sealing ─▶ Transferring ─RestoreComplete─┐
+//!  Beginning ─saved─▶ Preparing ─▶ Choosing ─▶ Listing ─▶ Sealing ─▶ Transferring ─RestoreComplete─┐
 //!      (freeze-and-copy: Freezing first)                                                       ▼
 //!  Committing ◀─vote at (f, head, state)─ Voting ◀─ Digesting ◀─settled─ Freezing ◀─lag small─ Following
 //!      │ saved                                                                   (rounds) ⟲
@@ -46,7 +46,7 @@ use whimbrel_wire::{
 };
 
 use crate::desk::{Desk, Saving};
-use crate::port::{Event, Moment, Output};
+use crate::port::{Event, Moment, Output, Unprepared};
 use crate::tenure::{Life, Owner};
 use recent::Recent;
 
@@ -82,6 +82,7 @@ pub(crate) struct Departure {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     Beginning,
+    Preparing,
     Choosing,
     Listing,
     Sealing,
@@ -205,6 +206,7 @@ impl Departure {
         match &self.stage {
             Stage::Committing(deed) => deed.as_deref(),
             Stage::Beginning
+            | Stage::Preparing
             | Stage::Choosing
             | Stage::Listing
             | Stage::Sealing
@@ -231,6 +233,7 @@ impl Departure {
         match self.stage {
             Stage::Voting(frozen) => Some(frozen),
             Stage::Beginning
+            | Stage::Preparing
             | Stage::Choosing
             | Stage::Listing
             | Stage::Sealing
@@ -247,6 +250,7 @@ impl Departure {
         match self.stage {
             Stage::Transferring | Stage::Following | Stage::Voting(_) => true,
             Stage::Beginning
+            | Stage::Preparing
             | Stage::Choosing
             | Stage::Listing
             | Stage::Sealing
@@ -258,9 +262,11 @@ impl Departure {
 
     const fn phase(&self) -> MigrationPhase {
         match self.stage {
-            Stage::Beginning | Stage::Choosing | Stage::Listing | Stage::Sealing => {
-                MigrationPhase::Snapshot
-            }
+            Stage::Beginning
+            | Stage::Preparing
+            | Stage::Choosing
+            | Stage::Listing
+            | Stage::Sealing => MigrationPhase::Snapshot,
             Stage::Transferring => MigrationPhase::Transfer,
             Stage::Following => MigrationPhase::Replay,
             Stage::Freezing | Stage::Digesting | Stage::Voting(_) => MigrationPhase::Cutover,
@@ -372,13 +378,38 @@ impl Owner {
         desk.save(Saving::Attempt(attempt), Write::BeginAttempt { entity, epoch, attempt });
     }
 
-    /// The attempt is saved.
+    /// The attempt is saved: what would end it is found out before anything else is done.
     pub(crate) fn begun(&mut self, desk: &mut Desk<'_>) {
-        let near = self.base_is_near(desk);
+        let copy = self.copy;
         let Some(departure) = &mut self.departure else { return };
         if !matches!(departure.stage, Stage::Beginning) {
             return;
         }
+        departure.stage = Stage::Preparing;
+        let (attempt, target) = (departure.attempt, departure.target);
+        desk.push(Output::Prepare { attempt, copy, target });
+    }
+
+    /// The daemon is ready to leave, or cannot.
+    pub(crate) fn prepared(&mut self, desk: &mut Desk<'_>, result: Result<(), Unprepared>) {
+        let preparing = |departure: &Departure| matches!(departure.stage, Stage::Preparing);
+        if !self.departure.as_ref().is_some_and(preparing) {
+            return;
+        }
+        match result {
+            Ok(()) => self.choose(desk),
+            Err(Unprepared::Refused(reason)) => self.give_up(desk, reason),
+            Err(Unprepared::Broke(failure)) => {
+                self.give_up(desk, MigrationFailureReason::StateFailed(failure.to_string()));
+                self.broke(desk, &failure);
+            }
+        }
+    }
+
+    /// Chooses what is shipped first, in the way of the kind.
+    fn choose(&mut self, desk: &mut Desk<'_>) {
+        let near = self.base_is_near(desk);
+        let Some(departure) = &mut self.departure else { return };
         if self.replica.catch_up != CatchUp::Replay && departure.catch_up == CatchUp::Replay {
             departure.catch_up = self.replica.catch_up;
         }
@@ -418,6 +449,7 @@ impl Owner {
                 self.digest(desk);
             }
             Stage::Beginning
+            | Stage::Preparing
             | Stage::Listing
             | Stage::Sealing
             | Stage::Transferring
@@ -435,6 +467,7 @@ impl Owner {
             Stage::Choosing => true,
             Stage::Freezing => departure.catch_up != CatchUp::Replay,
             Stage::Beginning
+            | Stage::Preparing
             | Stage::Listing
             | Stage::Sealing
             | Stage::Transferring
@@ -580,6 +613,7 @@ impl Owner {
             Stage::Following if deltas || lag == 0 => {}
             Stage::Following | Stage::Voting(_) => self.read_on(desk, vote.head.position),
             Stage::Beginning
+            | Stage::Preparing
             | Stage::Choosing
             | Stage::Listing
             | Stage::Sealing
@@ -817,6 +851,7 @@ impl Owner {
             }
             Stage::Following | Stage::Voting(_) => self.follow(desk),
             Stage::Beginning
+            | Stage::Preparing
             | Stage::Choosing
             | Stage::Listing
             | Stage::Sealing

@@ -29,7 +29,7 @@ mod trace;
 
 pub use port::{
     Capture, DeliverError, Event, Input, Moment, MoveError, MoveOptions, Output, ReplayStep,
-    Restored, SaveTicket, SendError, SpawnError, Ticket, TurnFailure, Turned, Warning,
+    Restored, SaveTicket, SendError, SpawnError, Ticket, TurnFailure, Turned, Unprepared, Warning,
 };
 pub use seat::{Seat, SeatStatus, Standing, Station};
 pub use settings::Settings;

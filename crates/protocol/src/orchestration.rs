@@ -63,6 +63,8 @@ pub(crate) struct Orchestration {
     /// The deed that the target says it obeys.
     acknowledged: Option<Digest>,
     cancelled: bool,
+    /// Whether the caller was told that it is too late for that.
+    refused: bool,
     /// What the source said ended the attempt, until it has confirmed that.
     failure: Option<MigrationFailureReason>,
 }
@@ -114,6 +116,7 @@ impl Orchestration {
             searches: 0,
             acknowledged: None,
             cancelled: false,
+            refused: false,
             failure: None,
         }
     }
@@ -262,6 +265,12 @@ impl Orchestration {
                 self.acknowledged = Some(*deed);
                 self.finish(desk)
             }
+            MigrationMessage::MigrationFailed {
+                reason: MigrationFailureReason::TooLate, ..
+            } => {
+                self.too_late(desk);
+                Next::Stay
+            }
             MigrationMessage::MigrationFailed { reason, .. } if role == Role::Source => {
                 self.said_failed(desk, reason.clone())
             }
@@ -320,7 +329,16 @@ impl Orchestration {
             self.stage = Stage::Finishing(Box::new(deed));
             self.resend_at = desk.now + desk.settings().resend_after;
         }
+        self.too_late(desk);
         self.finish(desk)
+    }
+
+    /// The move is past its commit point: a caller who wanted to give it up is told, once.
+    fn too_late(&mut self, desk: &mut Desk<'_>) {
+        if self.cancelled && !std::mem::replace(&mut self.refused, true) {
+            let reason = MigrationFailureReason::TooLate;
+            desk.event(Event::CancelRefused { attempt: self.asked, reason });
+        }
     }
 
     /// The move has ended once the deed is known and the target has acknowledged that very deed.
@@ -427,7 +445,10 @@ impl Orchestration {
                 self.say_cancel(desk);
                 Next::Stay
             }
-            Stage::Finishing(_) => Next::Stay,
+            Stage::Finishing(_) => {
+                self.too_late(desk);
+                Next::Stay
+            }
         }
     }
 

@@ -81,6 +81,22 @@ pub enum Input {
         /// The digest of the state.
         state: Digest,
     },
+    /// [`Output::Judge`] has ended.
+    Judged {
+        /// Which copy.
+        copy: AttemptId,
+        /// The digest of its state.
+        state: Digest,
+        /// Whether that state may go on here.
+        verdict: Result<(), MigrationFailureReason>,
+    },
+    /// [`Output::Prepare`] has ended.
+    Prepared {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// Whether the daemon may leave for that node.
+        result: Result<(), Unprepared>,
+    },
     /// [`Output::ReadTurns`] has ended.
     TurnsRead {
         /// Of which copy.
@@ -289,6 +305,22 @@ pub enum Output {
         /// Which copy.
         copy: AttemptId,
     },
+    /// Say the digest of the state of a copy that stands where the source is frozen, and judge
+    /// whether that state may go on here.
+    Judge {
+        /// Which copy.
+        copy: AttemptId,
+    },
+    /// Look whether the target is a member, and let the daemon get ready to be frozen while it
+    /// still serves.
+    Prepare {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// Which copy: always the live one.
+        copy: AttemptId,
+        /// Where it is to go.
+        target: NodeId,
+    },
     /// Read turns of the journal.
     ReadTurns {
         /// Of which copy.
@@ -467,6 +499,18 @@ pub struct Restored {
     pub catch_up: CatchUp,
 }
 
+/// Why a daemon cannot leave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum Unprepared {
+    /// Nothing changed; the daemon goes on as it is.
+    #[error("{0}")]
+    Refused(MigrationFailureReason),
+    /// The daemon broke over it; what is left of it in memory must not be used.
+    #[error(transparent)]
+    Broke(TurnFailure),
+}
+
 /// Why a turn did not happen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
 #[non_exhaustive]
@@ -605,6 +649,14 @@ pub enum Event {
         attempt: AttemptId,
         /// The figures.
         progress: Progress,
+    },
+    /// A move that this node orchestrates was to be given up, and it is too late for that: it
+    /// ends on the target.
+    CancelRefused {
+        /// The attempt that was asked for.
+        attempt: AttemptId,
+        /// Why: [`MigrationFailureReason::TooLate`].
+        reason: MigrationFailureReason,
     },
     /// A move that this node orchestrates ended.
     MoveEnded {

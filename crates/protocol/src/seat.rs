@@ -32,9 +32,10 @@ mod status;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use whimbrel_wire::{
-    AttemptId, CatchUp, DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Holding, Ledger,
-    Manifest, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, OriginHash,
+    AttemptId, CatchUp, ClientId, DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Holding,
+    Ledger, Manifest, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, OriginHash,
     Position, Progress, Refusal, Role, SeatRecord, Sender, SignedDeed, Time, TitleMessage, Write,
     WriteError, WriteRefusal,
 };
@@ -147,10 +148,7 @@ impl Seat {
             Input::Saved { ticket, result } => self.saved(now, ticket, result, out),
             Input::Message { from, message } => self.message(now, from, message, out),
             Input::Send { ticket, client, payload } => {
-                let event = whimbrel_wire::CausalEvent::unchained(self.origin, 0, payload);
-                self.with_courier(now, out, Origin::Client(client), |courier, desk| {
-                    courier.send(desk, ticket, event);
-                });
+                self.send(now, ticket, client, payload, out);
             }
             Input::Post { from, number, event } => {
                 self.with_courier(now, out, Origin::Daemon(from), |courier, desk| {
@@ -177,14 +175,12 @@ impl Seat {
             Input::Captured { copy, result } if self.owns_copy(copy) => {
                 self.with_owner(now, out, |owner, desk| owner.captured(desk, result));
             }
-            Input::Digested { copy, state } => {
-                if self.owns_copy(copy) {
-                    self.with_owner(now, out, |owner, desk| owner.digested(desk, state));
-                } else {
-                    self.with_arrival(now, out, copy, |arrival, desk| {
-                        arrival.digested(desk, state)
-                    });
-                }
+            Input::Digested { copy, state } if self.owns_copy(copy) => {
+                self.with_owner(now, out, |owner, desk| owner.digested(desk, state));
+            }
+            Input::Judged { copy, state, verdict } => self.judged(now, copy, state, verdict, out),
+            Input::Prepared { attempt, result } if self.is_departing(attempt) => {
+                self.with_owner(now, out, |owner, desk| owner.prepared(desk, result));
             }
             Input::TurnsRead { copy, after, result } => {
                 self.turns_read(now, copy, after, result, out);
@@ -226,7 +222,10 @@ impl Seat {
             Input::Delete { ticket } => self.delete(now, ticket, out),
             Input::Woke => self.woke(now, out),
             // Reports about copies and attempts that are over.
-            Input::Captured { .. } | Input::Sealed { .. } => {}
+            Input::Captured { .. }
+            | Input::Digested { .. }
+            | Input::Prepared { .. }
+            | Input::Sealed { .. } => {}
         }
     }
 
@@ -370,6 +369,31 @@ impl Seat {
             }
         };
         out.push(Output::Delivered { ticket, result: Err(error) });
+    }
+
+    fn send(
+        &mut self,
+        now: Time,
+        ticket: Ticket,
+        client: ClientId,
+        payload: Bytes,
+        out: &mut Vec<Output>,
+    ) {
+        let event = whimbrel_wire::CausalEvent::unchained(self.origin, 0, payload);
+        self.with_courier(now, out, Origin::Client(client), |courier, desk| {
+            courier.send(desk, ticket, event);
+        });
+    }
+
+    fn judged(
+        &mut self,
+        now: Time,
+        copy: AttemptId,
+        state: Digest,
+        verdict: Result<(), MigrationFailureReason>,
+        out: &mut Vec<Output>,
+    ) {
+        self.with_arrival(now, out, copy, |arrival, desk| arrival.judged(desk, state, verdict));
     }
 
     fn redirect(&mut self, now: Time, waiting: &Waiting, out: &mut Vec<Output>) {

@@ -392,6 +392,21 @@ impl Owner {
         }
         let poisoned = matches!(failure, TurnFailure::Panicked(_));
         self.poisoned = Some(Waiting { poisoned, ..waiting });
+        self.rebuild(desk);
+    }
+
+    /// The daemon broke outside a turn: no event is to blame, and it is built anew.
+    pub(crate) fn broke(&mut self, desk: &mut Desk<'_>, failure: &TurnFailure) {
+        desk.warn(Warning::Panicked { message: failure.to_string() });
+        // A turn that runs finds no daemon, says so, and leads to the same.
+        if self.turning.is_none() {
+            self.flush(desk);
+            self.rebuild(desk);
+        }
+    }
+
+    /// Builds the daemon anew once what was made is saved.
+    fn rebuild(&mut self, desk: &mut Desk<'_>) {
         if self.is_settled() {
             self.reopen(desk);
         } else {

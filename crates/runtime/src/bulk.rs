@@ -282,6 +282,7 @@ pub(crate) fn restore(core: &Arc<Core>, cell: &Arc<Cell>, copy: AttemptId, manif
     core.bulk.run(move || {
         let work = match build(&shared, &cell, &manifest) {
             Ok((host, ledger)) => {
+                shared.claims.insist(cell.entity(), host.requirements().memory_bytes);
                 let restored =
                     Restored { ledger, next_timer: host.next_timer(), catch_up: host.catch_up() };
                 let input = Input::Restored { copy, result: Ok(restored) };
@@ -300,8 +301,7 @@ pub(crate) fn build(
     manifest: &Manifest,
 ) -> Result<(Host, Ledger), MigrationFailureReason> {
     let invalid = |error: String| MigrationFailureReason::SnapshotInvalid(error);
-    let body = core.kinds.build(&cell.entity(), &manifest.kind);
-    let body = body.ok_or(MigrationFailureReason::FactoryNotFound)?;
+    let body = core.body(&cell.entity(), &manifest.kind)?;
     let mut source = StoreSource(&*cell.store.chunks);
     let luggage =
         read_luggage(manifest, &mut source).map_err(|error| invalid(error.to_string()))?;

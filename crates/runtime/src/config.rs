@@ -32,6 +32,10 @@ pub struct MeshConfig {
     /// The file into which the steps of its machines are written, up to
     /// [`TRACE_BYTES_MAX`](crate::trace::TRACE_BYTES_MAX). It holds payloads.
     pub trace: Option<PathBuf>,
+    /// Memory that the daemons here may claim together, by their requirements.
+    pub memory_bytes: u64,
+    /// Whether it hosts daemons at all. A node that does not sends, and orchestrates moves of others.
+    pub hosts: bool,
 }
 
 impl MeshConfig {
@@ -48,6 +52,8 @@ impl MeshConfig {
             workers: 2,
             tags: BTreeSet::new(),
             trace: None,
+            memory_bytes: u64::MAX,
+            hosts: true,
         }
     }
 }
@@ -57,9 +63,6 @@ impl MeshConfig {
 pub struct DaemonHostConfig {
     /// Turns between two automatic snapshots; zero leaves it to the size of the journal.
     pub auto_snapshot_interval: u64,
-    /// Outputs that stay at hand for [`DaemonRuntime::lineage`](crate::DaemonRuntime::lineage).
-    /// The journal after the last snapshot is always at hand.
-    pub max_log_entries: usize,
     /// What survives the process.
     pub durability: Durability,
 }
@@ -76,11 +79,7 @@ pub enum Durability {
 
 impl Default for DaemonHostConfig {
     fn default() -> Self {
-        Self {
-            auto_snapshot_interval: 16_384,
-            max_log_entries: 10_000,
-            durability: Durability::Durable,
-        }
+        Self { auto_snapshot_interval: 16_384, durability: Durability::Durable }
     }
 }
 

@@ -7,16 +7,18 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
+use whimbrel_daemon::{Body, Requirements};
 use whimbrel_protocol::{Event, Input, Station, Ticket};
 use whimbrel_wire::{
-    EntityId, Message, MigrationMessage, NodeId, NodeKey, OriginHash, Time, decode_frame,
-    encode_frame,
+    EntityId, Kind, Message, MigrationFailureReason, MigrationMessage, NodeId, NodeKey, OriginHash,
+    Time, decode_frame, encode_frame,
 };
 
 use crate::alarms::Alarms;
 use crate::bulk::Bulk;
 use crate::cell::{Cell, Work};
 use crate::chores::Chores;
+use crate::claims::Claims;
 use crate::config::{DaemonHostConfig, Durability};
 use crate::kinds::Kinds;
 use crate::link::{Inbound, Lane, LinkFault, Links, Members, Pause};
@@ -53,6 +55,8 @@ pub(crate) struct Core {
     pub(crate) tags: BTreeSet<String>,
     /// Where steps are written down, if that was asked for.
     pub(crate) trace: Option<Trace>,
+    pub(crate) claims: Claims,
+    pub(crate) hosts: bool,
     pub(crate) workers: Arc<Workers>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) bulk: Bulk,
@@ -95,13 +99,16 @@ pub(crate) struct Parts {
     pub(crate) stores: Stores,
     pub(crate) members: Members,
     pub(crate) tags: BTreeSet<String>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) hosts: bool,
     pub(crate) recorded: BTreeSet<EntityId>,
     pub(crate) trace: Option<Trace>,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { station, key, stores, members, tags, recorded, trace } = parts;
+        let Parts { station, key, stores, members, tags, memory_bytes, hosts, recorded, trace } =
+            parts;
         Self {
             station: Arc::new(station),
             key,
@@ -113,6 +120,8 @@ impl Core {
             kinds: Kinds::default(),
             tags,
             trace,
+            claims: Claims::new(memory_bytes),
+            hosts,
             workers: Arc::default(),
             alarms: Arc::default(),
             bulk: Bulk::default(),
@@ -155,6 +164,27 @@ impl Core {
             cell.abandon();
         }
         self.moves.abandon();
+    }
+
+    /// A fresh body for a daemon of `kind`, or why there can be none here.
+    pub(crate) fn body(
+        &self,
+        entity: &EntityId,
+        kind: &Kind,
+    ) -> Result<Box<dyn Body>, MigrationFailureReason> {
+        if !self.hosts {
+            return Err(MigrationFailureReason::ComputeNotSupported);
+        }
+        self.kinds.build(entity, kind).ok_or(MigrationFailureReason::FactoryNotFound)
+    }
+
+    /// Whether this node carries every tag that is wanted.
+    pub(crate) fn carries(&self, wanted: &Requirements) -> Result<(), String> {
+        let missing: Vec<&str> = wanted.tags.difference(&self.tags).map(String::as_str).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!("this node lacks {}", missing.join(", ")))
     }
 
     pub(crate) fn ticket(&self) -> Ticket {

@@ -58,7 +58,7 @@ mod points {
             Output::Save { write, .. } => here(save(write).0),
             Output::Restore { .. } => here("before-restore"),
             Output::Replay { .. } => here("before-replay"),
-            Output::Digest { .. } => here("before-digest"),
+            Output::Digest { .. } | Output::Judge { .. } => here("before-digest"),
             Output::Seal { .. } => here("before-seal"),
             Output::Admit { .. } => here("before-admit"),
             Output::SaveChunk { .. } => here("before-save-chunk"),

@@ -50,6 +50,13 @@ pub enum DaemonError {
     /// registered.
     #[error("the kind {0:?} has no factory here")]
     FactoryNotFound(String),
+    /// This node hosts no daemons. Fault: caller. Changed: nothing. Again: at a node that does.
+    #[error("this node hosts no daemons")]
+    HostsNone,
+    /// The daemon requires what this node does not offer. Fault: caller. Changed: nothing. Again: at
+    /// another node, or, for memory, after another daemon left.
+    #[error("the daemon does not fit this node: {0}")]
+    Unfit(String),
     /// The name is no name for a kind. Fault: caller. Changed: nothing. Again: with another.
     #[error(transparent)]
     Kind(#[from] KindError),

@@ -63,6 +63,8 @@ impl Mesh {
             stores,
             members: members.clone(),
             tags: config.tags.clone(),
+            memory_bytes: config.memory_bytes,
+            hosts: config.hosts,
             recorded: recorded.into_iter().collect(),
             trace: trace.transpose()?,
         }));

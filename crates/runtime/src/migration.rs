@@ -22,6 +22,8 @@ pub(crate) struct State {
     phase: Option<MigrationPhase>,
     progress: Option<Progress>,
     result: Option<Result<(), MigrationFailureReason>>,
+    /// Why it could not be called off.
+    refused: Option<MigrationFailureReason>,
 }
 
 impl Moves {
@@ -56,6 +58,9 @@ impl Moves {
                     state.result = Some(result);
                 });
                 lock(&self.0).remove(attempt);
+            }
+            Event::CancelRefused { attempt, reason } => {
+                self.note(*attempt, |state| state.refused = Some(reason.clone()));
             }
             Event::Frozen { .. }
             | Event::Thawed { .. }
@@ -135,10 +140,29 @@ impl MigrationHandle {
         }
     }
 
-    /// Asks for the move to be given up. Past the commit point it is too late and the move ends on
-    /// the target; [`wait`](Self::wait) says which it was.
+    /// Asks for the move to be given up, and says nothing of what came of it: see
+    /// [`cancel_and_wait`](Self::cancel_and_wait).
     pub fn cancel(&self) {
         let cell = self.core.cell(self.entity);
         self.core.post(&cell, Work::Input(Input::Cancel { attempt: self.attempt }));
+    }
+
+    /// Asks for the move to be given up, and waits until it is known whether it was: then the daemon
+    /// goes on where it was.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::Failed`] with [`MigrationFailureReason::TooLate`] when the move is past its
+    /// commit point: it ends on the target. [`MigrationError::OrchestratorGone`].
+    pub async fn cancel_and_wait(&self) -> Result<(), MigrationError> {
+        self.cancel();
+        let mut state = self.state.clone();
+        let known = state.wait_for(|state| state.result.is_some() || state.refused.is_some());
+        let known = known.await.map_err(|_| MigrationError::OrchestratorGone)?.clone();
+        match known {
+            State { result: Some(Err(_)), .. } => Ok(()),
+            State { refused: Some(reason), .. } => Err(MigrationError::Failed(reason)),
+            State { .. } => Err(MigrationError::Failed(MigrationFailureReason::TooLate)),
+        }
     }
 }

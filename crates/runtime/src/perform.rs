@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use whimbrel_daemon::{Host, HostError};
 use whimbrel_protocol::{
     Capture, DeliverError, Event, Input, Output, ReplayStep, SaveTicket, Ticket, TurnFailure,
-    Turned,
+    Turned, Unprepared,
 };
 use whimbrel_store::{Journal, Titles, Vault};
 use whimbrel_wire::{
@@ -20,6 +20,7 @@ use crate::cell::{Cell, Inner, Reply, Work};
 use crate::core::{Core, lock};
 use crate::crash;
 use crate::identity::{self, Binding};
+use crate::keys::KeyChange;
 use crate::stores::Writer;
 
 /// Does one output.
@@ -45,11 +46,9 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
         }
         Output::Restore { copy, manifest, .. } => bulk::restore(core, cell, copy, *manifest),
         Output::Capture(wanted) => capture(core, cell, inner, *wanted),
-        Output::Digest { copy } => {
-            let state = inner.hosts.get_mut(&copy).and_then(|host| host.digest().ok());
-            let state = state.unwrap_or(Digest::ZERO);
-            inner.pending.push_back(Input::Digested { copy, state });
-        }
+        Output::Digest { copy } => digest(inner, copy),
+        Output::Judge { copy } => judge(inner, copy),
+        Output::Prepare { attempt, copy, target } => prepare(core, inner, attempt, copy, target),
         Output::ReadTurns { copy, after, count, bytes } => {
             bulk::warm(core, inner, copy);
             read_turns(core, cell, inner, (copy, after, count, bytes));
@@ -75,7 +74,7 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
             let result = admit(core, cell, inner, attempt, epoch, &manifest, envelope.as_deref());
             inner.pending.push_back(Input::Admitted { attempt, result });
         }
-        Output::DropCopy { copy } => drop_copy(core, inner, copy),
+        Output::DropCopy { copy } => drop_copy(core, cell, inner, copy),
         // The daemon may be on its way back already: then the key that lies here is the new one.
         Output::WipeKey if inner.arriving.is_empty() => wipe_key(cell),
         Output::WipeKey => {}
@@ -117,13 +116,16 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
     }
 }
 
-fn drop_copy(core: &Core, inner: &mut Inner, copy: AttemptId) {
+fn drop_copy(core: &Core, cell: &Cell, inner: &mut Inner, copy: AttemptId) {
     // Freeing a large state takes long, and the cell has better things to do.
     let host = inner.hosts.remove(&copy);
     core.bulk.run(move || drop(host));
     inner.arriving.remove(&copy);
     inner.holds.remove(&copy);
     inner.warming.remove(&copy);
+    if inner.hosts.is_empty() && inner.arriving.is_empty() {
+        core.claims.release(&cell.entity());
+    }
 }
 
 fn delivered(
@@ -170,7 +172,56 @@ fn host_turn(
 }
 
 fn failure(error: &HostError) -> TurnFailure {
-    TurnFailure::Panicked(error.to_string())
+    match error {
+        // It broke before: this event is not to blame.
+        HostError::Spoilt => TurnFailure::NoCopy,
+        HostError::Panicked(_)
+        | HostError::Exceeded(_)
+        | HostError::Stuck
+        | HostError::Epoch { .. }
+        | HostError::UnknownTimer(_)
+        | _ => TurnFailure::Panicked(error.to_string()),
+    }
+}
+
+/// Says the state of a copy.
+fn digest(inner: &mut Inner, copy: AttemptId) {
+    let state = inner.hosts.get_mut(&copy).and_then(|host| host.digest().ok());
+    let state = state.unwrap_or(Digest::ZERO);
+    inner.pending.push_back(Input::Digested { copy, state });
+}
+
+/// Says whether the daemon may leave for `target`.
+fn prepare(core: &Core, inner: &mut Inner, attempt: AttemptId, copy: AttemptId, target: NodeId) {
+    let result = may_leave(core, inner, copy, target);
+    inner.pending.push_back(Input::Prepared { attempt, result });
+}
+
+fn may_leave(
+    core: &Core,
+    inner: &mut Inner,
+    copy: AttemptId,
+    target: NodeId,
+) -> Result<(), Unprepared> {
+    if core.members.member(target).is_none() {
+        return Err(Unprepared::Refused(MigrationFailureReason::UnknownNode));
+    }
+    let host = inner.hosts.get_mut(&copy).ok_or(Unprepared::Broke(TurnFailure::NoCopy))?;
+    let prepared = host.prepare().map_err(|error| Unprepared::Broke(failure(&error)))?;
+    prepared.map_err(|misfit| Unprepared::Refused(MigrationFailureReason::Incompatible(misfit.0)))
+}
+
+/// Says the state of a copy, and whether it may go on here.
+fn judge(inner: &mut Inner, copy: AttemptId) {
+    let (state, verdict) = match inner.hosts.get_mut(&copy) {
+        Some(host) => (host.digest().unwrap_or(Digest::ZERO), host.judge()),
+        None => (Digest::ZERO, Err(HostError::Spoilt)),
+    };
+    let verdict = match verdict {
+        Ok(judged) => judged.map_err(|misfit| MigrationFailureReason::Incompatible(misfit.0)),
+        Err(error) => Err(MigrationFailureReason::StateFailed(error.to_string())),
+    };
+    inner.pending.push_back(Input::Judged { copy, state, verdict });
 }
 
 fn replay(
@@ -206,7 +257,7 @@ fn post(core: &Core, entity: EntityId, input: Input) {
 }
 
 fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicket, write: Write) {
-    let key = key_change(core, cell, inner, &write);
+    let key = KeyChange::of(core, cell.entity(), inner, &write);
     // What the write names is protected until it is on disk; then the record protects it.
     let hold = if let Write::SaveCopy { attempt, .. } = &write {
         inner.holds.remove(attempt)
@@ -220,7 +271,7 @@ fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicke
     match writer {
         Writer::Direct(memory) => {
             let mut memory = lock(&memory);
-            let result = key.apply(&mut *memory).and_then(|()| one(memory.commit(&[write])));
+            let result = key.commit(&mut *memory, write);
             inner.pending.push_back(Input::Saved { ticket, result });
             drop(hold);
         }
@@ -236,72 +287,10 @@ fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicke
                 return saver.save(write, Box::new(report));
             }
             saver.ask(Box::new(move |engine| {
-                report(key.apply(engine).and_then(|()| one(engine.commit(&[write]))));
+                report(key.commit(engine, write));
             }));
         }
     }
-}
-
-/// What a save does to the daemon's key, in the same breath: a copy that is bound to go live must
-/// not lose it, and one that is thrown away must not leave it.
-enum KeyChange {
-    None,
-    Put(EntityId, Vec<u8>),
-    Drop(EntityId),
-    /// The key that must be put is not at hand: then the save must not happen either.
-    Missing(String),
-}
-
-impl KeyChange {
-    fn apply(&self, vault: &mut (impl Vault + ?Sized)) -> Result<(), whimbrel_wire::WriteError> {
-        let done = match self {
-            Self::None => Ok(()),
-            Self::Put(entity, sealed) => vault.put_key(entity, sealed),
-            Self::Drop(entity) => vault.drop_key(entity),
-            Self::Missing(why) => return Err(whimbrel_wire::WriteError::Failed(why.clone())),
-        };
-        done.map_err(|error| whimbrel_wire::WriteError::Failed(error.to_string()))
-    }
-}
-
-fn key_change(core: &Core, cell: &Cell, inner: &Inner, write: &Write) -> KeyChange {
-    let entity = cell.entity();
-    match write {
-        Write::SaveCopy { attempt, .. } => match inner.arriving.get(attempt) {
-            Some(key) => match identity::lock(&core.key, key) {
-                Ok(sealed) => KeyChange::Put(entity, sealed),
-                Err(error) => KeyChange::Missing(error.to_string()),
-            },
-            None => KeyChange::Missing("the key of the copy is not here".to_owned()),
-        },
-        // Another copy of the same daemon may wait or have gone live here: then the key stays.
-        Write::DropCopy { .. }
-            if inner.seat.waiting_copies() == 0
-                && inner.seat.title().owner() != Some(core.node()) =>
-        {
-            KeyChange::Drop(entity)
-        }
-        Write::DropCopy { .. }
-        | Write::Birth { .. }
-        | Write::Append { .. }
-        | Write::Publish { .. }
-        | Write::Compact { .. }
-        | Write::BeginAttempt { .. }
-        | Write::HandOver { .. }
-        | Write::AppendCopy { .. }
-        | Write::Accept { .. }
-        | Write::Learn { .. }
-        | Write::DropState { .. }
-        | Write::Delete { .. } => KeyChange::None,
-    }
-}
-
-/// The answer to one write.
-fn one(
-    mut results: Vec<Result<(), whimbrel_wire::WriteError>>,
-) -> Result<(), whimbrel_wire::WriteError> {
-    let nothing = || Err(whimbrel_wire::WriteError::Unknown("the store did not answer".to_owned()));
-    results.pop().unwrap_or_else(nothing)
 }
 
 /// The key of a daemon that lies in the vault of this node, if it does.
@@ -440,6 +429,9 @@ fn admit(
     manifest: &Manifest,
     envelope: Option<&[u8]>,
 ) -> Result<(), MigrationFailureReason> {
+    if !core.hosts {
+        return Err(MigrationFailureReason::ComputeNotSupported);
+    }
     if !core.ready.load(Ordering::Acquire) || core.unready_on_purpose.load(Ordering::Acquire) {
         return Err(MigrationFailureReason::NotReady);
     }
@@ -448,14 +440,10 @@ fn admit(
         let what = format!("another kind was announced than {}", manifest.kind);
         return Err(MigrationFailureReason::Incompatible(what));
     }
-    let body = core.kinds.build(&cell.entity(), &manifest.kind);
-    let body = body.ok_or(MigrationFailureReason::FactoryNotFound)?;
+    let body = core.body(&cell.entity(), &manifest.kind)?;
     body.admit(manifest).map_err(|misfit| MigrationFailureReason::Incompatible(misfit.0))?;
-    let missing: Vec<String> = body.requirements().tags.difference(&core.tags).cloned().collect();
-    if !missing.is_empty() {
-        let what = format!("this node lacks {}", missing.join(", "));
-        return Err(MigrationFailureReason::Incompatible(what));
-    }
+    let wanted = body.requirements();
+    core.carries(&wanted).map_err(MigrationFailureReason::Incompatible)?;
     let failed = |what: &str| MigrationFailureReason::IdentityTransportFailed(what.to_owned());
     let identity = match (envelope, expected.and_then(|known| known.identity)) {
         (Some(envelope), _) => {
@@ -474,6 +462,8 @@ fn admit(
             None => return Err(failed("no envelope came and no identity was given")),
         },
     };
+    let claimed = core.claims.claim(cell.entity(), wanted.memory_bytes);
+    claimed.map_err(|_| MigrationFailureReason::CapacityExceeded)?;
     inner.arriving.insert(attempt, identity);
     Ok(())
 }

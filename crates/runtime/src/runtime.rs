@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, oneshot};
-use whimbrel_daemon::{ContinuityProof, MeshDaemon, StateSnapshot, Stats};
+use whimbrel_daemon::{Body, ContinuityProof, MeshDaemon, StateSnapshot, Stats};
 use whimbrel_protocol::{DeliverError, Input, MoveOptions, Standing};
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, ClientId, EntityId, Identity, Kind, Message,
@@ -160,8 +160,7 @@ impl DaemonRuntime {
     ) -> Result<DaemonHandle, DaemonError> {
         self.is_up()?;
         let kind = Kind::new(kind)?;
-        let body = self.core().kinds.build(&identity.entity_id(), &kind);
-        let body = body.ok_or_else(|| DaemonError::FactoryNotFound(kind.as_str().to_owned()))?;
+        let body = self.body(&identity, &kind)?;
         self.bear(identity, kind, config, spawn::Origin::Fresh(body)).await
     }
 
@@ -203,8 +202,7 @@ impl DaemonRuntime {
         same_identity(&identity, &snapshot)?;
         self.is_up()?;
         let kind = Kind::new(kind)?;
-        let body = self.core().kinds.build(&identity.entity_id(), &kind);
-        let body = body.ok_or_else(|| DaemonError::FactoryNotFound(kind.as_str().to_owned()))?;
+        let body = self.body(&identity, &kind)?;
         self.bear(identity, kind, config, spawn::Origin::Snapshot(body, Box::new(snapshot))).await
     }
 
@@ -230,6 +228,11 @@ impl DaemonRuntime {
         let kind = Kind::new(daemon.name())?;
         let origin = spawn::Origin::Snapshot(daemon.into(), Box::new(snapshot));
         self.bear_adopted(identity, kind, config, origin, Arc::new(kind_factory)).await
+    }
+
+    fn body(&self, identity: &Identity, kind: &Kind) -> Result<Box<dyn Body>, DaemonError> {
+        let body = self.core().kinds.build(&identity.entity_id(), kind);
+        body.ok_or_else(|| DaemonError::FactoryNotFound(kind.as_str().to_owned()))
     }
 
     /// As [`bear`](Self::bear), with a factory for this daemon alone. It is known before the
@@ -258,6 +261,9 @@ impl DaemonRuntime {
         config: DaemonHostConfig,
         origin: spawn::Origin,
     ) -> Result<DaemonHandle, DaemonError> {
+        if !self.core().hosts {
+            return Err(DaemonError::HostsNone);
+        }
         let entity = identity.entity_id();
         spawn::bear(self.core(), identity, kind, config, origin).await?;
         Ok(DaemonHandle::new(self.clone(), entity))
@@ -326,7 +332,8 @@ impl DaemonRuntime {
     /// # Errors
     ///
     /// [`DaemonError::WouldBlock`] in an async context, unless the daemon is volatile (its turn is
-    /// over at once); [`DaemonError::Declined`]; [`DaemonError::Deliver`].
+    /// over at once). That is so inside `spawn_blocking` too, where it could wait: tokio does not let
+    /// a library tell its threads apart, so use [`deliver_async`](Self::deliver_async) there; [`DaemonError::Declined`]; [`DaemonError::Deliver`].
     pub fn deliver(
         &self,
         origin_hash: impl Into<OriginHash>,

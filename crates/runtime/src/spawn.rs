@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use whimbrel_daemon::{Body, ContinuityProof, Host, StateSnapshot};
 use whimbrel_protocol::{Input, SpawnError, Standing};
-use whimbrel_store::{Engine, Vault};
+use whimbrel_store::Engine;
 use whimbrel_wire::{
     AttemptId, Deed, DigestWriter, EntityId, Epoch, Holding, Identity, Kind, Ledger, Manifest,
     Position, Purpose, SeatRecord, Turn, decode, encode,
@@ -16,7 +16,6 @@ use crate::cell::{Cell, Reply, Work};
 use crate::config::DaemonHostConfig;
 use crate::core::{Clock, Core, lock};
 use crate::error::DaemonError;
-use crate::identity;
 use crate::mesh::random;
 use crate::stores::Writer;
 
@@ -57,16 +56,21 @@ pub(crate) async fn bear(
     let made = tokio::task::spawn_blocking(move || {
         let seed = seed(&identity, &digest);
         let mut host = make(&kind, entity, seed, &digest, origin)?;
+        house(&shared, entity, &host)?;
         let frozen = host.capture().map_err(|error| DaemonError::Build(error.to_string()))?;
         let manifest = bulk::keep_capture(&own.store.chunks, frozen, Ledger::default())
             .map_err(DaemonError::Build)?;
-        keep_key(&shared, &own, &identity)?;
         keep_config(&own, config)?;
-        Ok::<_, DaemonError>((host, manifest))
+        Ok::<_, DaemonError>((host, manifest, identity))
     });
-    let (host, manifest) = made.await.map_err(|_| DaemonError::ShuttingDown)??;
+    let made = made.await.map_err(|_| DaemonError::ShuttingDown)?;
+    let (host, manifest, identity) = made.inspect_err(|_| core.claims.release(&entity))?;
     let catch_up = host.catch_up();
-    cell.adjust(|inner| inner.hosts.insert(attempt, host));
+    // The birth takes the key along, to the disk or to nowhere.
+    cell.adjust(|inner| {
+        inner.arriving.insert(attempt, identity);
+        inner.hosts.insert(attempt, host)
+    });
     let (tell, told) = oneshot::channel();
     let ask = move |ticket| Input::Spawn {
         ticket,
@@ -79,9 +83,24 @@ pub(crate) async fn bear(
     let result = told.await.map_err(|_| DaemonError::ShuttingDown)?;
     drop(hold);
     if result.is_err() {
-        cell.adjust(|inner| inner.hosts.remove(&attempt));
+        cell.adjust(|inner| {
+            inner.arriving.remove(&attempt);
+            inner.hosts.remove(&attempt)
+        });
+        core.claims.release(&entity);
     }
     result.map_err(DaemonError::Spawn)
+}
+
+/// Whether this node offers what the daemon requires.
+fn house(core: &Core, entity: EntityId, host: &Host) -> Result<(), DaemonError> {
+    let wanted = host.requirements();
+    core.carries(&wanted).map_err(DaemonError::Unfit)?;
+    let claimed = core.claims.claim(entity, wanted.memory_bytes);
+    claimed.map_err(|full| {
+        let (wanted, free) = (wanted.memory_bytes, full.free_bytes);
+        DaemonError::Unfit(format!("it claims {wanted} bytes and {free} are left"))
+    })
 }
 
 /// The seed of a daemon's randomness: only who has its key could foretell it.
@@ -108,19 +127,6 @@ fn make(
     }
 }
 
-fn keep_key(core: &Core, cell: &Cell, key: &Identity) -> Result<(), DaemonError> {
-    let entity = key.entity_id();
-    let sealed =
-        identity::lock(&core.key, key).map_err(|error| DaemonError::Build(error.to_string()))?;
-    match &cell.store.writer {
-        Writer::Direct(memory) => lock(memory).put_key(&entity, &sealed)?,
-        Writer::Queued(saver) => saver
-            .answer(move |engine| engine.put_key(&entity, &sealed))
-            .ok_or(DaemonError::ShuttingDown)??,
-    }
-    Ok(())
-}
-
 /// Under which name the store keeps how a daemon is hosted.
 fn config_note(entity: &EntityId) -> String {
     format!("host.{}", entity.key())
@@ -130,7 +136,8 @@ fn config_note(entity: &EntityId) -> String {
 fn keep_config(cell: &Cell, config: DaemonHostConfig) -> Result<(), DaemonError> {
     let Writer::Queued(saver) = &cell.store.writer else { return Ok(()) };
     let name = config_note(&cell.entity());
-    let bytes = encode(&(config.auto_snapshot_interval, config.max_log_entries as u64));
+    // The second number bounded nothing and stands for folders that have it.
+    let bytes = encode(&(config.auto_snapshot_interval, 0_u64));
     let kept = saver.answer(move |engine| engine.set_note(&name, &bytes));
     Ok(kept.ok_or(DaemonError::ShuttingDown)??)
 }
@@ -144,9 +151,8 @@ pub(crate) fn config(core: &Core, entity: EntityId) -> DaemonHostConfig {
     let name = config_note(&entity);
     let bytes = saver.answer(move |engine| engine.note(&name).ok().flatten()).flatten();
     match bytes.and_then(|bytes| decode::<(u64, u64)>(&bytes).ok()) {
-        Some((auto_snapshot_interval, entries)) => {
-            let max_log_entries = usize::try_from(entries).unwrap_or(usize::MAX);
-            DaemonHostConfig { auto_snapshot_interval, max_log_entries, ..fallback }
+        Some((auto_snapshot_interval, _)) => {
+            DaemonHostConfig { auto_snapshot_interval, ..fallback }
         }
         None => fallback,
     }

@@ -35,6 +35,7 @@ pub(crate) struct Files {
     untidy: bool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one for each node")]
 enum Under {
     Memory(Box<Memory>),
     Sqlite { disk: FaultyDisk, engine: Option<Sqlite> },

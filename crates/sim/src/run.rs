@@ -104,6 +104,7 @@ fn play(cluster: &mut Cluster, seed: u64) {
         let style = match dice.below(10) {
             0 => Style::Deltas,
             1 => Style::Freezes,
+            2 => Style::Choosy,
             _ => Style::Replays,
         };
         let node = dice.index(cluster.nodes.len());

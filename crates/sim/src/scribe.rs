@@ -1,16 +1,16 @@
 //! Decides what the daemon of the simulator does: it writes down what it is told, in order, so that
 //! a model can be compared with it.
 //!
-//! A scribe is honest in one of five ways (its [`Style`]): it replays; it moves by deltas; it is
-//! frozen and copied and really is not deterministic; or it claims to replay and drifts, shown in
-//! its answers or hidden in its state.
+//! A scribe is honest in one of six ways (its [`Style`]): it replays; it moves by deltas; it is
+//! frozen and copied and really is not deterministic; it claims to replay and drifts, shown in its
+//! answers or hidden in its state; or it replays and minds moves in some states.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use whimbrel_daemon::{Context, MeshDaemon, ProcessError, RestoreError};
+use whimbrel_daemon::{Context, MeshDaemon, Misfit, ProcessError, RestoreError};
 use whimbrel_wire::{CatchUp, CausalEvent, EntityId, Kind, TimerId, decode, encode};
 
 /// Authors from here on are daemons: this plus the index of the daemon.
@@ -20,6 +20,11 @@ pub(crate) const AUTHOR_TIMER: u64 = 1 << 33;
 /// What a restored copy that drifts counts from.
 const DRIFTED: u64 = 1_000_000;
 
+/// A choosy scribe with this rest of lines by four does not want to leave.
+const STAYS: usize = 1;
+/// And with this one it may not go on elsewhere.
+const REFUSES: usize = 3;
+
 /// How a scribe catches up, and whether that is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Style {
@@ -28,6 +33,8 @@ pub(crate) enum Style {
     Freezes,
     DriftShown,
     DriftHidden,
+    /// It replays, does not want to leave in some states, and must not go on elsewhere in others.
+    Choosy,
 }
 
 /// One event for a scribe.
@@ -76,8 +83,14 @@ pub(crate) struct Pages {
 }
 
 impl Style {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Replays, Self::Deltas, Self::Freezes, Self::DriftShown, Self::DriftHidden];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Replays,
+        Self::Deltas,
+        Self::Freezes,
+        Self::DriftShown,
+        Self::DriftHidden,
+        Self::Choosy,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -86,6 +99,7 @@ impl Style {
             Self::Freezes => "scribe-freezes",
             Self::DriftShown => "scribe-drifts",
             Self::DriftHidden => "scribe-drifts-hidden",
+            Self::Choosy => "scribe-choosy",
         }
     }
 
@@ -103,6 +117,14 @@ impl Scribe {
         Self { style, pages: Pages { author, ..Pages::default() }, since: 0 }
     }
 
+    /// Whether a choosy scribe with so many lines minds a move.
+    fn minds(&self, rest: usize) -> Result<(), Misfit> {
+        if self.style == Style::Choosy && self.pages.lines.len() % 4 == rest {
+            return Err(Misfit("not with so many lines".to_owned()));
+        }
+        Ok(())
+    }
+
     fn mix(&mut self, number: u64) {
         self.pages.mixture = self.pages.mixture.rotate_left(7) ^ number.wrapping_mul(0x9E37_79B9);
     }
@@ -111,7 +133,7 @@ impl Scribe {
         self.since += 1;
         self.pages.lines.push((author, number));
         match self.style {
-            Style::Replays | Style::Deltas => {}
+            Style::Replays | Style::Deltas | Style::Choosy => {}
             Style::Freezes | Style::DriftShown | Style::DriftHidden => self.mix(self.since),
         }
     }
@@ -152,7 +174,9 @@ impl MeshDaemon for Scribe {
         self.mix(context.now().as_nanos());
         let shown = match self.style {
             Style::Freezes | Style::DriftShown => self.since,
-            Style::Replays | Style::Deltas | Style::DriftHidden => self.pages.lines.len() as u64,
+            Style::Replays | Style::Deltas | Style::DriftHidden | Style::Choosy => {
+                self.pages.lines.len() as u64
+            }
         };
         Ok(vec![encode(&(line.author, line.number, shown)).into()])
     }
@@ -172,9 +196,19 @@ impl MeshDaemon for Scribe {
         Ok(())
     }
 
+    fn prepare(&mut self) -> Result<(), Misfit> {
+        self.minds(STAYS)
+    }
+
+    fn judge(&self) -> Result<(), Misfit> {
+        self.minds(REFUSES)
+    }
+
     fn catch_up(&self) -> CatchUp {
         match self.style {
-            Style::Replays | Style::DriftShown | Style::DriftHidden => CatchUp::Replay,
+            Style::Replays | Style::DriftShown | Style::DriftHidden | Style::Choosy => {
+                CatchUp::Replay
+            }
             Style::Deltas => CatchUp::Deltas,
             Style::Freezes => CatchUp::FreezeAndCopy,
         }

@@ -135,7 +135,7 @@ fn node_row(line: NodeLine) -> Vec<String> {
 
 pub(crate) async fn cancel(place: &Place, daemon: String) -> Result<()> {
     put(place, Ask::Cancel { daemon }).await?;
-    output::complain("told to give up; whoever asked for the move hears how it ended");
+    output::complain("given up: it goes on where it was");
     Ok(())
 }
 

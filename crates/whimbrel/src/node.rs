@@ -36,6 +36,8 @@ pub(crate) fn init(folder: &Path, name: &str, listen: SocketAddr) -> Result<()> 
         workers: None,
         tags: Default::default(),
         trace: None,
+        memory_bytes: None,
+        hosts: None,
         members: Vec::new(),
         settings: Default::default(),
     };
@@ -141,6 +143,8 @@ fn mesh_config(node: &NodeConfig, key: whimbrel::NodeKey) -> Result<MeshConfig> 
     config.settings = node.settings()?;
     config.tags = node.tags.clone();
     config.trace.clone_from(&node.trace);
+    config.memory_bytes = node.memory_bytes.unwrap_or(config.memory_bytes);
+    config.hosts = node.hosts.unwrap_or(config.hosts);
     if let Some(workers) = node.workers {
         config.workers = workers.max(1);
     }

@@ -9,9 +9,9 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error)]
 #[non_exhaustive]
 pub enum MigrationFailureReason {
-    /// The target exists and is still starting. Fault: nobody. Again: yes, it is retried with
-    /// back-off by whoever orchestrates.
-    #[error("the target is not ready yet")]
+    /// The target exists and is still starting, or the source is opening the daemon. Fault: nobody.
+    /// Again: yes, it is retried with back-off by whoever orchestrates.
+    #[error("source or target is not ready yet")]
     NotReady,
     /// The target cannot build this kind. Fault: caller. Again: with another target.
     #[error("the target has no factory for this kind")]
@@ -29,8 +29,8 @@ pub enum MigrationFailureReason {
     /// key, or after the target was given it.
     #[error("the identity could not be handed over: {0}")]
     IdentityTransportFailed(String),
-    /// The target stayed *not ready* for the whole retry budget. Fault: surroundings. Again: yes.
-    #[error("the target was not ready in {attempts} attempts")]
+    /// Source or target stayed *not ready* for the whole retry budget. Fault: surroundings. Again: yes.
+    #[error("source or target was not ready in {attempts} attempts")]
     NotReadyTimeout {
         /// How often it was asked.
         attempts: u8,
@@ -68,17 +68,18 @@ pub enum MigrationFailureReason {
     /// The target equals the source. Fault: caller. Again: no.
     #[error("the daemon is already there")]
     SameNode,
-    /// The node is no member. Fault: caller. Again: no.
+    /// The target is no member, as the source knows them. Fault: caller. Again: no.
     #[error("the node is not a member")]
     UnknownNode,
-    /// The kind, its version or its requirements do not fit the target. Fault: caller. Again:
-    /// with another target.
-    #[error("the target may not run it: {0}")]
+    /// The kind, its version, its requirements or its state do not fit the target, or the daemon
+    /// cannot leave at present. Fault: caller. Again: with another target, or later.
+    #[error("it may not be moved there: {0}")]
     Incompatible(String),
     /// The sender does not play the role that this message needs. Fault: peer. Again: no.
     #[error("the sender does not play that role")]
     WrongPeer,
-    /// The move is past its commit point. Fault: nobody. Again: move it back instead.
+    /// The move is past its commit point and cannot be called off. Fault: nobody. Again: move it
+    /// back instead.
     #[error("too late: the move is committed")]
     TooLate,
     /// A node shut down. Fault: surroundings. Again: yes.

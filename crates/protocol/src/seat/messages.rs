@@ -17,7 +17,7 @@ use crate::courier::Origin;
 use crate::departure::{self, Departure, Request};
 use crate::desk::Saving;
 use crate::port::{DeliverError, Output, Warning};
-use crate::tenure::{Arrived, Life, Opening, Route, Waiting};
+use crate::tenure::{Arrived, Life, Route, Waiting};
 
 impl Seat {
     pub(super) fn message(
@@ -120,22 +120,21 @@ impl Seat {
             };
             return self.take_snapshot(now, envelope.epoch, &request, out);
         }
+        let cancel = matches!(envelope.message, MigrationMessage::Cancel { .. });
         if self.answer_departed(now, from, envelope.attempt, out) {
+            if cancel {
+                let reason = MigrationFailureReason::TooLate;
+                self.refuse_move(now, from, &envelope, reason, out);
+            }
             return;
         }
         if !self.is_departing(envelope.attempt) {
-            return self.refuse_move(
-                now,
-                from,
-                &envelope,
-                MigrationFailureReason::StaleAttempt,
-                out,
-            );
+            let reason = MigrationFailureReason::StaleAttempt;
+            return self.refuse_move(now, from, &envelope, reason, out);
         }
         if !self.may_speak(from, &envelope) {
             return self.wrong_peer(now, from, envelope.attempt, out);
         }
-        let cancel = matches!(envelope.message, MigrationMessage::Cancel { .. });
         self.with_owner(now, out, |owner, desk| {
             let committing = owner.departure.as_ref().is_some_and(Departure::is_committing);
             if !cancel {
@@ -194,10 +193,9 @@ impl Seat {
                 _ if request.target == here => Some(MigrationFailureReason::SameNode),
                 _ if owner.departure.is_some() => Some(MigrationFailureReason::AlreadyMigrating),
                 Life::Live => None,
-                Life::Opening(Opening::Asking { .. } | Opening::Settling)
-                | Life::Opening(_)
-                | Life::Parked { .. }
-                | Life::Stopped => {
+                // It will run, or say why not: whoever asks comes again.
+                Life::Opening(_) => Some(MigrationFailureReason::NotReady),
+                Life::Parked { .. } | Life::Stopped => {
                     let what = "the daemon does not run here at the moment".to_owned();
                     Some(MigrationFailureReason::StateFailed(what))
                 }
@@ -593,6 +591,10 @@ impl Seat {
         reason: MigrationFailureReason,
         out: &mut Vec<Output>,
     ) {
+        // Said to whoever wanted to give the move up; it ends nothing.
+        if reason == MigrationFailureReason::TooLate {
+            return;
+        }
         if role == Role::Source && self.arrivals.contains_key(&attempt) {
             return self.with_arrival(now, out, attempt, |arrival, _| arrival.ended(from));
         }
@@ -744,7 +746,8 @@ impl Seat {
                 if let Refusal::Moved(deed) = &refusal {
                     self.deeds(now, from, std::slice::from_ref(deed), out);
                 }
-                if let Some(origin) = origin_of(sender) {
+                let heard = !is_redirect(&refusal) || self.is_owner(from);
+                if let Some(origin) = origin_of(sender).filter(|_| heard) {
                     self.with_known_courier(now, out, origin, |courier, desk| {
                         courier.refused(desk, sender, number, &refusal);
                     });
@@ -753,6 +756,9 @@ impl Seat {
             DeliveryMessage::SessionRefused { client, refusal } => {
                 if let Refusal::Moved(deed) = &refusal {
                     self.deeds(now, from, std::slice::from_ref(deed), out);
+                }
+                if is_redirect(&refusal) && !self.is_owner(from) {
+                    return;
                 }
                 self.with_known_courier(now, out, Origin::Client(client), |courier, desk| {
                     courier.session_refused(desk, &refusal);
@@ -829,6 +835,12 @@ const fn is_final(refusal: &Refusal) -> bool {
         | Refusal::Forked => true,
         Refusal::Busy | Refusal::Moved(_) | Refusal::NotHere | Refusal::NotRunnable => false,
     }
+}
+
+/// Whether a refusal names another owner. From anybody but the owner by the title it is old news:
+/// when the title grew, everything went to the present one.
+const fn is_redirect(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Moved(_) | Refusal::NotHere)
 }
 
 const fn origin_of(sender: whimbrel_wire::Sender) -> Option<Origin> {

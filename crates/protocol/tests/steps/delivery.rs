@@ -267,3 +267,70 @@ fn a_daemon_that_nobody_knows_is_said_to_be_unknown() {
     assert_eq!(stage.answered(ticket), [Err(whimbrel_protocol::SendError::NotFound)]);
     assert_eq!(stage.entity(), EntityId::from_bytes(*stage.entity().as_bytes()));
 }
+
+/// The events that `node` has sent to `to`.
+fn sent_to(stage: &Stage, node: usize, to: usize) -> usize {
+    let to = stage.id(to);
+    let sent = stage.seen.iter().filter(|seen| {
+        let Output::Send { to: whom, message: Message::Delivery { message, .. } } = &seen.output
+        else {
+            return false;
+        };
+        seen.node == node && *whom == to && matches!(message, DeliveryMessage::Deliver { .. })
+    });
+    sent.count()
+}
+
+/// The heir by the title says that it is none, as a node may whose disk was lost: it is asked
+/// again, ever more seldom, instead of as fast as messages travel.
+#[test]
+fn an_owner_that_says_it_is_none_is_asked_again_ever_more_seldom() {
+    let mut stage = Stage::born(3);
+    let first = stage.send(C, "a");
+    assert_eq!(stage.answered(first), [Ok("97".to_owned())]);
+    // From here on the owner takes nothing and answers like a stranger.
+    let disobeys = |item: &mut Item| {
+        let Item::Message { from, to, message: Message::Delivery { message, .. } } = item else {
+            return Course::Do;
+        };
+        let DeliveryMessage::Deliver { sender, number, .. } = message else { return Course::Do };
+        let refusal = Refusal::NotHere;
+        *message = DeliveryMessage::Refused { sender: *sender, number: *number, refusal };
+        (*from, *to) = (A, C);
+        Course::Do
+    };
+    stage.rule(disobeys);
+    stage.forget();
+    let waiting: Vec<Ticket> = (0..8).map(|_| stage.send(C, "b")).collect();
+    stage.pass(Duration::from_secs(20));
+    // Eight letters each time, after rests of 25 ms that double up to two seconds.
+    let asked = sent_to(&stage, C, A);
+    assert!((8 * 8..8 * 32).contains(&asked), "{asked} in 20 seconds");
+    stage.rule(|_| Course::Do);
+    stage.pass(Duration::from_secs(3));
+    for ticket in waiting {
+        assert!(matches!(stage.answered(ticket)[..], [Ok(_)]), "{:?}", stage.answered(ticket));
+    }
+}
+
+/// Each event that came too late for the old owner is answered with the deed. The first such answer
+/// brings the whole window to the new owner; the others bring nothing.
+#[test]
+fn a_window_that_is_redirected_goes_out_again_once() {
+    let mut stage = Stage::born(3);
+    let first = stage.send(C, "a");
+    stage.rule(|item| match item {
+        Item::Message { to: C, message: Message::Title { .. }, .. } => Course::Lose,
+        _ => Course::Do,
+    });
+    stage.start_move(B, B, MoveOptions::default());
+    assert_eq!(stage.ends(B), [Ok(stage.id(B))]);
+    assert_eq!(stage.answered(first), [Ok("97".to_owned())]);
+    stage.rule(|item| if is_deliver(item) { Course::Hold } else { Course::Do });
+    let waiting: Vec<Ticket> = (0..16).map(|_| stage.send(C, "b")).collect();
+    stage.release();
+    assert_eq!(sent_to(&stage, C, B), 16);
+    for ticket in waiting {
+        assert!(matches!(stage.answered(ticket)[..], [Ok(_)]), "{:?}", stage.answered(ticket));
+    }
+}

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use whimbrel_protocol::{Input, MoveOptions, Settings, Standing};
-use whimbrel_wire::{AttemptId, MigrationFailureReason, MigrationMessage, Write};
+use whimbrel_protocol::{
+    Event, Input, MoveOptions, Settings, Standing, TurnFailure, Unprepared, Warning,
+};
+use whimbrel_wire::{AttemptId, Message, MigrationFailureReason, MigrationMessage, Write};
 
 use crate::stage::{A, B, C, Course, Fate, Item, MOVE, Stage};
 
@@ -122,6 +124,76 @@ fn a_move_can_fail_for_what_goes_wrong_at_the_source() {
 }
 
 #[test]
+fn a_move_can_fail_for_what_the_daemon_or_its_node_says_before_it_leaves() {
+    for reason in [Reason::UnknownNode, Reason::Incompatible("not at this hour".to_owned())] {
+        let refused = Unprepared::Refused(reason.clone());
+        let found = prepared(|stage| {
+            stage.nodes[A].prepares = Err(refused);
+            stage.rule(|item| {
+                let shipped =
+                    matches!(item.migration(), Some(MigrationMessage::SnapshotReady { .. }));
+                assert!(!shipped, "nothing is shipped before the daemon may leave");
+                Course::Do
+            });
+        });
+        assert_eq!(found, reason);
+    }
+}
+
+/// What broke over the preparation is built anew from the disk, and no event is to blame.
+#[test]
+fn a_daemon_that_breaks_when_it_gets_ready_goes_on_from_the_disk() {
+    let mut stage = Stage::born(3);
+    stage.deliver(A, "a");
+    let failure = TurnFailure::Panicked("as asked".to_owned());
+    stage.nodes[A].prepares = Err(Unprepared::Broke(failure.clone()));
+    stage.start_move(C, B, MoveOptions::default());
+    let next = stage.deliver(A, "b");
+    stage.pass(Duration::from_secs(1));
+    assert!(matches!(stage.ends(C)[..], [Err(Reason::StateFailed(_))]), "{:?}", stage.ends(C));
+    assert!(stage.warnings(A).contains(&Warning::Panicked { message: failure.to_string() }));
+    assert_eq!(stage.delivered(next), [Ok("195".to_owned())]);
+    assert_eq!(stage.taken(A), ["a", "b"]);
+    let live = |event: &&Event| matches!(event, Event::Live { .. });
+    assert_eq!(stage.events(A).iter().filter(live).count(), 2, "born, and built anew");
+}
+
+/// The gate is asked at the frozen head, before the vote: a refusal leaves the daemon where it was.
+#[test]
+fn a_state_that_may_not_go_on_at_the_target_stays_where_it_was() {
+    let refusal = Reason::Incompatible("it would misread this".to_owned());
+    for freeze_and_copy in [false, true] {
+        let (judges, options) =
+            (refusal.clone(), MoveOptions { freeze_and_copy, ..MoveOptions::default() });
+        let prepare = |stage: &mut Stage| stage.nodes[B].judges = Err(judges);
+        let found = ends(Settings::default(), options, prepare, |stage| {
+            assert_eq!(stage.hand_overs(A), [], "refused before the commit point");
+        });
+        assert_eq!(found, refusal);
+    }
+}
+
+/// A source that starts again is not ready: the move waits for it instead of failing.
+#[test]
+fn a_source_that_is_opening_is_asked_again_until_it_runs() {
+    let mut stage = Stage::born(3);
+    stage.deliver(A, "a");
+    stage.restart(A);
+    assert_eq!(stage.standing(A), Standing::Opening);
+    let impatient = MoveOptions { retry_not_ready: None, ..MoveOptions::default() };
+    stage.start_move(C, B, impatient);
+    assert_eq!(stage.ends(C), [Err(Reason::NotReady)]);
+    stage.forget();
+    let attempt = AttemptId::new(0xa2);
+    let (source, target) = (Some(stage.id(A)), stage.id(B));
+    let options = MoveOptions::default();
+    stage.feed(C, Input::Move { attempt, source, target, options });
+    assert_eq!(stage.ends(C), []);
+    stage.pass(Duration::from_secs(10));
+    assert_eq!(stage.ends(C), [Ok(stage.id(B))]);
+}
+
+#[test]
 fn a_move_can_fail_for_what_is_asked_of_it() {
     let cancelled = ends(Settings::default(), MoveOptions::default(), holding_the_copy, |stage| {
         stage.feed(C, Input::Cancel { attempt: MOVE });
@@ -197,14 +269,42 @@ fn an_offer_of_a_node_that_does_not_own_the_daemon() {
     );
 }
 
-/// What no machine says by itself: `UnknownNode` is for whoever knows the members, and `TooLate`
-/// is never the end of a move, because a cancellation that comes too late finds it committed.
+/// `TooLate` is never the end of a move: a cancellation that comes too late finds it committed, and
+/// whoever wanted it is told once.
 #[test]
-fn a_cancellation_that_comes_too_late_changes_nothing() {
+fn a_cancellation_that_comes_too_late_changes_nothing_and_is_told_so() {
+    let refused = Event::CancelRefused { attempt: MOVE, reason: Reason::TooLate };
+    let told = |stage: &Stage| stage.events(C).iter().filter(|event| **event == refused).count();
     let mut stage = Stage::born(3);
     stage.hold(|item| matches!(item.write(), Some(Write::HandOver { .. })));
     stage.start_move(C, B, MoveOptions::default());
     stage.feed(C, Input::Cancel { attempt: MOVE });
+    assert_eq!(told(&stage), 0, "it is not decided yet");
     stage.release();
     assert_eq!(stage.ends(C), [Ok(stage.id(B))]);
+    assert_eq!(told(&stage), 1);
+
+    // The deed is lost on its way to the orchestrator; the source says why it does not give up.
+    let mut stage = Stage::born(3);
+    stage.lose(|item| {
+        let to_orchestrator = matches!(item, Item::Message { to: C, .. });
+        let deed = matches!(
+            item.migration(),
+            Some(MigrationMessage::CleanupComplete { .. } | MigrationMessage::ActivateAck { .. })
+        );
+        to_orchestrator && deed
+            || matches!(item, Item::Message { to: C, message: Message::Title { .. }, .. })
+    });
+    stage.start_move(C, B, MoveOptions::default());
+    stage.feed(C, Input::Cancel { attempt: MOVE });
+    assert_eq!(told(&stage), 1);
+    assert_eq!(stage.ends(C), [], "it ends when the deed is known");
+    let daemon_origin = stage.entity().origin_hash();
+    let reason = Reason::TooLate;
+    let said = MigrationMessage::MigrationFailed { daemon_origin, reason };
+    assert!(stage.said(A).contains(&said));
+    stage.rule(|_| Course::Do);
+    stage.pass(Duration::from_secs(10));
+    assert_eq!(stage.ends(C), [Ok(stage.id(B))]);
+    assert_eq!(told(&stage), 1, "once");
 }

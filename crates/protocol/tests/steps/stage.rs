@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use whimbrel_protocol::{
     Capture, DeliverError, Event, Input, MoveError, MoveOptions, Output, ReplayStep, Restored,
-    SaveTicket, Seat, SendError, Settings, Standing, Station, Ticket, TurnFailure, Turned, Warning,
+    SaveTicket, Seat, SendError, Settings, Standing, Station, Ticket, TurnFailure, Turned,
+    Unprepared, Warning,
 };
 use whimbrel_store::{Chunks, Journal, Memory, MemoryChunks, Titles};
 use whimbrel_wire::{
@@ -86,6 +87,9 @@ pub(crate) struct Node {
     pub(crate) lists: Result<(), String>,
     pub(crate) saves_chunks: Result<(), String>,
     pub(crate) drift: u64,
+    /// Whether the daemon may leave from here, and whether its state may go on here.
+    pub(crate) prepares: Result<(), Unprepared>,
+    pub(crate) judges: Result<(), MigrationFailureReason>,
 }
 
 type Rule = Box<dyn FnMut(&mut Item) -> Course>;
@@ -126,6 +130,8 @@ impl Node {
             lists: Ok(()),
             saves_chunks: Ok(()),
             drift: 0,
+            prepares: Ok(()),
+            judges: Ok(()),
         }
     }
 
@@ -139,7 +145,7 @@ impl Node {
         chunk
     }
 
-    fn get(&self, chunk: &ChunkRef) -> Bytes {
+    pub(crate) fn get(&self, chunk: &ChunkRef) -> Bytes {
         self.chunks.get(&chunk.digest).unwrap().unwrap()
     }
 
@@ -459,6 +465,14 @@ impl Stage {
             Output::Digest { copy } => {
                 let state = self.nodes[node].copies[&copy].digest();
                 Input::Digested { copy, state }
+            }
+            Output::Judge { copy } => {
+                let place = &self.nodes[node];
+                let state = place.copies[&copy].digest();
+                Input::Judged { copy, state, verdict: place.judges.clone() }
+            }
+            Output::Prepare { attempt, .. } => {
+                Input::Prepared { attempt, result: self.nodes[node].prepares.clone() }
             }
             Output::ReadPieces { attempt, lists } => {
                 let place = &self.nodes[node];

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use whimbrel_protocol::{MoveOptions, Output, Standing, Warning};
 use whimbrel_wire::{
-    AttemptId, Deed, Digest, Epoch, Head, Message, MigrationFailureReason, MigrationMessage,
-    NodeKey, Position, Role, SignedDeed, StoreId, TitleMessage, Write,
+    AttemptId, Deed, Digest, Epoch, Head, Manifest, Message, MigrationFailureReason,
+    MigrationMessage, NodeKey, Position, Role, SignedDeed, StoreId, TitleMessage, Write, decode,
+    encode,
 };
 
 use crate::stage::{A, B, C, Course, Fate, Item, MOVE, Seen, Stage};
@@ -253,6 +254,53 @@ fn one_snapshot_is_taken_from_and_no_other_bytes() {
     assert_eq!(saved_chunks(&stage), 0);
     assert!(matches!(stage.ends(C)[..], [Err(MigrationFailureReason::SnapshotInvalid(_))]));
     assert_eq!((stage.standing(A), stage.standing(B)), (Standing::Live, Standing::Stranger));
+}
+
+/// A source that lies about its snapshot, and keeps to the lie.
+fn lies(alter: fn(&mut Manifest)) -> impl FnMut(&mut Item) -> Course {
+    let mut told: Option<(Digest, Digest)> = None;
+    move |item| {
+        let Item::Message { message: Message::Migration(envelope), .. } = item else {
+            return Course::Do;
+        };
+        match &mut envelope.message {
+            MigrationMessage::SnapshotReady {
+                chunk_index: 0, snapshot_bytes, snapshot, ..
+            } => {
+                let mut manifest: Manifest = decode(snapshot_bytes).unwrap();
+                alter(&mut manifest);
+                told = Some((*snapshot, manifest.digest()));
+                (*snapshot_bytes, *snapshot) = (encode(&manifest).into(), manifest.digest());
+            }
+            MigrationMessage::SnapshotReady { snapshot, .. } => {
+                *snapshot = told.map_or(*snapshot, |(_, lie)| lie);
+            }
+            MigrationMessage::ChunksWanted { snapshot, .. } => {
+                *snapshot = told.map_or(*snapshot, |(truth, _)| truth);
+            }
+            _ => {}
+        }
+        Course::Do
+    }
+}
+
+#[test]
+fn a_snapshot_whose_sizes_are_not_what_it_says_is_refused() {
+    let alterations: [fn(&mut Manifest); 4] = [
+        |manifest| manifest.state.bytes += 1,
+        |manifest| manifest.state.chunks -= 1,
+        |manifest| manifest.state.chunks = u32::MAX,
+        |manifest| manifest.state.lists[0].bytes += 1,
+    ];
+    for alter in alterations {
+        let mut stage = Stage::born(3);
+        stage.deliver(A, "a");
+        stage.rule(lies(alter));
+        stage.start_move(C, B, MoveOptions::default());
+        let ends = stage.ends(C);
+        assert!(matches!(ends[..], [Err(MigrationFailureReason::SnapshotInvalid(_))]), "{ends:?}");
+        assert_eq!((stage.standing(A), stage.standing(B)), (Standing::Live, Standing::Stranger));
+    }
 }
 
 #[test]

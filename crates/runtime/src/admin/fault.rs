@@ -49,6 +49,8 @@ pub enum Code {
     UnknownNode,
     /// No factory for the kind.
     UnknownKind,
+    /// The daemon requires what the node does not offer.
+    Unfit,
     /// The name is taken or cannot be one.
     Name,
     /// The daemon exists.
@@ -183,6 +185,12 @@ impl From<DaemonError> for AdminFault {
                 Code::UnknownKind,
                 "use a kind that the node was built with: kv and tally are always there",
             ),
+            DaemonError::HostsNone => {
+                caller(Code::UnknownKind, "spawn it at a node that hosts daemons")
+            }
+            DaemonError::Unfit(_) => {
+                caller(Code::Unfit, "spawn it at a node that offers what it requires")
+            }
             DaemonError::Kind(_) => caller(Code::UnknownKind, "use a shorter name for the kind"),
             DaemonError::NotFound(_) | DaemonError::Unknown => unknown_daemon(text),
             DaemonError::Ambiguous(_) => {
@@ -333,7 +341,7 @@ fn move_failed(text: String, reason: &MigrationFailureReason) -> AdminFault {
     use MigrationFailureReason as Reason;
     let (fault, next) = match reason {
         Reason::NotReady | Reason::NotReadyTimeout { .. } => {
-            (Fault::Surroundings, "see whether the target runs, then move again")
+            (Fault::Surroundings, "see whether source and target run, then move again")
         }
         Reason::FactoryNotFound | Reason::ComputeNotSupported | Reason::Incompatible(_) => {
             (Fault::Caller, "choose a target that has the kind")

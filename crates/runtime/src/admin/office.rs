@@ -3,13 +3,14 @@
 //! # Limits
 //!
 //! * [`CHRONICLE_MAX`] events are remembered; older ones are forgotten.
+//! * [`CANCEL_WAIT_MAX`] is waited for what came of a cancellation; it stands after that too.
 //! * [`EVENTS_BEHIND`]: who follows events more slowly than they come misses some and is told so.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
@@ -32,12 +33,16 @@ use super::words::{
 use crate::client::Client;
 use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
 use crate::core::RuntimeEvent;
+use crate::error::MigrationError;
 use crate::handle::DaemonStatus;
 use crate::migration::MigrationHandle;
 use crate::runtime::DaemonRuntime;
 
 /// Events that are remembered.
 const CHRONICLE_MAX: usize = 1_000;
+
+/// How long whoever calls a move off waits for what came of it; the source may be away.
+const CANCEL_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What a follower who missed events is told.
 const EVENTS_BEHIND: &str = "missed";
@@ -124,7 +129,7 @@ impl Office {
                 };
                 self.migrate(&daemon, &to, options, watch.then_some(replies)).await
             }
-            Ask::Cancel { daemon } => self.cancel(&daemon),
+            Ask::Cancel { daemon } => self.cancel(&daemon).await,
             Ask::Events { follow } => self.events(follow, replies).await,
             Ask::Verify { daemon } => self.verify(&daemon).await,
             Ask::Export { daemon, file } => self.export(&daemon, file).await,
@@ -305,7 +310,7 @@ impl Office {
         });
     }
 
-    fn cancel(&self, word: &str) -> Result<Done, AdminFault> {
+    async fn cancel(&self, word: &str) -> Result<Done, AdminFault> {
         let entity = self.daemon(word)?;
         let Some(handle) = lock(&self.moves).get(&entity).cloned() else {
             return Err(AdminFault::caller(
@@ -314,7 +319,8 @@ impl Office {
                 "cancel it at the node at which it was asked for; if it ended, move it back",
             ));
         };
-        handle.cancel();
+        let told = tokio::time::timeout(CANCEL_WAIT_MAX, handle.cancel_and_wait()).await;
+        told.unwrap_or(Err(MigrationError::StillRunning))?;
         Ok(Done::Nothing)
     }
 

@@ -61,6 +61,9 @@ fn describe(event: &Event) -> (&'static str, String) {
             }
             Err(error) => ("move-failed", format!("{attempt} {error}")),
         },
+        Event::CancelRefused { attempt, reason } => {
+            ("cancel-refused", format!("{attempt} {reason}"))
+        }
         Event::Frozen { attempt, head } => ("frozen", format!("{attempt} at {}", place(head))),
         Event::Thawed { attempt, reason } => ("thawed", format!("{attempt} {reason}")),
         Event::HandedOver { deed } => {

@@ -124,7 +124,7 @@ impl Watched {
             | Event::Live { .. }
             | Event::Dropped { .. }
             | Event::Warning(_) => {}
-            _ => {}
+            Event::CancelRefused { .. } | _ => {}
         }
         before != self.phase
     }

@@ -20,7 +20,9 @@ fn core() -> Arc<Core> {
     let stores = Stores::open(None, store).unwrap();
     let station = Station::new(key.clone(), store, Settings::default());
     let (members, tags, recorded) = (Members::default(), BTreeSet::new(), BTreeSet::new());
-    Arc::new(Core::new(Parts { station, key, stores, members, tags, recorded, trace: None }))
+    let (memory_bytes, hosts, trace) = (u64::MAX, true, None);
+    let parts = Parts { station, key, stores, members, tags, memory_bytes, hosts, recorded, trace };
+    Arc::new(Core::new(parts))
 }
 
 fn cell(core: &Arc<Core>, seed: u8) -> Arc<Cell> {

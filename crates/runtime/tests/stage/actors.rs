@@ -1,10 +1,10 @@
 //! Daemons that behave, misbehave, or live outside this language.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use whimbrel_daemon::{Context, MeshDaemon, ProcessError, RestoreError};
+use whimbrel_daemon::{Context, MeshDaemon, Misfit, ProcessError, Requirements, RestoreError};
 use whimbrel_wire::CausalEvent;
 
 /// A host for daemons written in another language, as a binding would keep it.
@@ -87,6 +87,72 @@ impl MeshDaemon for Fragile {
 
     fn restore(&mut self, _state: &[u8]) -> Result<(), RestoreError> {
         panic!("it broke on the way")
+    }
+}
+
+/// What a [`Choosy`] minds, for a test to change.
+#[derive(Default)]
+pub(crate) struct Whims {
+    /// It will not leave.
+    pub(crate) stays: AtomicBool,
+    /// It breaks when it is to get ready.
+    pub(crate) breaks: AtomicBool,
+    /// It may not go on where it comes.
+    pub(crate) refuses: AtomicBool,
+    /// What it claims.
+    pub(crate) memory_bytes: AtomicU64,
+}
+
+/// Like [`Foreign`], and minds moves.
+pub(crate) struct Choosy {
+    whims: Arc<Whims>,
+    inner: Foreign,
+}
+
+impl Choosy {
+    pub(crate) fn factory(
+        whims: &Arc<Whims>,
+    ) -> impl Fn() -> Box<dyn MeshDaemon> + Send + Sync + use<> {
+        let whims = Arc::clone(whims);
+        move || Box::new(Self { whims: Arc::clone(&whims), inner: Foreign::default() })
+    }
+}
+
+impl MeshDaemon for Choosy {
+    fn name(&self) -> &str {
+        "choosy"
+    }
+
+    fn requirements(&self) -> Requirements {
+        let memory_bytes = self.whims.memory_bytes.load(Ordering::Relaxed);
+        Requirements { memory_bytes, ..Requirements::default() }
+    }
+
+    fn process(
+        &mut self,
+        context: &mut Context<'_>,
+        event: &CausalEvent,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        self.inner.process(context, event)
+    }
+
+    fn snapshot(&self) -> Option<Bytes> {
+        self.inner.snapshot()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        self.inner.restore(state)
+    }
+
+    fn prepare(&mut self) -> Result<(), Misfit> {
+        assert!(!self.whims.breaks.load(Ordering::Relaxed), "as asked");
+        let stays = self.whims.stays.load(Ordering::Relaxed);
+        if stays { Err(Misfit("not today".to_owned())) } else { Ok(()) }
+    }
+
+    fn judge(&self) -> Result<(), Misfit> {
+        let refuses = self.whims.refuses.load(Ordering::Relaxed);
+        if refuses { Err(Misfit("not with this state".to_owned())) } else { Ok(()) }
     }
 }
 

@@ -220,10 +220,15 @@ async fn open_with(
 ) -> Node {
     let path = folder.as_ref().map(|folder| folder.path().to_owned());
     let config = config(key.clone(), path, members, listen, settings);
+    Node { folder, ..open_as(key, config).await }
+}
+
+/// A node that is opened like this, without a folder of the test's.
+pub(crate) async fn open_as(key: NodeKey, config: MeshConfig) -> Node {
     let mesh: Arc<Mesh> = Mesh::open(config).await.unwrap();
     let runtime = DaemonRuntime::new(mesh);
     register_native(&runtime);
-    Node { runtime, folder, key }
+    Node { runtime, folder: None, key }
 }
 
 /// How the node of these tests is opened.

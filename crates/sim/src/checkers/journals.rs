@@ -155,9 +155,11 @@ impl Journal {
         }
         let made = match self.style {
             Style::Freezes => self.made.get(&position).cloned(),
-            Style::Replays | Style::Deltas | Style::DriftShown | Style::DriftHidden => {
-                self.made.remove(&position)
-            }
+            Style::Replays
+            | Style::Deltas
+            | Style::DriftShown
+            | Style::DriftHidden
+            | Style::Choosy => self.made.remove(&position),
         };
         let fact = made.unwrap_or_default().into_iter().find(same);
         let fact = fact.ok_or_else(|| format!("p{position} was saved and never made"))?;

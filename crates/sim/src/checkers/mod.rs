@@ -92,7 +92,16 @@ pub(crate) enum Observed<'a> {
     /// The digest of a frozen owner was taken.
     Digested { entity: EntityId, epoch: Epoch, head: Head, state: Digest },
     /// A daemon is live; where, and in which state.
-    Live { node: usize, entity: EntityId, epoch: Epoch, head: Head, state: Digest, has_key: bool },
+    Live {
+        node: usize,
+        entity: EntityId,
+        epoch: Epoch,
+        head: Head,
+        state: Digest,
+        /// Whether its gate lets that state go on.
+        fit: bool,
+        has_key: bool,
+    },
     /// A move was asked for.
     MoveAsked { node: usize, entity: EntityId, attempt: AttemptId },
     /// A node lost its memory.

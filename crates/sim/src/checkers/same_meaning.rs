@@ -1,4 +1,5 @@
-//! Decides same-meaning: what goes live on the target is what was frozen on the source.
+//! Decides same-meaning: what goes live on the target is what was frozen on the source, and may go on
+//! there.
 
 use std::collections::BTreeMap;
 
@@ -19,11 +20,14 @@ impl SameMeaning {
             Observed::Digested { entity, epoch, head, state } => {
                 self.frozen.insert((*entity, *epoch, head.position), *state);
             }
-            Observed::Live { node, entity, epoch, head, state, .. } => {
+            Observed::Live { node, entity, epoch, head, state, fit, .. } => {
                 let before = Epoch::new(epoch.get() - 1);
                 let frozen = self.frozen.get(&(*entity, before, head.position));
                 if frozen.is_some_and(|frozen| frozen != state) {
                     return Err(format!("{entity} came out differently on node {node}"));
+                }
+                if frozen.is_some() && !fit {
+                    return Err(format!("{entity} went on where its gate refuses, node {node}"));
                 }
             }
             Observed::Said { .. }

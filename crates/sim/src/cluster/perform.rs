@@ -11,7 +11,7 @@ use whimbrel_daemon as daemon;
 use whimbrel_daemon::{Body, Native};
 use whimbrel_protocol::{
     Capture, DeliverError, Event, Input, Output, ReplayStep, Restored, SendError, Ticket,
-    TurnFailure, Turned,
+    TurnFailure, Turned, Unprepared,
 };
 use whimbrel_store::Chunks;
 use whimbrel_wire::{
@@ -96,6 +96,13 @@ impl Cluster {
                 let state = self.digest(node, entity, copy);
                 inputs.push_back((entity, Input::Digested { copy, state }));
             }
+            Output::Judge { copy } => {
+                inputs.push_back((entity, self.judged(node, entity, copy)));
+            }
+            Output::Prepare { attempt, copy, target } => {
+                let result = self.prepare(node, entity, copy, target);
+                inputs.push_back((entity, Input::Prepared { attempt, result }));
+            }
             Output::ReadPieces { attempt, lists } => {
                 let result = self.pieces(node, &lists);
                 self.report(node, entity, Input::PiecesRead { attempt, result });
@@ -113,21 +120,14 @@ impl Cluster {
                 self.report(node, entity, Input::ChunkSaved { attempt, chunk, result });
             }
             Output::Seal { attempt, to, snapshot, .. } => {
-                let held = self.nodes[node].keys.contains_key(&entity);
-                let envelope = Bytes::from(encode(&(entity, attempt, to, snapshot)));
-                let result =
-                    if held { Ok(envelope) } else { Err("the key is not here".to_owned()) };
+                let result = self.seal(node, entity, &(entity, attempt, to, snapshot));
                 self.report(node, entity, Input::Sealed { attempt, result });
             }
             Output::Admit { attempt, manifest, envelope, .. } => {
                 let result = self.admit(node, entity, attempt, &manifest, envelope.as_ref());
                 self.report(node, entity, Input::Admitted { attempt, result });
             }
-            Output::DropCopy { copy } => {
-                let place = &mut self.nodes[node];
-                place.hosts.remove(&(entity, copy));
-                *place.drops.entry((entity, copy)).or_insert(0) += 1;
-            }
+            Output::DropCopy { copy } => self.drop_copy(node, entity, copy),
             Output::WipeKey => {
                 self.nodes[node].keys.remove(&entity);
             }
@@ -429,6 +429,60 @@ impl Cluster {
         state
     }
 
+    fn drop_copy(&mut self, node: usize, entity: EntityId, copy: AttemptId) {
+        let place = &mut self.nodes[node];
+        place.hosts.remove(&(entity, copy));
+        *place.drops.entry((entity, copy)).or_insert(0) += 1;
+    }
+
+    fn seal(
+        &self,
+        node: usize,
+        entity: EntityId,
+        bound: &(EntityId, AttemptId, NodeId, Digest),
+    ) -> Result<Bytes, String> {
+        let held = self.nodes[node].keys.contains_key(&entity);
+        if held { Ok(encode(bound).into()) } else { Err("the key is not here".to_owned()) }
+    }
+
+    fn judged(&mut self, node: usize, entity: EntityId, copy: AttemptId) -> Input {
+        let state = self.digest(node, entity, copy);
+        Input::Judged { copy, state, verdict: self.judge(node, entity, copy) }
+    }
+
+    fn judge(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        copy: AttemptId,
+    ) -> Result<(), MigrationFailureReason> {
+        let failed = |why: String| MigrationFailureReason::StateFailed(why);
+        let host = self.nodes[node].hosts.get_mut(&(entity, copy));
+        let host = host.ok_or_else(|| failed("there is no copy".to_owned()))?;
+        let judged = host.judge().map_err(|error| failed(error.to_string()))?;
+        judged.map_err(|misfit| MigrationFailureReason::Incompatible(misfit.0))
+    }
+
+    fn prepare(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        copy: AttemptId,
+        target: NodeId,
+    ) -> Result<(), Unprepared> {
+        if !self.by_id.contains_key(&target) {
+            return Err(Unprepared::Refused(MigrationFailureReason::UnknownNode));
+        }
+        let host = self.nodes[node].hosts.get_mut(&(entity, copy));
+        let host = host.ok_or(Unprepared::Broke(TurnFailure::NoCopy))?;
+        let broke =
+            |error: daemon::HostError| Unprepared::Broke(TurnFailure::Panicked(error.to_string()));
+        let refused = |misfit: daemon::Misfit| {
+            Unprepared::Refused(MigrationFailureReason::Incompatible(misfit.0))
+        };
+        host.prepare().map_err(broke)?.map_err(refused)
+    }
+
     fn pieces(&self, node: usize, lists: &[ChunkRef]) -> Result<Vec<ChunkRef>, String> {
         let mut all = Vec::new();
         for list in lists {
@@ -517,7 +571,8 @@ impl Cluster {
             return;
         }
         let state = host.digest().unwrap_or(Digest::ZERO);
-        self.see(&Observed::Live { node, entity, epoch, head, state, has_key });
+        let fit = host.judge() == Ok(Ok(()));
+        self.see(&Observed::Live { node, entity, epoch, head, state, fit, has_key });
     }
 }
 

@@ -89,8 +89,9 @@ impl Cluster {
                 let position = capture.head.position;
                 self.line(node, '>', entity, format_args!("Capture {position}"));
             }
-            Output::Digest { copy } => {
-                self.line(node, '>', entity, format_args!("Digest {copy}"));
+            Output::Digest { copy } | Output::Judge { copy } => {
+                let name = if matches!(output, Output::Digest { .. }) { "Digest" } else { "Judge" };
+                self.line(node, '>', entity, format_args!("{name} {copy}"));
             }
             Output::DropCopy { copy } => {
                 self.line(node, '>', entity, format_args!("DropCopy {copy}"));
@@ -103,8 +104,6 @@ impl Cluster {
                 self.line(node, '>', entity, format_args!("FindMissing {count}"));
             }
             Output::SaveChunk { .. } => self.line(node, '>', entity, format_args!("SaveChunk")),
-            Output::Seal { .. } => self.line(node, '>', entity, format_args!("Seal")),
-            Output::Admit { .. } => self.line(node, '>', entity, format_args!("Admit")),
             Output::WipeKey => self.line(node, '>', entity, format_args!("WipeKey")),
             Output::Post { number, .. } => {
                 self.line(node, '>', entity, format_args!("Post {number}"));
@@ -116,9 +115,10 @@ impl Cluster {
             Output::Spawned { result, .. } => {
                 self.line(node, '>', entity, format_args!("Spawned {result:?}"));
             }
-            Output::SnapshotTaken { .. } => {
-                self.line(node, '>', entity, format_args!("SnapshotTaken"));
-            }
+            Output::Prepare { .. } => self.line(node, '>', entity, format_args!("Prepare")),
+            Output::Seal { .. } => self.line(node, '>', entity, format_args!("Seal")),
+            Output::Admit { .. } => self.line(node, '>', entity, format_args!("Admit")),
+            Output::SnapshotTaken { .. } => self.line(node, '>', entity, format_args!("Snapshot")),
             Output::Stopped { .. } => self.line(node, '>', entity, format_args!("Stopped")),
         }
     }

@@ -122,3 +122,25 @@ pub(super) fn provisioned() -> Result<u64, Failure> {
     expect(&cluster, "given beforehand", "it-ends", moved, "the daemon did not move")?;
     Ok(1)
 }
+
+/// A daemon that minds moves in some states leaves in the others, and only in those.
+pub(super) fn choosy() -> Result<u64, Failure> {
+    const RUNS: u64 = 24;
+    let mut hand_overs = 0;
+    for seed in 0..RUNS {
+        let case = format!("asked of a choosy daemon, seed {seed}");
+        let mut cluster = stage(seed, Style::Choosy, 20 + seed);
+        cluster.ask_move(2, 0, 1, MoveOptions::default());
+        cluster.run_until(cluster.now + 3 * SECOND);
+        // When everything was taken its state rests, and so does its mind.
+        cluster.ask_move(2, 0, 1, MoveOptions::default());
+        cluster.run_until(cluster.now + 3 * SECOND);
+        finish(&mut cluster, &case)?;
+        hand_overs += cluster.tally.hand_overs;
+        let minds = 0 < hand_overs && hand_overs < 2 * seed;
+        if seed + 1 == RUNS {
+            expect(&cluster, &case, "same-meaning", minds, "it moved always, or never")?;
+        }
+    }
+    Ok(RUNS)
+}

@@ -37,6 +37,7 @@ pub const STORIES: &[(&str, Story)] = &[
     ("clocks-apart", clean::clocks),
     ("a-timer-due-in-the-freeze", clean::timer_in_freeze),
     ("it-drifts-and-is-copied", clean::drifting),
+    ("it-minds-being-moved", clean::choosy),
     ("keys-given-beforehand", clean::provisioned),
     ("one-letter-lost", letters::lost),
     ("one-letter-twice", letters::doubled),

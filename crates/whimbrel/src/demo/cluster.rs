@@ -124,6 +124,8 @@ impl Node {
             workers: None,
             tags: Default::default(),
             trace: None,
+            memory_bytes: None,
+            hosts: None,
             members,
             settings: Default::default(),
         };
