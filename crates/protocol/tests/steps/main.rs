@@ -12,5 +12,6 @@ mod reasons;
 mod seat;
 mod source;
 mod stage;
+mod table;
 mod target;
 mod trace;
