@@ -6,6 +6,7 @@
 
 mod invariants;
 mod links;
+mod proofs;
 mod ratchet;
 mod rust;
 mod settings;
@@ -18,6 +19,7 @@ use anyhow::Result;
 
 use crate::finding::Finding;
 use crate::tree::Tree;
+use proofs::Proofs;
 use ratchet::Ratchet;
 use source::Source;
 
@@ -25,18 +27,24 @@ use source::Source;
 pub(crate) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let files = tree.files()?;
     let sources = sources(tree, &files)?;
+    let proofs = Proofs::of(&sources);
     let mut findings = Vec::new();
     for path in &files {
         let Some(text) = tree.text(path)? else { continue };
         findings.extend(strings::findings(path, &text));
         if path.ends_with(".md") {
             findings.extend(links::findings(path, &text, &files));
+            findings.extend(proofs.findings(path, &text));
         }
     }
     for source in &sources {
         findings.extend(rust::findings(source));
     }
     findings.extend(invariants::findings(&sources));
+    if files.contains(Proofs::guide()) {
+        let guide = tree.text(Proofs::guide())?;
+        findings.extend(proofs.reasons(&sources, guide.as_deref()));
+    }
     findings.extend(read_ratchet(tree)?.findings(&ratchet::long_functions(&sources)));
     findings.extend(settings::findings(tree, &files)?);
     Ok(findings)
@@ -84,6 +92,7 @@ mod tests {
             ("bad/claim.rs", "//! Decides.\n//!\n//! # Invariants\n//!\n//! * D1 (one owner): so."),
             ("bad/long.rs", &long),
             ("bad/link.md", "[a](gone.md)"),
+            ("bad/proof.md", "| case | test |\n|---|---|\n| a | `gone` |"),
             ("bad/outside.txt", &outside),
             ("clippy.toml", "allow-unwrap-in-tests = true"),
             ("bad/clippy.toml", "disallowed-types = []"),
@@ -101,6 +110,7 @@ mod tests {
             "bad/long.rs:2: bad/long.rs::go has 82 lines",
             "bad/opening.rs:1: the file does not open",
             "bad/outside.txt:1: names",
+            "bad/proof.md:3: no test is called gone",
         ];
         assert_eq!(said.len(), wanted.len(), "{said:#?}");
         for (said, wanted) in said.iter().zip(wanted) {

@@ -99,6 +99,7 @@ impl Courier {
     /// Shows every moment that it remembers.
     pub(crate) fn moments(&mut self, see: &mut dyn FnMut(Moment<'_>)) {
         see(Moment::Due(&mut self.resend_at));
+        self.misled.iter_mut().for_each(|detour| see(Moment::Due(&mut detour.until)));
         let lost = self.searching_since.iter_mut().chain(&mut self.regressed);
         let rewound = self.rewound.as_mut().map(|(_, at)| at);
         lost.chain(rewound).for_each(|since| see(Moment::Since(since)));
