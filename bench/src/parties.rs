@@ -17,6 +17,10 @@ use crate::node::{key, number};
 /// How long a node may take to answer a command. A client waits for its last answers before.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(90);
 
+/// The variable by which glibc is told how many heaps there may be: one, as `whimbrel node` tells
+/// itself. Whoever sets it is obeyed.
+const HEAPS_MAX: &str = "MALLOC_ARENA_MAX";
+
 /// What a node told by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -60,6 +64,9 @@ impl Party {
     pub(crate) fn node(index: usize, seed: u8, data: &Path, story: &SharedStory) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["node", "--seed", &seed.to_string(), "--data"]).arg(data);
+        if std::env::var_os(HEAPS_MAX).is_none() {
+            command.env(HEAPS_MAX, "1");
+        }
         Self::start(command, index, seed, story)
     }
 

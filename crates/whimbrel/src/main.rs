@@ -8,6 +8,7 @@ mod ask;
 mod config;
 mod demo;
 mod failure;
+mod heap;
 mod node;
 mod output;
 mod send;

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use whimbrel::runtime::admin::SOCKET_NAME;
 
 use crate::failure::Advice;
-use crate::{ask, demo, node, send, trace};
+use crate::{ask, demo, heap, node, send, trace};
 
 /// Stateful daemons that move between nodes while they work: nothing lost, nothing done twice.
 ///
@@ -237,6 +237,7 @@ impl Words {
         let place = self.place;
         match self.what {
             What::Node(NodeWords { config, tethered, what: None }) => {
+                heap::settle();
                 Box::pin(node::run(&place.config(config)?, tethered)).await?;
             }
             What::Node(NodeWords { what: Some(what), .. }) => match what {

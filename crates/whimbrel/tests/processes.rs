@@ -141,6 +141,14 @@ fn errors_say_what_to_do_next_and_exit_codes_tell_them_apart() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_node_takes_its_memory_from_one_heap() {
+    let nodes = Nodes::start(1);
+    let environment = nodes.environment(0);
+    assert!(environment.iter().any(|word| word == "MALLOC_ARENA_MAX=1"), "{environment:?}");
+}
+
+#[test]
 fn the_admin_socket_refuses_what_is_no_request_and_goes_on() {
     let nodes = Nodes::start(1);
     let socket = nodes.data(0).join("admin.sock");

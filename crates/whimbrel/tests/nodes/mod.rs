@@ -119,6 +119,13 @@ impl Nodes {
         });
     }
 
+    /// The environment of a node's process.
+    pub(crate) fn environment(&self, node: usize) -> Vec<String> {
+        let process = self.processes[node].as_ref().unwrap().id();
+        let bytes = fs::read(format!("/proc/{process}/environ")).unwrap();
+        bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into()).collect()
+    }
+
     /// Whether a node has died; if so it is buried.
     pub(crate) fn has_died(&mut self, node: usize) -> bool {
         let Some(process) = &mut self.processes[node] else { return true };
