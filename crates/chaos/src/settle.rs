@@ -2,7 +2,7 @@
 //!
 //! * Every move ends; every event on its way is answered.
 //! * Every daemon lives on exactly one node, and nothing of it is unrest anywhere else.
-//! * Every daemon can be moved, at the first try.
+//! * Every daemon can be moved, as soon as attempts whose other nodes died have been given up.
 //! * Every chain holds, and the ledger of every client is clean.
 //! * Every node ends in order when it is told to; its traces, if it wrote any, hold.
 
@@ -23,8 +23,11 @@ use crate::trial::Stage;
 /// How long everything may take to settle.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
-/// How long a move may take in calm.
+/// How long it may take in calm until a daemon has moved; no wait of an attempt is longer.
 const CALM_MOVE_MAX: Duration = Duration::from_secs(30);
+
+/// The rest before it is tried again.
+const CALM_MOVE_REST: Duration = Duration::from_millis(500);
 
 /// How long a node may take to end.
 const END_MAX: Duration = Duration::from_secs(60);
@@ -197,17 +200,28 @@ async fn daemons(node: &Node) -> Option<Vec<DaemonLine>> {
     Some(lines)
 }
 
+/// The source of a move whose target and orchestrator died gives it up when it has heard nothing
+/// for a while; until then it refuses another one, and that is right.
 async fn move_in_calm(stage: &Stage, daemon: usize) {
     let name = stage.daemons[daemon].name;
-    let source = match mover::owner(stage, daemon, SETTLE_MAX).await {
-        Ok(source) => source,
-        Err(error) => return stage.board.hung(format!("{name}: {error:#}")),
-    };
-    let target = (source + 1) % stage.nodes.len();
-    let route = Route { source, target, asked: target };
-    let outcome = mover::make(stage, daemon, route, CALM_MOVE_MAX).await;
-    if outcome != Outcome::Moved {
-        stage.board.violation(format!("{name} could not be moved in calm: {outcome:?}"));
+    let begun = Instant::now();
+    loop {
+        let source = match mover::owner(stage, daemon, SETTLE_MAX).await {
+            Ok(source) => source,
+            Err(error) => return stage.board.hung(format!("{name}: {error:#}")),
+        };
+        let target = (source + 1) % stage.nodes.len();
+        let route = Route { source, target, asked: target };
+        match mover::make(stage, daemon, route, CALM_MOVE_MAX).await {
+            Outcome::Moved => return,
+            Outcome::Failed(_) if begun.elapsed() < CALM_MOVE_MAX => {
+                tokio::time::sleep(CALM_MOVE_REST).await;
+            }
+            outcome => {
+                let why = format!("{name} could not be moved in calm: {outcome:?}");
+                return stage.board.violation(why);
+            }
+        }
     }
 }
 
