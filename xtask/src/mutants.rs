@@ -44,7 +44,16 @@ const KNOWN_MASKED: &[(&str, &str)] = &[
 ];
 
 /// Rules of the protocol that the model must miss when they are switched off.
-const FOR_THE_MODEL: &[&str] = &[];
+const FOR_THE_MODEL: &[&str] = &[
+    "mutant-early-vote",
+    "mutant-tombstones-ignored",
+    "mutant-any-ack",
+    "mutant-ack-before-accept",
+    "mutant-attempt-restarts",
+    "mutant-unknown-is-refused",
+    "mutant-never-asks",
+    "mutant-gaps-accepted",
+];
 
 /// The two that look for each bug: their names, which are those of their packages, and their words.
 const SIMULATOR: (&str, &[&str]) = ("whimbrel-sim", &["--expect-violation", "--seeds", SEEDS]);

@@ -41,6 +41,16 @@ const STEPS: &[Step] = &[
                 --config deep --states-max 100000000 --rest-every 1000",
     },
     Step {
+        name: "model-moves",
+        cargo: "run --quiet --locked --release -p whimbrel-model --bin whimbrel-model -- \
+                --config thrice --states-max 30000000",
+    },
+    Step {
+        name: "model-client",
+        cargo: "run --quiet --locked --release -p whimbrel-model --bin whimbrel-model -- \
+                --config client-late --states-max 30000000",
+    },
+    Step {
         name: "power-cuts",
         cargo: "run --quiet --locked --release -p whimbrel-store --example crashes -- --seeds 100",
     },

@@ -13,7 +13,7 @@ use whimbrel_wire::{AttemptId, CatchUp, Deed, Epoch, Head, Identity, NodeKey, St
 
 use crate::facts::{Broken, Fact, Truth};
 use crate::node::{
-    Dispatch, Fate, Happening, Newborn, Node, Outcome, Request, Surroundings, settings,
+    Dispatch, Fate, Happening, Newborn, Node, Outcome, PRESENT, Request, Surroundings, settings,
 };
 use crate::story::{Command, Limits, Story, When};
 use crate::tally::{Tally, nothing};
@@ -91,6 +91,8 @@ struct Sight {
     lives: u8,
     /// Which daemons' timers are set, one bit each.
     timers: u8,
+    /// Which of them are due already.
+    due: u8,
     requests: u8,
     /// Whether the first request is a save.
     saves: bool,
@@ -146,9 +148,9 @@ pub(crate) enum Step {
         node: usize,
         daemon: usize,
     },
+    /// Time passes on the node, longer than any wait, and nobody is woken yet.
     Oversleep {
         node: usize,
-        daemon: usize,
     },
     Tell {
         number: usize,
@@ -328,10 +330,12 @@ impl Atlas {
         };
         let lives = bits(&|seat| seat.live_copy().is_some());
         let timers = bits(&|seat| seat.wake_at().is_some());
+        let due = bits(&|seat| seat.wake_at().is_some_and(|at| at <= PRESENT));
         let saves = matches!(node.disk.front(), Some((_, Request::Save { .. })));
         Sight {
             lives,
             timers,
+            due,
             requests: u8::try_from(node.disk.len()).unwrap_or(u8::MAX),
             saves,
             works: !node.work.is_empty(),
@@ -387,12 +391,13 @@ impl Atlas {
         }
         for daemon in (0..self.world.daemons.len()).filter(|daemon| sight.timers & 1 << daemon != 0)
         {
-            if spent.wakes < limits.wakes {
+            // One that is due may fire at any moment; time passes before one that is not.
+            if sight.due & 1 << daemon != 0 || spent.wakes < limits.wakes {
                 choices.push(Step::Wake { node, daemon });
             }
-            if spent.oversleeps < limits.oversleeps {
-                choices.push(Step::Oversleep { node, daemon });
-            }
+        }
+        if sight.timers != 0 && spent.oversleeps < limits.oversleeps {
+            choices.push(Step::Oversleep { node });
         }
         if spent.crashes < limits.crashes {
             choices
@@ -429,7 +434,10 @@ impl Atlas {
             Step::Disk { .. } => spent.disk_faults += 1,
             Step::Crash { .. } => spent.crashes += 1,
             Step::LoseCopies { .. } => spent.copies_lost += 1,
-            Step::Wake { .. } => spent.wakes += 1,
+            Step::Wake { node, daemon } => {
+                let due = self.sights[state.nodes[node] as usize].due & 1 << daemon != 0;
+                spent.wakes += u8::from(!due);
+            }
             Step::Oversleep { .. } => spent.oversleeps += 1,
             Step::Tell { number } => next.told |= 1 << number,
         }
@@ -463,7 +471,7 @@ impl Atlas {
             | Step::Crash { node, .. }
             | Step::LoseCopies { node }
             | Step::Wake { node, .. }
-            | Step::Oversleep { node, .. } => node,
+            | Step::Oversleep { node } => node,
             Step::Tell { number } => self.story.commands[number].0.node(),
         }
     }
@@ -521,7 +529,7 @@ impl Atlas {
             Step::Crash { done, .. } => Happening::Crash { done },
             Step::LoseCopies { .. } => Happening::LoseCopies,
             Step::Wake { daemon, .. } => Happening::Wake { daemon },
-            Step::Oversleep { daemon, .. } => Happening::Oversleep { daemon },
+            Step::Oversleep { .. } => Happening::Oversleep,
             Step::Tell { number } => {
                 Happening::Tell { number, command: self.story.commands[number].0 }
             }
@@ -587,7 +595,7 @@ const fn code(step: Step) -> u32 {
         Step::Crash { done, .. } => (3, done as u32),
         Step::LoseCopies { .. } => (4, 0),
         Step::Wake { daemon, .. } => (5, daemon as u32),
-        Step::Oversleep { daemon, .. } => (6, daemon as u32),
+        Step::Oversleep { .. } => (6, 0),
         Step::Tell { number } => (7, number as u32),
     };
     kind << 28 | what

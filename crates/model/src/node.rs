@@ -161,8 +161,8 @@ pub(crate) enum Happening {
     LoseCopies,
     /// The earliest timer of this daemon fires.
     Wake { daemon: usize },
-    /// Time passes, longer than any wait, and all timers are due.
-    Oversleep { daemon: usize },
+    /// Time passes, longer than any wait: all timers are due, and none has fired yet.
+    Oversleep,
     /// The story goes on.
     Tell { number: usize, command: Command },
 }
@@ -252,8 +252,8 @@ impl Node {
             Happening::Work => step.work(),
             Happening::Crash { done } => step.crash(*done),
             Happening::LoseCopies => step.lose_copies(),
-            Happening::Wake { daemon } => slept = step.wake(*daemon, 0),
-            Happening::Oversleep { daemon } => slept = step.wake(*daemon, LONG_AGO),
+            Happening::Wake { daemon } => slept = step.wake(*daemon),
+            Happening::Oversleep => slept = LONG_AGO,
             Happening::Tell { number, command } => step.tell(*number, command),
         }
         let outcome = step.outcome;
@@ -773,10 +773,10 @@ impl Doing<'_> {
         self.crash(0);
     }
 
-    /// A timer fires after so long at least. Says how long that was.
-    fn wake(&mut self, daemon: usize, at_least: u64) -> u64 {
+    /// The earliest timer fires. Says how long it slept.
+    fn wake(&mut self, daemon: usize) -> u64 {
         let Some(at) = self.node.wake_at(daemon) else { return 0 };
-        let now = at.max(PRESENT + Duration::from_nanos(at_least));
+        let now = at.max(PRESENT);
         let slept = now.as_nanos() - PRESENT.as_nanos();
         for berth in &mut self.node.berths {
             berth.seat.moments(&mut |moment| {

@@ -38,7 +38,7 @@ pub struct Story {
 pub struct Limits {
     /// Timers that fire as early as they can.
     pub wakes: u8,
-    /// Timers that fire later than any wait.
+    /// How often a node lets more time pass than any wait lasts before it is woken or hears more.
     pub oversleeps: u8,
     /// Messages that stay on their way when they are delivered.
     pub repeats: u8,
@@ -150,12 +150,18 @@ impl Command {
 const FIRST: AttemptId = AttemptId::new(0xa1 << 96);
 const SECOND: AttemptId = AttemptId::new(0xa2 << 96);
 
+const THIRD: AttemptId = AttemptId::new(0xa3 << 96);
+
 const fn go(node: usize, target: usize) -> Command {
     Command::Move { node, attempt: FIRST, target, copy: false }
 }
 
 const fn go_on(node: usize, target: usize) -> Command {
     Command::Move { node, attempt: SECOND, target, copy: false }
+}
+
+const fn go_again(node: usize, target: usize) -> Command {
+    Command::Move { node, attempt: THIRD, target, copy: false }
 }
 
 /// Everything ends at once but what a disk may lie about.
@@ -173,7 +179,7 @@ const CALM: Limits =
 /// All configurations.
 #[must_use]
 pub fn stories() -> Vec<Story> {
-    [of_one_move(), of_two_moves(), of_many()].concat()
+    [of_one_move(), of_other_askers(), of_two_moves(), of_many()].concat()
 }
 
 /// What stories have unless they say otherwise.
@@ -197,6 +203,26 @@ fn of_one_move() -> Vec<Story> {
         || vec![(go(A, B), When::Anytime), (Command::Deliver { node: A }, When::Anytime)];
     vec![
         Story {
+            name: "slow",
+            about: "A to B, one event, all work takes its time, a crash",
+            commands: one_event(),
+            limits: Limits { crashes: 1, ..CALM },
+            tempo: SLOW,
+            ..plain()
+        },
+        Story {
+            name: "slip",
+            about: "A to B, whose copies note what nobody told them",
+            commands: vec![
+                (Command::Deliver { node: A }, When::Anytime),
+                (go(A, B), When::After(0)),
+            ],
+            limits: Limits { wakes: 1, ..CALM },
+            slips: Some(B),
+            tempo: FAST,
+            ..plain()
+        },
+        Story {
             name: "one-move",
             about: "A to B, one event, messages lost and late",
             commands: one_event(),
@@ -218,18 +244,47 @@ fn of_one_move() -> Vec<Story> {
             ..plain()
         },
         Story {
-            name: "slow",
-            about: "A to B, one event, all work takes its time, a crash",
-            commands: one_event(),
-            limits: Limits { crashes: 1, ..CALM },
-            tempo: SLOW,
-            ..plain()
-        },
-        Story {
             name: "disks",
             about: "A to B, one event, disks that fail or do not know, a copy lost",
             commands: one_event(),
             limits: Limits { oversleeps: 1, disk_faults: 1, copies_lost: 1, ..CALM },
+            ..plain()
+        },
+    ]
+}
+
+/// Moves that are asked for elsewhere, given up, or seen by others.
+fn of_other_askers() -> Vec<Story> {
+    vec![
+        Story {
+            name: "bystander",
+            about: "A to B before the eyes of C, a crash",
+            nodes: 3,
+            commands: vec![(go(A, B), When::Anytime)],
+            limits: Limits { wakes: 1, crashes: 1, ..CALM },
+            tempo: FAST,
+            ..plain()
+        },
+        Story {
+            name: "copied",
+            about: "A to B frozen first and copied then, one event, a crash",
+            commands: vec![
+                (Command::Move { node: A, attempt: FIRST, target: B, copy: true }, When::Anytime),
+                (Command::Deliver { node: A }, When::Anytime),
+            ],
+            limits: Limits { wakes: 1, crashes: 1, ..CALM },
+            tempo: FAST,
+            ..plain()
+        },
+        Story {
+            name: "restart",
+            about: "A to B asked for on B and given up, a message that comes twice",
+            commands: vec![
+                (go(B, B), When::Anytime),
+                (Command::Cancel { node: B, attempt: FIRST }, When::After(0)),
+            ],
+            limits: Limits { repeats: 1, ..CALM },
+            tempo: FAST,
             ..plain()
         },
         Story {
@@ -241,18 +296,6 @@ fn of_one_move() -> Vec<Story> {
                 (Command::Deliver { node: A }, When::Anytime),
             ],
             limits: Limits { oversleeps: 1, ..CALM },
-            ..plain()
-        },
-        Story {
-            name: "slip",
-            about: "A to B, whose copies note what nobody told them",
-            commands: vec![
-                (Command::Deliver { node: A }, When::Anytime),
-                (go(A, B), When::After(0)),
-            ],
-            limits: Limits { wakes: 1, ..CALM },
-            slips: Some(B),
-            tempo: FAST,
             ..plain()
         },
     ]
@@ -279,6 +322,18 @@ fn of_two_moves() -> Vec<Story> {
             about: "A to B and back, one event, a crash",
             commands: and_back,
             limits: Limits { crashes: 1, ..CALM },
+            tempo: FAST,
+            ..plain()
+        },
+        Story {
+            name: "thrice",
+            about: "A to B, back, and to B again, a repeat, a copy lost: for a night",
+            commands: vec![
+                (go(A, B), When::Anytime),
+                (go_on(B, A), When::Lives { node: B, after: 0 }),
+                (go_again(A, B), When::Lives { node: A, after: 1 }),
+            ],
+            limits: Limits { repeats: 1, copies_lost: 1, ..CALM },
             tempo: FAST,
             ..plain()
         },
@@ -331,7 +386,7 @@ fn of_many() -> Vec<Story> {
         },
         Story {
             name: "client-late",
-            about: "A to B, two events of a client on B, a timer",
+            about: "A to B, two events of a client on B, a timer: for a night",
             commands: two_events,
             limits: Limits { wakes: 1, ..CALM },
             tempo: FAST,

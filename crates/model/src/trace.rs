@@ -50,7 +50,7 @@ fn heading(atlas: &Atlas, before: u32, step: Step) -> String {
         Step::Crash { done, .. } => format!("{at} crashes and starts again, {done} requests done"),
         Step::LoseCopies { .. } => format!("{at} crashes, its disk loses the waiting copies"),
         Step::Wake { .. } => format!("{at} is woken"),
-        Step::Oversleep { .. } => format!("{at} is woken, very late"),
+        Step::Oversleep { .. } => format!("{at} oversleeps: all its timers are due"),
         Step::Tell { number } => format!("{at} is told: {:?}", atlas.story.commands[number].0),
     }
 }
