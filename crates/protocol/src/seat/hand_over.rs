@@ -284,6 +284,10 @@ impl Seat {
         let due: Vec<AttemptId> = due.map(|(attempt, _)| *attempt).collect();
         for attempt in due {
             self.litter.remove(&attempt);
+            // The same attempt may have brought another copy since.
+            if self.arrivals.contains_key(&attempt) || self.owns_copy(attempt) {
+                continue;
+            }
             let entity = self.entity;
             let write = Write::DropCopy { entity, attempt };
             self.own_desk(now, out).save(Saving::DropCopy(attempt), write);
