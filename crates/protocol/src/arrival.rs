@@ -185,6 +185,27 @@ impl Arrival {
         self.manifest.as_ref()
     }
 
+    /// What its state is called.
+    pub(crate) const fn stage_name(&self) -> &'static str {
+        match self.stage {
+            Stage::Vetting => "Vetting",
+            Stage::Admitting => "Admitting",
+            Stage::Finding { .. } => "Finding",
+            Stage::Fetching(_) => "Fetching",
+            Stage::Listing => "Listing",
+            Stage::Saving => "Saving",
+            Stage::Restoring => "Restoring",
+            Stage::Following => "Following",
+            Stage::Replaying { .. } => "Replaying",
+            Stage::SavingTurns => "SavingTurns",
+            Stage::Digesting => "Digesting",
+            Stage::Voted => "Voted",
+            Stage::Accepting => "Accepting",
+            Stage::Folding(_) => "Folding",
+            Stage::Orphan => "Orphan",
+        }
+    }
+
     /// Whether it may hold events until it is live.
     pub(crate) const fn is_close(&self) -> bool {
         matches!(self.stage, Stage::Voted | Stage::Accepting | Stage::Folding(_) | Stage::Judging)

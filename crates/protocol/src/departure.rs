@@ -47,6 +47,7 @@ use whimbrel_wire::{
 
 use crate::desk::{Desk, Saving};
 use crate::port::{Event, Moment, Output, Unprepared};
+use crate::rarely::Spot;
 use crate::tenure::{Life, Owner};
 use recent::Recent;
 
@@ -260,6 +261,23 @@ impl Departure {
         }
     }
 
+    /// What its state is called.
+    pub(crate) const fn stage_name(&self) -> &'static str {
+        match self.stage {
+            Stage::Beginning => "Beginning",
+            Stage::Preparing => "Preparing",
+            Stage::Choosing => "Choosing",
+            Stage::Listing => "Listing",
+            Stage::Sealing => "Sealing",
+            Stage::Transferring => "Transferring",
+            Stage::Following => "Following",
+            Stage::Freezing => "Freezing",
+            Stage::Digesting => "Digesting",
+            Stage::Voting(_) => "Voting",
+            Stage::Committing(_) => "Committing",
+        }
+    }
+
     const fn phase(&self) -> MigrationPhase {
         match self.stage {
             Stage::Beginning
@@ -429,6 +447,7 @@ impl Owner {
         let turns = self.durable.get().saturating_sub(self.base().head.position.get());
         let near = desk.settings().round_turns_max as u64 * 16;
         turns <= near
+            && !desk.rarely(Spot::BaseIsFar)
             && self.snapshots.journal_bytes() <= 16 * desk.settings().round_bytes_max as u64
     }
 
@@ -675,6 +694,9 @@ impl Owner {
 
     /// The orchestrator wants the daemon handed over.
     pub(crate) fn cutover(&mut self, desk: &mut Desk<'_>) {
+        if desk.rarely(Spot::CutOverRefused) {
+            return;
+        }
         let Some(departure) = &mut self.departure else { return };
         if !departure.cutover_wanted {
             departure.rounds = 0;

@@ -10,6 +10,7 @@ use whimbrel_wire::{
 };
 
 use crate::port::{Event, Output, SaveTicket, Warning};
+use crate::rarely::Spot;
 use crate::settings::Settings;
 use crate::title::Title;
 
@@ -156,6 +157,11 @@ pub(crate) struct Desk<'a> {
 impl Desk<'_> {
     pub(crate) const fn settings(&self) -> &Settings {
         &self.station.settings
+    }
+
+    /// Whether a rare branch is taken here and now without a reason.
+    pub(crate) fn rarely(&self, spot: Spot) -> bool {
+        self.station.settings.rarely.strikes(self.now, spot)
     }
 
     pub(crate) fn push(&mut self, output: Output) {

@@ -20,6 +20,7 @@ mod desk;
 mod inbox;
 mod orchestration;
 mod port;
+mod rarely;
 mod replica;
 mod seat;
 mod settings;
@@ -31,7 +32,8 @@ pub use port::{
     Capture, DeliverError, Event, Input, Moment, MoveError, MoveOptions, Output, ReplayStep,
     Restored, SaveTicket, SendError, SpawnError, Ticket, TurnFailure, Turned, Unprepared, Warning,
 };
-pub use seat::{Seat, SeatStatus, Standing, Station};
+pub use rarely::Rarely;
+pub use seat::{Place, Seat, SeatStatus, Standing, Station};
 pub use settings::Settings;
 pub use title::{Learned, Title, TitleError};
 pub use trace::{Difference, TRACE_VERSION, TraceHeader, TraceRecord, Witness, signed_in};

@@ -34,6 +34,7 @@ use whimbrel_wire::{
 
 use crate::desk::Desk;
 use crate::port::{Event, Moment, MoveError, MoveOptions, Output};
+use crate::rarely::Spot;
 
 /// How often a node that knew an old owner looks for the present one.
 const SEARCHES_MAX: u8 = 8;
@@ -121,6 +122,18 @@ impl Orchestration {
         }
     }
 
+    /// What its state is called.
+    pub(crate) const fn stage_name(&self) -> &'static str {
+        match self.stage {
+            Stage::Searching => "Searching",
+            Stage::Asking => "Asking",
+            Stage::Watching => "Watching",
+            Stage::CuttingOver => "CuttingOver",
+            Stage::Finishing(_) => "Finishing",
+            Stage::Resting(_) => "Resting",
+        }
+    }
+
     /// When it wants to be woken.
     pub(crate) const fn wake_at(&self) -> Time {
         match self.stage {
@@ -147,6 +160,9 @@ impl Orchestration {
 
     /// Looks for the owner and asks it.
     pub(crate) fn start(&mut self, desk: &mut Desk<'_>) -> Next {
+        if self.searches == 0 && desk.rarely(Spot::OwnerUnknown) {
+            return self.search(desk);
+        }
         let Some((owner, epoch)) = desk.title.owner().zip(desk.title.epoch()) else {
             return self.search(desk);
         };

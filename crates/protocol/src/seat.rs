@@ -26,6 +26,7 @@ mod birth;
 mod frame;
 mod hand_over;
 mod messages;
+mod places;
 mod record;
 mod status;
 
@@ -51,6 +52,7 @@ use crate::replica::Replica;
 use crate::tenure::{Arrived, Life, Owner, Route, Waiting};
 use crate::title::{Title, TitleError};
 
+pub use places::Place;
 pub use status::{SeatStatus, Standing};
 
 /// The source of a copy whose title is not known: no node has this id, so nobody speaks for it.

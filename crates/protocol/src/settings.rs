@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rarely::Rarely;
+
 /// The waits and bounds of a seat. A driver may change them; the defaults suit a local network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Settings {
@@ -55,6 +57,8 @@ pub struct Settings {
     pub ask_first: Duration,
     /// The first rest before a target that was not ready is asked again; it doubles.
     pub not_ready_after: Duration,
+    /// How often rare branches are taken without a reason: for simulators.
+    pub rarely: Rarely,
 }
 
 impl Default for Settings {
@@ -83,6 +87,7 @@ impl Default for Settings {
             search_max: Duration::from_secs(5),
             ask_first: Duration::from_millis(1_000),
             not_ready_after: Duration::from_millis(250),
+            rarely: Rarely::default(),
         }
     }
 }

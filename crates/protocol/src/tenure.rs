@@ -46,6 +46,7 @@ use crate::departure::Departure;
 use crate::desk::{Desk, Saving};
 use crate::inbox::{self, Verdict};
 use crate::port::{DeliverError, Moment, Output, Ticket, TurnFailure, Turned, Warning};
+use crate::rarely::Spot;
 use crate::replica::Replica;
 
 pub(crate) use opening::Opening;
@@ -220,6 +221,16 @@ impl Owner {
         }
     }
 
+    /// What its life is called.
+    pub(crate) const fn life_name(&self) -> &'static str {
+        match &self.life {
+            Life::Opening(opening) => opening.name(),
+            Life::Live => "Live",
+            Life::Parked { .. } => "Parked",
+            Life::Stopped => "Stopped",
+        }
+    }
+
     /// Whether no turn is in the making and none is unsaved: what a freeze waits for (rule 8).
     pub(crate) fn is_settled(&self) -> bool {
         let settled = self.turning.is_none() && self.unsaved.is_empty() && !self.saving;
@@ -247,7 +258,8 @@ impl Owner {
         let spare = if waiting.is_of_daemon() { 2 } else { 1 };
         let held_max = desk.settings().held_max.saturating_mul(spare);
         let closing = !self.stopping.is_empty() || !self.deleting.tickets.is_empty();
-        if self.queue.len() >= held_max || closing {
+        let event = matches!(waiting.arrived, Arrived::Event { .. });
+        if self.queue.len() >= held_max || closing || event && desk.rarely(Spot::Busy) {
             return refuse(desk, &waiting, Refusal::Busy, DeliverError::Busy);
         }
         self.queue.push_back(waiting);

@@ -126,6 +126,17 @@ impl Seat {
         arriving.chain(leaving).cloned().collect()
     }
 
+    /// Whether a move of the daemon is under way here, in whatever role.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        let leaves = match &self.tenure {
+            Tenure::Owner(owner) => owner.departure.is_some(),
+            Tenure::Departed(_) => true,
+            Tenure::Reading(_) | Tenure::Stranger | Tenure::Bearing(_) | Tenure::Deleted => false,
+        };
+        leaves || !self.arrivals.is_empty() || !self.orchestrations.is_empty()
+    }
+
     /// How many copies wait here for a deed.
     #[must_use]
     pub fn waiting_copies(&self) -> usize {

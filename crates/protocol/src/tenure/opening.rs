@@ -37,6 +37,21 @@ pub(crate) enum Opening {
     Capturing,
 }
 
+impl Opening {
+    /// What it is called.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Asking { .. } => "Asking",
+            Self::Settling => "Settling",
+            Self::Reading { .. } => "Reading",
+            Self::Restoring => "Restoring",
+            Self::Following => "Following",
+            Self::Replaying(_) => "Replaying",
+            Self::Capturing => "Capturing",
+        }
+    }
+}
+
 impl Owner {
     /// The owner as the store knows it, not yet built. A fresh start asks the members first.
     pub(crate) fn from_record(
