@@ -27,7 +27,8 @@ struct Step {
 const STEPS: &[Step] = &[
     Step {
         name: "simulation",
-        cargo: "run --quiet --locked --release -p whimbrel-sim --bin whimbrel-sim -- --seeds 50000",
+        cargo: "run --quiet --locked --release -p whimbrel-sim --bin whimbrel-sim -- --seeds 50000 \
+                --coverage",
     },
     Step {
         name: "crashes",

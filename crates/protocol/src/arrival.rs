@@ -198,7 +198,7 @@ impl Arrival {
             Stage::Following => "Following",
             Stage::Replaying { .. } => "Replaying",
             Stage::SavingTurns => "SavingTurns",
-            Stage::Digesting => "Digesting",
+            Stage::Judging => "Judging",
             Stage::Voted => "Voted",
             Stage::Accepting => "Accepting",
             Stage::Folding(_) => "Folding",

@@ -33,6 +33,14 @@ pub(crate) struct Client {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Asker {
     Spawner,
+    /// A node that shuts down, or whoever stops or deletes a daemon.
+    Stopper(usize),
+    /// Whoever takes a snapshot of a daemon that lives on this node.
+    Exporter(usize),
     Client(usize),
-    Caller { entity: EntityId, author: u64, number: u64 },
+    Caller {
+        entity: EntityId,
+        author: u64,
+        number: u64,
+    },
 }

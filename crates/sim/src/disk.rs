@@ -81,6 +81,11 @@ impl Disk {
         self.group.is_empty()
     }
 
+    /// Whether something that was asked for is not done.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.group.is_empty()
+    }
+
     /// Begins the next group. False if there is nothing to do.
     pub(crate) fn begin(&mut self) -> bool {
         self.group.extend(self.queue.drain(..));
@@ -128,6 +133,17 @@ impl Disk {
                 self.files.decide()
             }
         }
+    }
+
+    /// The node closes: all that was asked for is done. What is there is said.
+    pub(crate) fn close(&mut self) -> Vec<Write> {
+        self.group.extend(self.queue.drain(..));
+        let group = std::mem::take(&mut self.group);
+        let mut there = self.files.decide();
+        let dones = group.into_iter().map(|request| self.perform(request, &mut |_| Fate::Good));
+        there.extend(dones.filter_map(|done| done.committed));
+        self.files.close();
+        there
     }
 
     fn perform(&mut self, request: Request, fate: &mut impl FnMut(&Write) -> Fate) -> Done {

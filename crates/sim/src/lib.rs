@@ -6,6 +6,7 @@
 //! for byte.
 //!
 //! * [`run_seed`]: one run, its tally and its trace;
+//! * [`Coverage`]: what the machines met in it;
 //! * [`Violation`]: a promise that was broken; the checkers carry the names of the promises;
 //! * [`directed`]: stories about one move, each with one disturbance everywhere it can be;
 //! * [`scenario`]: stories as text, with the trace that is expected.
@@ -13,16 +14,21 @@
 mod checkers;
 mod clients;
 mod cluster;
+mod coverage;
 mod dice;
 pub mod directed;
 mod disk;
+mod kinds;
 mod medium;
 mod network;
 mod run;
 pub mod scenario;
 mod scribe;
+mod speed;
 mod trace;
 
 pub use checkers::{Seconds, Violation};
 pub use cluster::Tally;
-pub use run::{Ran, run_seed};
+pub use coverage::Coverage;
+pub use run::{Ran, run_seed, run_seed_counted};
+pub use speed::Speed;

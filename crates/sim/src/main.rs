@@ -9,11 +9,13 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use whimbrel_sim::{Tally, directed, run_seed, scenario};
+use whimbrel_sim::{Coverage, Speed, Tally, directed, run_seed, run_seed_counted, scenario};
 
 const USAGE: &str = "\
 whimbrel-sim --seed N [--trace]       one run; twice, to see that it repeats itself
 whimbrel-sim --seeds N [--from M]     many runs
+             [--coverage [--update]]  and what the machines met in them
+whimbrel-sim --speed [SECONDS]        how much faster than the clock it is
 whimbrel-sim --directed [NAME]        the directed stories
 whimbrel-sim --scenarios [--update]   the stories in crates/sim/scenarios
 whimbrel-sim --expect-violation [--seeds N]
@@ -37,7 +39,10 @@ fn main() -> ExitCode {
     } else if let Some(seed) = number("--seed") {
         one(seed, flag("--trace").is_some())
     } else if let Some(count) = number("--seeds") {
-        many(number("--from").unwrap_or(0), count)
+        let counted = flag("--coverage").is_some();
+        many(number("--from").unwrap_or(0), count, counted, flag("--update").is_some())
+    } else if flag("--speed").is_some() {
+        speed(number("--speed").unwrap_or(60))
     } else if flag("--directed").is_some() {
         stories(value("--directed").as_deref())
     } else if flag("--scenarios").is_some() {
@@ -65,10 +70,12 @@ fn one(seed: u64, trace: bool) -> bool {
     false
 }
 
-fn many(from: u64, count: u64) -> bool {
+fn many(from: u64, count: u64, counted: bool, update: bool) -> bool {
     let (start, mut all, mut bad) = (Instant::now(), Tally::default(), 0);
+    let mut coverage = Coverage::default();
     for seed in from..from + count {
-        let ran = run_seed(seed, false);
+        let ran =
+            if counted { run_seed_counted(seed, &mut coverage) } else { run_seed(seed, false) };
         add(&mut all, &ran.tally);
         if let Some(violation) = ran.violation {
             bad += 1;
@@ -83,7 +90,52 @@ fn many(from: u64, count: u64) -> bool {
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = count as f64 / seconds;
     println!("{count} seeds, {bad} bad, {rate:.1} seeds/s; {all:?}");
-    bad == 0
+    let covered = !counted || covers(&coverage, update);
+    bad == 0 && covered
+}
+
+/// Shows what was met, and says whether that is all that is declared.
+fn covers(coverage: &Coverage, update: bool) -> bool {
+    let (report, good) = coverage.report();
+    print!("{report}");
+    if !update {
+        return good;
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/coverage.txt");
+    match std::fs::write(path, coverage.declaration()) {
+        Ok(()) => true,
+        Err(error) => {
+            println!("could not write {path}: {error}");
+            false
+        }
+    }
+}
+
+/// Measures how many simulated seconds pass in one second.
+fn speed(seconds: u64) -> bool {
+    let mut speed = Speed::prepare();
+    let (start, before) = (Instant::now(), core_seconds());
+    let tally = speed.run(seconds);
+    let clock = start.elapsed().as_secs_f64();
+    // Where the machine says how long this thread ran, others that ran beside it do not count.
+    let taken = before.zip(core_seconds()).map_or(clock, |(before, after)| after - before);
+    #[allow(clippy::cast_precision_loss, reason = "rates for people")]
+    let (ratio, events) = (seconds as f64 / taken, tally.acknowledged as f64 / taken);
+    println!(
+        "5 nodes, 100 daemons, 10 events/s each: {seconds} s in {taken:.2} s of one core ({clock:.2} s \
+         by the clock): {ratio:.0} x real time, {events:.0} acknowledged events/s; {tally:?}"
+    );
+    if let Some(violation) = speed.violation() {
+        println!("BROKEN {violation}");
+    }
+    speed.violation().is_none()
+}
+
+/// How long this thread has run, as Linux tells.
+fn core_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanos: f64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(nanos / 1e9)
 }
 
 fn add(all: &mut Tally, one: &Tally) {
@@ -92,6 +144,8 @@ fn add(all: &mut Tally, one: &Tally) {
     all.moves += one.moves;
     all.hand_overs += one.hand_overs;
     all.faults += one.faults;
+    all.hits += one.hits;
+    all.collected += one.collected;
     all.steps += one.steps;
     all.served += one.served;
 }

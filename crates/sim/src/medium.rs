@@ -37,7 +37,7 @@ pub(crate) struct Files {
 
 #[allow(clippy::large_enum_variant, reason = "there is one for each node")]
 enum Under {
-    Memory(Box<Memory>),
+    Memory(Memory),
     Sqlite { disk: FaultyDisk, engine: Option<Sqlite> },
 }
 
@@ -64,7 +64,7 @@ impl Files {
     /// The engine, opened if it has to be.
     pub(crate) fn engine(&mut self) -> Result<&mut dyn Engine, StoreError> {
         match &mut self.engine {
-            Under::Memory(memory) => Ok(&mut **memory),
+            Under::Memory(memory) => Ok(memory),
             Under::Sqlite { disk, engine } => {
                 let opened = match engine.take() {
                     Some(opened) => opened,
@@ -202,6 +202,29 @@ impl Files {
         }
     }
 
+    /// The process ends in order: the files are closed and stay as they are.
+    pub(crate) fn close(&mut self) {
+        let Under::Sqlite { disk, engine } = &mut self.engine else { return };
+        *engine = None;
+        self.chunks = Arc::new(MemoryChunks::new());
+        disk.kill();
+        self.chunks = open_chunks(disk);
+    }
+
+    /// What an engine in memory holds, to be put back later.
+    pub(crate) fn back_up(&self) -> Option<Box<Memory>> {
+        match &self.engine {
+            Under::Memory(memory) => Some(Box::new(memory.clone())),
+            Under::Sqlite { .. } => None,
+        }
+    }
+
+    pub(crate) fn put_back(&mut self, backup: Option<Box<Memory>>) {
+        if let (Under::Memory(memory), Some(backup)) = (&mut self.engine, backup) {
+            *memory = *backup;
+        }
+    }
+
     /// From some call on that comes soon, nothing works until the crash.
     pub(crate) fn stop_somewhere(&self, dice: &mut Dice) {
         let Under::Sqlite { disk, .. } = &self.engine else { return };
@@ -238,7 +261,7 @@ impl Files {
 fn in_memory(store: StoreId) -> (Arc<dyn Chunks>, Under) {
     let chunks: Arc<dyn Chunks> = Arc::new(MemoryChunks::new());
     let memory = Memory::new(store, Some(Arc::clone(&chunks)));
-    (chunks, Under::Memory(Box::new(memory)))
+    (chunks, Under::Memory(memory))
 }
 
 /// Chunks in a file of their own. One that cannot be opened leaves none; a node without its

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use whimbrel_wire::{Message, NodeId};
+
 use crate::dice::Dice;
 
 /// The network between the nodes.
@@ -15,10 +17,59 @@ pub(crate) struct Network {
     pub(crate) twice: u64,
     /// Thousandths that take ten times as long.
     pub(crate) straggle: u64,
+    /// Whether delays have a long tail: half of them are short, each next half twice as long.
+    pub(crate) tail: bool,
     /// From whom to whom nothing gets.
     pub(crate) cuts: BTreeSet<(usize, usize)>,
     /// What is done to single messages, counted from when this was set.
     pub(crate) meddling: Option<Meddling>,
+    /// Two messages of moves that change places, counted from when this was set.
+    pub(crate) exchange: Option<Exchange>,
+}
+
+/// Two messages of moves that change places: the first arrives right after the second.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) first: u64,
+    pub(crate) second: u64,
+    pub(crate) seen: u64,
+    pub(crate) held: Option<(usize, NodeId, Message)>,
+}
+
+/// What an exchange makes of a message.
+pub(crate) enum Exchanged {
+    HeldBack,
+    /// It goes on its way, and after it the one that was held back for it.
+    Passes(Option<Box<(usize, NodeId, Message)>>),
+}
+
+impl Exchange {
+    pub(crate) const fn of(first: u64, second: u64) -> Self {
+        Self { first, second, seen: 0, held: None }
+    }
+
+    pub(crate) fn take(&mut self, to: usize, from: NodeId, message: &Message) -> Exchanged {
+        let number = self.seen;
+        self.seen += 1;
+        if number == self.first {
+            self.held = Some((to, from, message.clone()));
+            return Exchanged::HeldBack;
+        }
+        let held = if number == self.second { self.held.take() } else { None };
+        Exchanged::Passes(held.map(Box::new))
+    }
+}
+
+/// How often the delay of a message in a long tail doubles, at most.
+const TAIL_DOUBLINGS_MAX: u32 = 9;
+
+/// What becomes of one message.
+#[derive(Clone, Debug)]
+pub(crate) struct Carried {
+    /// After how long it arrives, once for each time that it does.
+    pub(crate) arrivals: Vec<u64>,
+    /// Whether something went wrong with it.
+    pub(crate) is_disturbed: bool,
 }
 
 /// What is done to single messages.
@@ -47,34 +98,42 @@ impl Network {
             loss: 0,
             twice: 0,
             straggle: 0,
+            tail: false,
             cuts: BTreeSet::new(),
             meddling: None,
+            exchange: None,
         }
     }
 
-    /// After how long a message from `from` to `to` arrives, once for each time that it does.
-    pub(crate) fn carry(&mut self, dice: &mut Dice, from: usize, to: usize) -> Vec<u64> {
-        let mut delay = dice.between(self.delay_min, self.delay_max);
-        if dice.chance(self.straggle) {
+    /// When a message from `from` to `to` arrives.
+    pub(crate) fn carry(&mut self, dice: &mut Dice, from: usize, to: usize) -> Carried {
+        let mut delay = if self.tail {
+            self.delay_min << (dice.next() | 1 << TAIL_DOUBLINGS_MAX).trailing_zeros()
+        } else {
+            dice.between(self.delay_min, self.delay_max)
+        };
+        let straggles = dice.chance(self.straggle);
+        if straggles {
             delay *= 10;
         }
         if self.cuts.contains(&(from, to)) || dice.chance(self.loss) {
-            return Vec::new();
+            return Carried { arrivals: Vec::new(), is_disturbed: true };
         }
+        let mut arrivals = vec![delay];
         if let Some(meddling) = &mut self.meddling {
             let number = meddling.seen;
             meddling.seen += 1;
             match meddling.meddle {
-                Meddle::Lose(which) if which == number => return Vec::new(),
-                Meddle::Double(which) if which == number => return vec![delay, delay * 7],
-                Meddle::Late(which) if which == number => return vec![delay + 20_000_000],
+                Meddle::Lose(which) if which == number => arrivals.clear(),
+                Meddle::Double(which) if which == number => arrivals.push(delay * 7),
+                Meddle::Late(which) if which == number => arrivals = vec![delay + 20_000_000],
                 Meddle::Count | Meddle::Lose(_) | Meddle::Double(_) | Meddle::Late(_) => {}
             }
         }
-        if dice.chance(self.twice) {
-            let second = dice.between(self.delay_min, self.delay_max * 20);
-            return vec![delay, second];
+        let doubled = dice.chance(self.twice);
+        if doubled {
+            arrivals.push(dice.between(self.delay_min, self.delay_max * 20));
         }
-        vec![delay]
+        Carried { arrivals, is_disturbed: straggles || doubled }
     }
 }

@@ -6,10 +6,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use whimbrel_protocol::Settings;
+use whimbrel_protocol::{Rarely, Settings};
 
 use crate::checkers::{Seconds, Violation};
 use crate::cluster::{Action, Cluster, Happening, MILLI, SECOND, Tally};
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::Faults;
 use crate::medium::Medium;
@@ -19,9 +20,17 @@ use crate::scribe::Style;
 /// Simulated seconds after the last fault within which everything must have come to rest.
 pub(crate) const SETTLE_SECONDS_MAX: u64 = 120;
 
+/// Simulated seconds within which a daemon that is being stopped has stopped.
+const STOP_SECONDS_MAX: u64 = 10;
+
 /// How many of a thousand seeds run on SQLite over files that fail; the others have their engine
 /// in memory, which is faster.
 const SQLITE_OF_THOUSAND: u64 = 150;
+
+/// The first moment that a daemon may be born at, and how far apart births may be by the clocks of
+/// the world.
+const WALL_MIN: u64 = 1_700_000_000 * SECOND;
+const WALL_SPAN: u64 = 7_200 * SECOND;
 
 /// What a run gave.
 #[derive(Debug)]
@@ -39,9 +48,23 @@ pub struct Ran {
 /// Runs the cluster of one seed.
 #[must_use]
 pub fn run_seed(seed: u64, keep_trace: bool) -> Ran {
+    run(seed, keep_trace, &mut None)
+}
+
+/// Runs the cluster of one seed and counts what its machines meet.
+#[must_use]
+pub fn run_seed_counted(seed: u64, coverage: &mut Coverage) -> Ran {
+    let mut counted = Some(std::mem::take(coverage));
+    let ran = run(seed, false, &mut counted);
+    *coverage = counted.unwrap_or_default();
+    ran
+}
+
+fn run(seed: u64, keep_trace: bool, coverage: &mut Option<Coverage>) -> Ran {
     let mut cluster = None;
     let run = AssertUnwindSafe(|| {
         let cluster = cluster.insert(begin(seed, keep_trace));
+        cluster.coverage = coverage.take();
         play(cluster, seed);
     });
     let panicked = catch_unwind(run).err();
@@ -53,6 +76,7 @@ pub fn run_seed(seed: u64, keep_trace: bool) -> Ran {
             trace: String::new(),
         };
     };
+    *coverage = cluster.coverage.take();
     let violation =
         cluster.violation.take().or_else(|| panicked.map(|_| panic_violation(cluster.now)));
     Ran {
@@ -79,7 +103,9 @@ pub(crate) fn settings(dice: &mut Dice) -> Settings {
         answers_max: 32,
         snapshot_every: dice.between(0, 2) * dice.between(4, 30),
         cutover_lag_max: dice.between(0, 6),
-        rounds_max: 200,
+        rounds_max: if dice.chance(100) { 3 } else { 200 },
+        arrivals_max: usize::try_from(dice.between(1, 4)).unwrap_or(4),
+        rarely: Rarely::of_thousand(if dice.chance(500) { 20 } else { 0 }),
         round_turns_max: usize::try_from(dice.between(2, 12)).unwrap_or(2),
         pieces_in_flight_max: usize::try_from(dice.between(2, 8)).unwrap_or(2),
         courier_window: usize::try_from(dice.between(1, 16)).unwrap_or(1),
@@ -92,40 +118,63 @@ pub(crate) fn settings(dice: &mut Dice) -> Settings {
 fn begin(seed: u64, keep_trace: bool) -> Cluster {
     let mut dice = Dice::new(seed ^ 0xC1A5_7E12);
     let settings = settings(&mut dice);
-    let nodes = usize::try_from(dice.between(2, 4)).unwrap_or(3).max(2);
+    let nodes = usize::try_from(dice.between(2, 7)).unwrap_or(3);
     let medium = if dice.chance(SQLITE_OF_THOUSAND) { Medium::Sqlite } else { Medium::Memory };
     Cluster::new(seed, nodes, &settings, medium, keep_trace)
 }
 
 fn play(cluster: &mut Cluster, seed: u64) {
     let mut dice = Dice::new(seed ^ 0x5709_1A2B);
-    let daemons = dice.between(1, 3);
+    let daemons = match dice.below(20) {
+        0 => dice.between(8, 30),
+        1..=5 => dice.between(3, 8),
+        _ => dice.between(1, 3),
+    };
     for _ in 0..daemons {
-        let style = match dice.below(10) {
-            0 => Style::Deltas,
-            1 => Style::Freezes,
-            2 => Style::Choosy,
-            _ => Style::Replays,
-        };
+        let style = draw_style(&mut dice);
         let node = dice.index(cluster.nodes.len());
+        cluster.wall = WALL_MIN + dice.below(WALL_SPAN);
         cluster.spawn(node, style);
+    }
+    if dice.chance(100) {
+        cluster.fill_max = u32::try_from(dice.between(1_000, 120_000)).unwrap_or(1_000);
     }
     let length = dice.between(2, 6) * SECOND;
     clients(cluster, &mut dice, length);
     moves(cluster, &mut dice, length);
     faults(cluster, &mut dice, length);
+    chores(cluster, &mut dice, length);
     let end = cluster.now + length;
+    cluster.run_until(end);
+    quiet(cluster);
+    // What was being stopped when the faults ended is stopped by then.
+    let end = cluster.now + STOP_SECONDS_MAX * SECOND;
     cluster.run_until(end);
     quiet(cluster);
     cluster.settle(SETTLE_SECONDS_MAX * SECOND);
 }
 
+fn draw_style(dice: &mut Dice) -> Style {
+    match dice.below(20) {
+        0 => Style::Deltas,
+        1 => Style::Freezes,
+        2 => Style::DriftHidden,
+        8 | 9 => Style::Choosy,
+        3 | 4 => Style::Kv,
+        5 => Style::Tally,
+        6 => Style::Counting,
+        7 => Style::Churning,
+        _ => Style::Replays,
+    }
+}
+
 fn clients(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
-    for _ in 0..dice.between(1, 4) {
+    for _ in 0..dice.between(1, 4) + cluster.daemons.len() as u64 / 2 {
         let (node, daemon) = (dice.index(cluster.nodes.len()), dice.index(cluster.daemons.len()));
         let count = dice.between(5, 60);
         let window = usize::try_from(dice.between(1, 8)).unwrap_or(1);
-        let rest = (length / count).max(MILLI);
+        // Some send all at once.
+        let rest = if dice.chance(100) { 1000 } else { (length / count).max(MILLI) };
         cluster.add_client(node, daemon, count, window, rest);
     }
     for _ in 0..dice.below(12) {
@@ -134,14 +183,21 @@ fn clients(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
     }
 }
 
+/// Moves by whoever asks, some right after another of the same daemon, some there and back.
 fn moves(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
-    for _ in 0..dice.between(1, 8) {
+    let nodes = cluster.nodes.len();
+    for _ in 0..dice.between(1, 8) + cluster.daemons.len() as u64 / 2 {
         let daemon = dice.index(cluster.daemons.len());
-        let (node, target) = (dice.index(cluster.nodes.len()), dice.index(cluster.nodes.len()));
-        let cancel_after = dice.chance(150).then(|| dice.below(300 * MILLI));
-        let at = dice.below(length);
-        let action = Action::Move { node, daemon, target, cancel_after };
-        cluster.plan(at, Happening::Act(action));
+        let mut at = dice.below(length);
+        let further = if dice.chance(250) { dice.between(1, 3) } else { 0 };
+        for _ in 0..=further {
+            let (node, target) = (dice.index(nodes), dice.index(nodes));
+            let source = dice.chance(200).then(|| dice.index(nodes));
+            let cancel_after = dice.chance(150).then(|| dice.below(300 * MILLI));
+            let action = Action::Move { node, daemon, source, target, cancel_after };
+            cluster.plan(at, Happening::Act(action));
+            at += dice.below(200 * MILLI);
+        }
     }
 }
 
@@ -153,6 +209,7 @@ fn faults(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
         loss: if lossy { dice.below(150) } else { 0 },
         twice: if lossy { dice.below(150) } else { 0 },
         straggle: dice.below(60),
+        tail: dice.chance(250),
         ..Network::calm()
     };
     if dice.chance(300) {
@@ -160,18 +217,28 @@ fn faults(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
         cluster.set_disk_faults(Faults { failed, unknown, stopped: dice.below(20) });
     }
     if dice.chance(500) {
-        cluster.crash_rate = dice.below(1000);
+        cluster.crash_rate = dice.below(1000) * dice.between(1, 10);
+    }
+    cluster.clocks_jump = dice.chance(300);
+    if dice.chance(300) {
+        cluster.boot_max = dice.between(100, 8000) * MILLI;
     }
     let nodes = cluster.nodes.len();
-    for _ in 0..dice.below(4) {
-        let rest = dice.between(MILLI, 2 * SECOND);
-        let action = Action::Crash { node: dice.index(nodes), rest };
-        cluster.plan(dice.below(length), Happening::Act(action));
+    if dice.chance(100) {
+        let poor = dice.index(nodes);
+        cluster.nodes[poor].lacks = Some(draw_style(dice));
+    }
+    if dice.chance(200) {
+        let slow = dice.index(nodes);
+        cluster.nodes[slow].slow = dice.between(5, 40);
     }
     for _ in 0..dice.below(4) {
-        let rest = dice.between(MILLI, 3 * SECOND);
-        let action = Action::Pause { node: dice.index(nodes), rest };
-        cluster.plan(dice.below(length), Happening::Act(action));
+        let (node, rest) = (dice.index(nodes), dice.between(MILLI, 2 * SECOND));
+        cluster.plan(dice.below(length), Happening::Act(Action::Crash { node, rest }));
+    }
+    for _ in 0..dice.below(4) {
+        let (node, rest) = (dice.index(nodes), dice.between(MILLI, 3 * SECOND));
+        cluster.plan(dice.below(length), Happening::Act(Action::Pause { node, rest }));
     }
     for _ in 0..dice.below(6) {
         let (from, to) = (dice.index(nodes), dice.index(nodes));
@@ -181,16 +248,57 @@ fn faults(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
             cluster.plan(at, Happening::Act(Action::Cut { from: to, to: from, rest }));
         }
     }
+    if dice.chance(200) {
+        let (node, rest) = (dice.index(nodes), dice.between(MILLI, 2 * SECOND));
+        cluster.plan(dice.below(length), Happening::Act(Action::Full { node, rest }));
+    }
+    if dice.chance(200) {
+        let (node, by) = (dice.index(nodes), dice.between(MILLI, 60 * SECOND));
+        cluster.plan(dice.below(length), Happening::Act(Action::Jump { node, by }));
+    }
 }
 
-/// The faults stop.
+/// What people do to nodes and daemons, and what nodes do for themselves.
+fn chores(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
+    let (nodes, daemons) = (cluster.nodes.len(), cluster.daemons.len());
+    if dice.chance(250) {
+        let (node, rest) = (dice.index(nodes), dice.between(MILLI, 2 * SECOND));
+        cluster.plan(dice.below(length), Happening::Act(Action::Shutdown { node, rest }));
+    }
+    if dice.chance(100) {
+        let daemon = dice.index(daemons);
+        cluster.plan(dice.below(length), Happening::Act(Action::Stop { daemon }));
+    }
+    if dice.chance(80) {
+        let daemon = dice.index(daemons);
+        cluster.plan(dice.below(length), Happening::Act(Action::Delete { daemon }));
+    }
+    for _ in 0..dice.below(3) {
+        let daemon = dice.index(daemons);
+        cluster.plan(dice.below(length), Happening::Act(Action::Export { daemon }));
+    }
+    if dice.chance(500) {
+        for _ in 0..dice.between(1, 20) {
+            let node = dice.index(nodes);
+            cluster.plan(dice.below(length), Happening::Act(Action::Collect { node }));
+        }
+    }
+}
+
+/// The faults stop. A daemon that was stopped comes back with its node.
 pub(crate) fn quiet(cluster: &mut Cluster) {
     cluster.crash_rate = 0;
     cluster.crash_at = None;
     cluster.save_fate = None;
+    cluster.boot_max = 0;
     cluster.set_disk_faults(Faults::default());
     cluster.network = Network::calm();
     for node in 0..cluster.nodes.len() {
+        cluster.nodes[node].slow = 1;
+        cluster.nodes[node].lacks = None;
         cluster.restart(node);
+        if cluster.has_stopped_daemons(node) {
+            cluster.shut_down(node, MILLI);
+        }
     }
 }

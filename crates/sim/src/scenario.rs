@@ -12,6 +12,8 @@
 //! start A                     and comes back
 //! cut A B | heal A B          in both directions
 //! wipe B                      B gets a new disk
+//! full B | room B             B's disk has no room, and has it again
+//! shutdown B 100              B shuts down in order and comes back after so many milliseconds
 //! commit                      until a hand-over is on a disk
 //! wait 50                     milliseconds
 //! settle                      everything comes to rest, the checkers look
@@ -143,6 +145,18 @@ impl Stage {
             ["wipe", node] => {
                 let node = self.node(node)?;
                 self.cluster().wipe(node);
+            }
+            ["full", node] => {
+                let node = self.node(node)?;
+                self.cluster().set_full(node, true);
+            }
+            ["room", node] => {
+                let node = self.node(node)?;
+                self.cluster().set_full(node, false);
+            }
+            ["shutdown", node, millis] => {
+                let (node, millis): (usize, u64) = (self.node(node)?, number(millis)?);
+                self.cluster().shut_down(node, millis * MILLI);
             }
             ["cut", one, other] => {
                 let (one, other) = (self.node(one)?, self.node(other)?);

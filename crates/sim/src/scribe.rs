@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use whimbrel_daemon::{Context, MeshDaemon, Misfit, ProcessError, RestoreError};
 use whimbrel_wire::{CatchUp, CausalEvent, EntityId, Kind, TimerId, decode, encode};
 
+use crate::kinds::filler;
+
 /// Authors from here on are daemons: this plus the index of the daemon.
 pub(crate) const AUTHOR_DAEMONS: u64 = 1 << 32;
 /// The author of what a timer writes.
@@ -25,7 +27,7 @@ const STAYS: usize = 1;
 /// And with this one it may not go on elsewhere.
 const REFUSES: usize = 3;
 
-/// How a scribe catches up, and whether that is true.
+/// What a daemon is: a scribe that catches up in one of six ways, or one of the other kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Style {
     Replays,
@@ -35,6 +37,10 @@ pub(crate) enum Style {
     DriftHidden,
     /// It replays, does not want to leave in some states, and must not go on elsewhere in others.
     Choosy,
+    Kv,
+    Tally,
+    Counting,
+    Churning,
 }
 
 /// One event for a scribe.
@@ -56,6 +62,8 @@ pub(crate) enum Act {
     Timer(u64),
     /// Tells another daemon.
     Send(EntityId),
+    /// Adds so many bytes to the state.
+    Fill(u32),
 }
 
 /// The daemon.
@@ -80,19 +88,25 @@ pub(crate) struct Pages {
     pub(crate) mixture: u64,
     /// Which author it is when it tells others.
     pub(crate) author: u64,
+    /// What makes it large.
+    pub(crate) ballast: Vec<u8>,
 }
 
 impl Style {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Replays,
         Self::Deltas,
         Self::Freezes,
         Self::DriftShown,
         Self::DriftHidden,
         Self::Choosy,
+        Self::Kv,
+        Self::Tally,
+        Self::Counting,
+        Self::Churning,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Replays => "scribe",
             Self::Deltas => "scribe-deltas",
@@ -100,15 +114,15 @@ impl Style {
             Self::DriftShown => "scribe-drifts",
             Self::DriftHidden => "scribe-drifts-hidden",
             Self::Choosy => "scribe-choosy",
+            Self::Kv => "kv",
+            Self::Tally => "tally",
+            Self::Counting => "counting",
+            Self::Churning => "churning",
         }
     }
 
     pub(crate) fn kind(self) -> Kind {
-        Kind::new(self.name()).expect("the names of scribes are short")
-    }
-
-    pub(crate) fn of(kind: &Kind) -> Option<Self> {
-        Self::ALL.into_iter().find(|style| style.name() == kind.as_str())
+        Kind::new(self.name()).expect("the names of kinds are short")
     }
 }
 
@@ -133,7 +147,13 @@ impl Scribe {
         self.since += 1;
         self.pages.lines.push((author, number));
         match self.style {
-            Style::Replays | Style::Deltas | Style::Choosy => {}
+            Style::Replays
+            | Style::Deltas
+            | Style::Choosy
+            | Style::Kv
+            | Style::Tally
+            | Style::Counting
+            | Style::Churning => {}
             Style::Freezes | Style::DriftShown | Style::DriftHidden => self.mix(self.since),
         }
     }
@@ -169,14 +189,20 @@ impl MeshDaemon for Scribe {
                 let told = Line { author: self.pages.author, number: *sent, act: Act::Note };
                 context.send(*to, encode(&told));
             }
+            Act::Fill(bytes) => self.pages.ballast.extend(filler(line.number, *bytes)),
         }
         self.write(line.author, line.number);
         self.mix(context.now().as_nanos());
         let shown = match self.style {
             Style::Freezes | Style::DriftShown => self.since,
-            Style::Replays | Style::Deltas | Style::DriftHidden | Style::Choosy => {
-                self.pages.lines.len() as u64
-            }
+            Style::Replays
+            | Style::Deltas
+            | Style::DriftHidden
+            | Style::Choosy
+            | Style::Kv
+            | Style::Tally
+            | Style::Counting
+            | Style::Churning => self.pages.lines.len() as u64,
         };
         Ok(vec![encode(&(line.author, line.number, shown)).into()])
     }
@@ -206,16 +232,15 @@ impl MeshDaemon for Scribe {
 
     fn catch_up(&self) -> CatchUp {
         match self.style {
-            Style::Replays | Style::DriftShown | Style::DriftHidden | Style::Choosy => {
-                CatchUp::Replay
-            }
-            Style::Deltas => CatchUp::Deltas,
+            Style::Replays
+            | Style::DriftShown
+            | Style::DriftHidden
+            | Style::Choosy
+            | Style::Kv
+            | Style::Tally
+            | Style::Counting => CatchUp::Replay,
+            Style::Deltas | Style::Churning => CatchUp::Deltas,
             Style::Freezes => CatchUp::FreezeAndCopy,
         }
     }
-}
-
-/// What an event for a scribe says, if it is one.
-pub(crate) fn read_line(payload: &[u8]) -> Option<Line> {
-    decode(payload).ok()
 }

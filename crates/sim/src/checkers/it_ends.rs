@@ -76,6 +76,7 @@ impl ItEnds {
             | Observed::Replayed { .. }
             | Observed::Stepped { .. }
             | Observed::Digested { .. }
+            | Observed::Recovered { .. }
             | Observed::Live { .. }
             | Observed::Wiped => {}
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use whimbrel_wire::{CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, Turn, Write};
 
 use super::Observed;
-use crate::scribe::Style;
+use crate::scribe::{AUTHOR_TIMER, Style};
 
 /// All journals.
 #[derive(Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Journals {
 pub(crate) struct Journal {
     pub(crate) born: Head,
     pub(crate) style: Style,
+    /// What it had written when it was born.
+    pub(crate) before: Vec<(u64, u64)>,
     /// By position.
     pub(crate) turns: BTreeMap<u64, Fact>,
     /// The deed that began each epoch.
@@ -29,6 +31,7 @@ pub(crate) struct Journal {
     made: BTreeMap<u64, Vec<Fact>>,
     /// Up to where snapshots have settled it.
     published: u64,
+    pub(crate) deleted: bool,
 }
 
 /// One turn.
@@ -52,14 +55,16 @@ impl Journals {
     pub(super) fn see(&mut self, observed: &Observed<'_>) -> Result<(), String> {
         match observed {
             Observed::Wiped => self.wiped = true,
-            Observed::Born { entity, head, style } => {
+            Observed::Born { entity, head, style, lines } => {
                 let journal = Journal {
                     born: *head,
                     style: *style,
+                    before: lines.clone(),
                     turns: BTreeMap::new(),
                     deeds: BTreeMap::new(),
                     made: BTreeMap::new(),
                     published: 0,
+                    deleted: false,
                 };
                 self.daemons.insert(*entity, journal);
             }
@@ -99,6 +104,11 @@ impl Journals {
                     journal.publish(manifest.head)?;
                 }
             }
+            Observed::Committed { write: Write::Delete { entity, .. }, .. } => {
+                if let Some(journal) = self.daemons.get_mut(entity) {
+                    journal.deleted = true;
+                }
+            }
             Observed::Committed { write: Write::HandOver { deed }, .. } => {
                 let digest = deed.digest();
                 if let Some(journal) = self.daemons.get_mut(&deed.deed.entity) {
@@ -116,6 +126,7 @@ impl Journals {
             | Observed::Posted { .. }
             | Observed::Said { .. }
             | Observed::Digested { .. }
+            | Observed::Recovered { .. }
             | Observed::Live { .. }
             | Observed::MoveAsked { .. }
             | Observed::Died { .. } => {}
@@ -159,7 +170,11 @@ impl Journal {
             | Style::Deltas
             | Style::DriftShown
             | Style::DriftHidden
-            | Style::Choosy => self.made.remove(&position),
+            | Style::Choosy
+            | Style::Kv
+            | Style::Tally
+            | Style::Counting
+            | Style::Churning => self.made.remove(&position),
         };
         let fact = made.unwrap_or_default().into_iter().find(same);
         let fact = fact.ok_or_else(|| format!("p{position} was saved and never made"))?;
@@ -191,6 +206,28 @@ impl Journal {
         }
         self.published = self.published.max(head.position.get());
         Ok(())
+    }
+
+    /// The events that the daemon took and did not decline, in order.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &[u8]> {
+        let taken = self.turns.values().filter(|fact| !fact.failed);
+        taken.filter_map(|fact| match fact.origin {
+            InputOrigin::Event { .. } => Some(&fact.event.payload[..]),
+            InputOrigin::Timer(_)
+            | InputOrigin::Poisoned { .. }
+            | InputOrigin::SessionOpened(_) => None,
+        })
+    }
+
+    /// Who wrote what, in order, timers included.
+    pub(crate) fn lines(&self) -> Vec<(u64, u64)> {
+        let taken = self.turns.values().filter(|fact| !fact.failed);
+        let line = |fact: &Fact| match fact.origin {
+            InputOrigin::Event { .. } => self.style.read(&fact.event.payload),
+            InputOrigin::Timer(timer) => Some((AUTHOR_TIMER, timer.get())),
+            InputOrigin::Poisoned { .. } | InputOrigin::SessionOpened(_) => None,
+        };
+        self.before.iter().copied().chain(taken.filter_map(line)).collect()
     }
 
     /// Whether an output is part of the history.

@@ -17,10 +17,11 @@ use std::fmt;
 
 use whimbrel_protocol::Event;
 use whimbrel_wire::{
-    Answer, AttemptId, CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, Write,
+    Answer, AttemptId, CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, SeatRecord, Write,
 };
 
-use crate::scribe::{Pages, Style};
+use crate::kinds::Shown;
+use crate::scribe::Style;
 use journals::Journals;
 
 /// A promise that was broken.
@@ -47,8 +48,8 @@ impl fmt::Display for Seconds {
 
 /// Something that happened.
 pub(crate) enum Observed<'a> {
-    /// A daemon was born.
-    Born { entity: EntityId, head: Head, style: Style },
+    /// A daemon was born; what it had written before, if it was made of another one.
+    Born { entity: EntityId, head: Head, style: Style, lines: Vec<(u64, u64)> },
     /// Somebody gave an event away.
     Offered { entity: EntityId, author: u64, number: u64 },
     /// What became of it, as its author is told.
@@ -106,6 +107,8 @@ pub(crate) enum Observed<'a> {
     MoveAsked { node: usize, entity: EntityId, attempt: AttemptId },
     /// A node lost its memory.
     Died { node: usize },
+    /// A disk was read after a crash: what it holds of a daemon.
+    Recovered { node: usize, entity: EntityId, record: &'a SeatRecord },
     /// A disk was wiped: what it alone held may be gone.
     Wiped,
 }
@@ -122,7 +125,9 @@ pub(crate) enum Reply<'a> {
 pub(crate) struct EndDaemon {
     pub(crate) entity: EntityId,
     pub(crate) lives: Vec<(usize, Epoch, Head)>,
-    pub(crate) pages: Option<Pages>,
+    pub(crate) shown: Option<Shown>,
+    /// It was deleted.
+    pub(crate) deleted: bool,
     pub(crate) standings: Vec<String>,
     pub(crate) phases: Vec<String>,
     /// Which nodes hold its key.
@@ -144,6 +149,16 @@ pub(crate) struct Checkers {
     same_meaning: same_meaning::SameMeaning,
     /// A disk was wiped: losses are told and expected.
     pub(crate) wiped: bool,
+}
+
+impl EndDaemon {
+    /// Who wrote what, in order: as its state has it, or its journal where the state does not tell.
+    pub(crate) fn lines(&self, journals: &Journals) -> Vec<(u64, u64)> {
+        match self.shown.as_ref().and_then(Shown::pages) {
+            Some(pages) => pages.lines.clone(),
+            None => journals.of(&self.entity).map(journals::Journal::lines).unwrap_or_default(),
+        }
+    }
 }
 
 /// A broken promise without its moment.
@@ -174,12 +189,12 @@ impl Checkers {
         for daemon in daemons {
             self.it_ends.end(daemon).map_err(|what| (it_ends::NAME, what))?;
             self.one_owner.end(daemon).map_err(|what| (one_owner::NAME, what))?;
-            if self.wiped {
+            if self.wiped || daemon.deleted {
                 continue;
             }
             let journals = &self.journals;
             self.nothing_lost.end(daemon, journals).map_err(|what| (nothing_lost::NAME, what))?;
-            self.nothing_twice.end(daemon).map_err(|what| (nothing_twice::NAME, what))?;
+            self.nothing_twice.end(daemon, journals).map_err(|what| (nothing_twice::NAME, what))?;
             self.one_lineage.end(daemon, journals).map_err(|what| (one_lineage::NAME, what))?;
         }
         nothing_lost::end_between(daemons, authors).map_err(|what| (nothing_lost::NAME, what))

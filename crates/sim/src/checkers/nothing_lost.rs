@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whimbrel_wire::{EntityId, InputOrigin};
+use whimbrel_wire::{EntityId, Holding, Position, SeatRecord, Write};
 
 use super::journals::Journals;
 use super::{EndDaemon, Observed, Reply};
-use crate::scribe::{AUTHOR_TIMER, read_line};
+use crate::kinds::Shown;
+use crate::scribe::AUTHOR_TIMER;
 
 pub(super) const NAME: &str = "nothing-lost";
 
 #[derive(Default)]
 pub(super) struct NothingLost {
-    acknowledged: BTreeMap<EntityId, BTreeSet<(u64, u64)>>,
+    acknowledged: BTreeMap<EntityId, Vec<(u64, u64)>>,
+    /// Up to where the disk of a node was said to hold a daemon that it owns.
+    saved: BTreeMap<(EntityId, usize), Position>,
     wiped: bool,
 }
 
@@ -35,7 +38,7 @@ impl NothingLost {
                 }
                 if answer.failure.is_none() {
                     let acknowledged = self.acknowledged.entry(*entity).or_default();
-                    acknowledged.insert((*author, *number));
+                    acknowledged.push((*author, *number));
                 }
             }
             Observed::Posted { entity, event } if !self.wiped => {
@@ -45,7 +48,17 @@ impl NothingLost {
                     return Err(format!("output {sequence} of {entity} left before it was saved"));
                 }
             }
-            Observed::Answered { .. }
+            Observed::Committed { node, write: Write::Append { entity, turns, .. } } => {
+                if let Some(last) = turns.last() {
+                    self.saved.insert((*entity, *node), last.position());
+                }
+            }
+            Observed::Recovered { node, entity, record } if !self.wiped => {
+                let saved = self.saved.get(&(*entity, *node)).copied();
+                return recovered(*node, *entity, record, saved);
+            }
+            Observed::Recovered { .. }
+            | Observed::Answered { .. }
             | Observed::Posted { .. }
             | Observed::Born { .. }
             | Observed::Offered { .. }
@@ -64,39 +77,56 @@ impl NothingLost {
     }
 
     pub(super) fn end(&self, daemon: &EndDaemon, journals: &Journals) -> Result<(), String> {
-        let Some(pages) = &daemon.pages else { return Ok(()) };
+        let Some(shown) = &daemon.shown else { return Ok(()) };
         let entity = daemon.entity;
-        let written: BTreeSet<(u64, u64)> = pages.lines.iter().copied().collect();
-        let empty = BTreeSet::new();
-        for event in self.acknowledged.get(&entity).unwrap_or(&empty) {
+        let lines = daemon.lines(journals);
+        let written: BTreeSet<(u64, u64)> = lines.iter().copied().collect();
+        for event in self.acknowledged.get(&entity).into_iter().flatten() {
             if !written.contains(event) {
                 return Err(format!("{entity} lost {event:?}, which was acknowledged"));
             }
         }
+        let Some(journal) = journals.of(&entity) else { return Ok(()) };
+        let Some(pages) = shown.pages() else {
+            let expected = journal.style.expected(journal.events());
+            if expected.as_ref() == Some(shown) {
+                return Ok(());
+            }
+            return Err(format!("{entity} is not what its journal makes of it"));
+        };
         let timers = pages.lines.iter().filter(|(author, _)| *author == AUTHOR_TIMER).count();
         if timers as u64 != pages.timers_set {
             let set = pages.timers_set;
             return Err(format!("{entity} set {set} timers and {timers} came"));
         }
-        let Some(journal) = journals.of(&entity) else { return Ok(()) };
-        let model: Vec<(u64, u64)> = journal
-            .turns
-            .values()
-            .filter(|fact| !fact.failed)
-            .filter_map(|fact| match fact.origin {
-                InputOrigin::Event { .. } => {
-                    read_line(&fact.event.payload).map(|line| (line.author, line.number))
-                }
-                InputOrigin::Timer(timer) => Some((AUTHOR_TIMER, timer.get())),
-                InputOrigin::Poisoned { .. } | InputOrigin::SessionOpened(_) => None,
-            })
-            .collect();
-        if model != pages.lines {
-            let (model, lines) = (model.len(), pages.lines.len());
+        let model = journal.lines();
+        if model != lines {
+            let (model, lines) = (model.len(), lines.len());
             return Err(format!("{entity} wrote {lines} lines, its journal says {model}"));
         }
         Ok(())
     }
+}
+
+/// What a disk held for certain, it holds after a crash, unless the daemon has left it since.
+fn recovered(
+    node: usize,
+    entity: EntityId,
+    record: &SeatRecord,
+    saved: Option<Position>,
+) -> Result<(), String> {
+    let Some(saved) = saved else { return Ok(()) };
+    let held = match &record.holding {
+        Holding::Owned(copy) | Holding::HandedOver(copy) => Some(copy.head().position),
+        // It left, and the state was dropped; that the title stays is for others to see.
+        Holding::Nothing if !record.deeds.is_empty() => return Ok(()),
+        Holding::Nothing => None,
+        Holding::Deleted => return Ok(()),
+    };
+    if held < Some(saved) {
+        return Err(format!("node {node} had {entity} up to {saved}, after a crash {held:?}"));
+    }
+    Ok(())
 }
 
 /// What daemons told each other arrived: all of it, once, in order.
@@ -105,14 +135,14 @@ pub(super) fn end_between(
     authors: &BTreeMap<EntityId, u64>,
 ) -> Result<(), String> {
     for sender in daemons {
-        let Some((pages, author)) = sender.pages.as_ref().zip(authors.get(&sender.entity)) else {
-            continue;
-        };
+        let pages = sender.shown.as_ref().and_then(Shown::pages);
+        let Some((pages, author)) = pages.zip(authors.get(&sender.entity)) else { continue };
         for (to, sent) in &pages.sent {
             let Some(receiver) = daemons.iter().find(|daemon| daemon.entity == *to) else {
                 continue;
             };
-            let Some(received) = &receiver.pages else { continue };
+            let received = receiver.shown.as_ref().and_then(Shown::pages);
+            let Some(received) = received else { continue };
             let heard: Vec<u64> = received
                 .lines
                 .iter()

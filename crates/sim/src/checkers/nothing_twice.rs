@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use whimbrel_wire::EntityId;
 
+use super::journals::Journals;
 use super::{EndDaemon, Observed, Reply};
 use crate::clients::AUTHOR_HOSTS;
 use crate::scribe::{AUTHOR_DAEMONS, AUTHOR_TIMER};
@@ -13,7 +14,8 @@ pub(super) const NAME: &str = "nothing-twice";
 
 #[derive(Default)]
 pub(super) struct NothingTwice {
-    offered: BTreeSet<(EntityId, u64, u64)>,
+    /// The numbers that each author gave away, rising.
+    offered: BTreeMap<EntityId, BTreeMap<u64, Vec<u64>>>,
     refused: BTreeMap<(EntityId, u64, u64), String>,
 }
 
@@ -21,7 +23,8 @@ impl NothingTwice {
     pub(super) fn see(&mut self, observed: &Observed<'_>) -> Result<(), String> {
         match observed {
             Observed::Offered { entity, author, number } => {
-                self.offered.insert((*entity, *author, *number));
+                let authors = self.offered.entry(*entity).or_default();
+                authors.entry(*author).or_default().push(*number);
             }
             Observed::Answered { entity, author, number, reply: Reply::Never(why) } => {
                 self.refused.insert((*entity, *author, *number), why.clone());
@@ -36,6 +39,7 @@ impl NothingTwice {
             | Observed::Stepped { .. }
             | Observed::Said { .. }
             | Observed::Digested { .. }
+            | Observed::Recovered { .. }
             | Observed::Live { .. }
             | Observed::MoveAsked { .. }
             | Observed::Died { .. }
@@ -44,13 +48,15 @@ impl NothingTwice {
         Ok(())
     }
 
-    pub(super) fn end(&self, daemon: &EndDaemon) -> Result<(), String> {
-        let Some(pages) = &daemon.pages else { return Ok(()) };
+    pub(super) fn end(&self, daemon: &EndDaemon, journals: &Journals) -> Result<(), String> {
+        if daemon.shown.is_none() {
+            return Ok(());
+        }
         let entity = daemon.entity;
         let mut last: BTreeMap<u64, u64> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        for (author, number) in &pages.lines {
-            let (author, number) = (*author, *number);
+        let before = journals.of(&entity).map_or(0, |journal| journal.before.len());
+        for (author, number) in daemon.lines(journals).into_iter().skip(before) {
             if !seen.insert((author, number)) {
                 return Err(format!("{entity} applied {author}:{number} twice"));
             }
@@ -61,7 +67,8 @@ impl NothingTwice {
                 }
                 continue;
             }
-            if !self.offered.contains(&(entity, author, number)) {
+            let offered = self.offered.get(&entity).and_then(|authors| authors.get(&author));
+            if offered.is_none_or(|numbers| numbers.binary_search(&number).is_err()) {
                 return Err(format!("{entity} applied {author}:{number}, which nobody sent"));
             }
             if let Some(why) = self.refused.get(&(entity, author, number)) {

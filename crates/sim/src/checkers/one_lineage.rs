@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use whimbrel_wire::{CausalEvent, Digest, EntityId, Epoch, Sequence};
+use whimbrel_wire::{CausalEvent, EntityId, Epoch, Sequence};
 
 use super::journals::Journals;
 use super::{EndDaemon, Observed, Reply};
@@ -11,7 +11,7 @@ pub(super) const NAME: &str = "one-lineage";
 
 #[derive(Default)]
 pub(super) struct OneLineage {
-    seen: BTreeMap<(EntityId, Sequence), Digest>,
+    seen: BTreeMap<EntityId, BTreeMap<Sequence, CausalEvent>>,
     wiped: bool,
 }
 
@@ -35,6 +35,7 @@ impl OneLineage {
             | Observed::Stepped { .. }
             | Observed::Said { .. }
             | Observed::Digested { .. }
+            | Observed::Recovered { .. }
             | Observed::Live { .. }
             | Observed::MoveAsked { .. }
             | Observed::Died { .. } => {}
@@ -43,9 +44,9 @@ impl OneLineage {
     }
 
     fn left(&mut self, entity: &EntityId, output: &CausalEvent) -> Result<(), String> {
-        let (sequence, digest) = (output.link.sequence, output.digest());
-        let known = self.seen.insert((*entity, sequence), digest);
-        if known.is_some_and(|known| known != digest) && !self.wiped {
+        let sequence = output.link.sequence;
+        let known = self.seen.entry(*entity).or_default().insert(sequence, output.clone());
+        if known.is_some_and(|known| known != *output) && !self.wiped {
             return Err(format!("{entity} put out two different outputs {sequence}"));
         }
         Ok(())

@@ -46,6 +46,15 @@ impl OneOwner {
                 }
                 Ok(())
             }
+            Observed::Recovered { node, entity, record } if !self.wiped => {
+                let knows = record.deeds.last().map(|deed| deed.deed.epoch);
+                match self.left.get(&(*entity, *node)) {
+                    Some(left) if knows < Some(*left) => Err(format!(
+                        "node {node} gave {entity} away in {left}, its disk knows {knows:?}"
+                    )),
+                    Some(_) | None => Ok(()),
+                }
+            }
             Observed::Live { node, entity, has_key: false, .. } => {
                 Err(format!("{entity} is live on node {node} without its key"))
             }
@@ -66,6 +75,7 @@ impl OneOwner {
             | Observed::Said { .. }
             | Observed::Digested { .. }
             | Observed::MoveAsked { .. }
+            | Observed::Recovered { .. }
             | Observed::Died { .. } => Ok(()),
         }
     }
@@ -74,6 +84,15 @@ impl OneOwner {
     pub(super) fn end(&self, daemon: &EndDaemon) -> Result<(), String> {
         if self.wiped {
             return Ok(());
+        }
+        if daemon.deleted {
+            let (entity, lives) = (daemon.entity, &daemon.lives);
+            let gone = daemon.lives.is_empty();
+            return if gone {
+                Ok(())
+            } else {
+                Err(format!("{entity} is deleted, runs on {lives:?}"))
+            };
         }
         let [(owner, ..)] = daemon.lives[..] else {
             return Err(format!("{} runs on {:?}", daemon.entity, daemon.lives));

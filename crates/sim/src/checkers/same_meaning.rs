@@ -32,6 +32,7 @@ impl SameMeaning {
             }
             Observed::Said { .. }
             | Observed::Committed { .. }
+            | Observed::Recovered { .. }
             | Observed::Answered { .. }
             | Observed::Posted { .. }
             | Observed::Born { .. }

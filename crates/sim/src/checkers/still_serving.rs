@@ -61,6 +61,7 @@ impl StillServing {
             | Observed::Replayed { .. }
             | Observed::Stepped { .. }
             | Observed::Digested { .. }
+            | Observed::Recovered { .. }
             | Observed::Live { .. }
             | Observed::MoveAsked { .. }
             | Observed::Wiped => {}

@@ -1,23 +1,36 @@
 //! Decides how births, events, moves and faults enter the cluster.
 
-use whimbrel_daemon::{Body, Host, Native};
+use whimbrel_daemon::Host;
 use whimbrel_protocol::{Input, MoveOptions, Ticket};
 use whimbrel_wire::{
-    AttemptId, CausalEvent, ClientId, Deed, EntityId, Identity, Ledger, StoreId, Time, Write,
-    encode,
+    AttemptId, CausalEvent, ClientId, Deed, Digest, EntityId, Identity, Ledger, StoreId, Time,
+    Write,
 };
 
 use super::{Action, Cluster, Daemon, Happening, MILLI};
 use crate::checkers::Observed;
 use crate::clients::{AUTHOR_HOSTS, Asker, Client};
-use crate::scribe::{AUTHOR_DAEMONS, Act, Line, Scribe, Style};
-
-/// The first moment of the daemons' own time: any but zero.
-const WALL: u64 = 1_700_000_000_000_000_000;
+use crate::cluster::node::OFFSET_MAX;
+use crate::kinds::Shown;
+use crate::medium::Medium;
+use crate::scribe::{AUTHOR_DAEMONS, Act, Line, Style};
 
 impl Cluster {
     /// A daemon is born on a node.
     pub(crate) fn spawn(&mut self, node: usize, style: Style) -> usize {
+        let author = AUTHOR_DAEMONS + self.daemons.len() as u64;
+        self.bear(node, style, |entity, seed, birth| {
+            Host::born(entity, style.kind(), style.body(author), seed, birth)
+        })
+    }
+
+    /// A daemon is born on a node, with the host that `make` builds for it.
+    pub(super) fn bear(
+        &mut self,
+        node: usize,
+        style: Style,
+        make: impl FnOnce(EntityId, [u8; 32], &Digest) -> Host,
+    ) -> usize {
         let identity = Identity::from_seed(&self.dice.seed());
         let entity = identity.entity_id();
         let (attempt, seed) = (AttemptId::new(self.dice.wide()), self.dice.seed());
@@ -25,8 +38,7 @@ impl Cluster {
         let place = &mut self.nodes[node];
         let station = &place.station;
         let birth = Deed::birth(&identity, station.public(), station.store(), attempt);
-        let body: Box<dyn Body> = Native::boxed(Scribe::new(style, AUTHOR_DAEMONS + index as u64));
-        let mut host = Host::born(entity, style.kind(), body, seed, &birth.digest());
+        let mut host = make(entity, seed, &birth.digest());
         let (head, catch_up) = (host.head(), host.catch_up());
         let mut sink = super::perform::Shelf(place.disk.files.chunks.clone());
         let parts = host.capture().ok().and_then(|capture| capture.write(&mut sink).ok());
@@ -36,22 +48,26 @@ impl Cluster {
             self.broken(("same-meaning", "a newborn could not be captured".to_owned()));
             return index;
         };
+        let shown = style.shown(&mut host);
+        let pages = shown.as_ref().and_then(Shown::pages);
+        let lines = pages.map(|pages| pages.lines.clone()).unwrap_or_default();
         place.hosts.insert((entity, attempt), host);
         place.keys.insert(entity, attempt);
-        self.daemons.push(Daemon { entity });
-        self.see(&Observed::Born { entity, head, style });
+        self.daemons.push(Daemon { entity, style });
+        self.styles.insert(entity, style);
+        self.see(&Observed::Born { entity, head, style, lines });
         let ticket = self.ticket(Asker::Spawner);
         // The seat has to have read its record first.
         self.feed(node, entity, Input::Woke);
         self.run_until(self.now + 50 * MILLI);
-        let wall = Time::from_nanos(WALL);
+        let wall = Time::from_nanos(self.wall);
         let (birth, manifest) = (Box::new(birth), Box::new(manifest));
         self.feed(node, entity, Input::Spawn { ticket, birth, manifest, wall, catch_up });
         self.run_until(self.now + 50 * MILLI);
         index
     }
 
-    fn ticket(&mut self, asker: Asker) -> Ticket {
+    pub(super) fn ticket(&mut self, asker: Asker) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.tickets.insert(ticket, asker);
@@ -95,7 +111,7 @@ impl Cluster {
         if client.left > 0 && client.under_way.len() < client.window {
             let (author, number, id) = (client.author, client.next, client.id);
             let act = self.draw_act(entity);
-            let payload = encode(&Line { author, number, act }).into();
+            let payload = self.styles[&entity].payload(&Line { author, number, act });
             let ticket = self.ticket(Asker::Client(index));
             let client = &mut self.clients[index];
             client.next += 1;
@@ -112,15 +128,20 @@ impl Cluster {
     }
 
     fn draw_act(&mut self, entity: EntityId) -> Act {
+        if self.fill_max > 0 && self.dice.chance(150) {
+            return Act::Fill(
+                u32::try_from(self.dice.between(1, self.fill_max.into())).unwrap_or(1),
+            );
+        }
         match self.dice.below(40) {
             0 => Act::Decline,
             1 if self.panics && self.dice.chance(200) => Act::Panic,
             2 | 3 => Act::Random,
             4 | 5 => Act::Timer(self.dice.between(1, 800) * MILLI),
-            6..=10 if self.daemons.len() > 1 => {
+            6..=10 if self.sends && self.daemons.len() > 1 => {
                 let to = self.dice.index(self.daemons.len());
-                let to = self.daemons[to].entity;
-                if to == entity { Act::Note } else { Act::Send(to) }
+                let Daemon { entity: to, style } = self.daemons[to];
+                if to == entity || !style.is_scribe() { Act::Note } else { Act::Send(to) }
             }
             _ => Act::Note,
         }
@@ -139,7 +160,7 @@ impl Cluster {
         }
         let entity = self.daemons[daemon].entity;
         let (author, number) = (line.author, line.number);
-        let payload = encode(&line).into();
+        let payload = self.daemons[daemon].style.payload(&line);
         let event = CausalEvent::unchained(entity.origin_hash(), 0, payload);
         let ticket = self.ticket(Asker::Caller { entity, author, number });
         self.tally.events += 1;
@@ -155,27 +176,46 @@ impl Cluster {
         target: usize,
         options: MoveOptions,
     ) -> AttemptId {
+        self.ask_move_from(node, daemon, None, target, options)
+    }
+
+    /// Asks for a move from where the caller believes the daemon to be.
+    fn ask_move_from(
+        &mut self,
+        node: usize,
+        daemon: usize,
+        source: Option<usize>,
+        target: usize,
+        options: MoveOptions,
+    ) -> AttemptId {
         let attempt = AttemptId::new(self.dice.wide());
         let entity = self.daemons[daemon].entity;
         let target = self.nodes[target].id;
+        let source = source.map(|source| self.nodes[source].id);
         if self.nodes[node].up {
             self.tally.moves += 1;
             self.see(&Observed::MoveAsked { node, entity, attempt });
-            self.feed(node, entity, Input::Move { attempt, source: None, target, options });
+            self.feed(node, entity, Input::Move { attempt, source, target, options });
         }
         attempt
+    }
+
+    fn draw_options(&mut self) -> MoveOptions {
+        let retry = self.dice.between(0, 10);
+        MoveOptions {
+            freeze_and_copy: self.dice.chance(150),
+            retry_not_ready: (retry > 0).then(|| std::time::Duration::from_secs(retry)),
+            ..MoveOptions::default()
+        }
     }
 
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::ClientSends(index) => self.client_sends(index),
             Action::Deliver { node, daemon } => self.deliver(node, daemon),
-            Action::Move { node, daemon, target, cancel_after } => {
-                let options = MoveOptions {
-                    freeze_and_copy: self.dice.chance(150),
-                    ..MoveOptions::default()
-                };
-                let attempt = self.ask_move(node, daemon, target, options);
+            Action::Move { node, daemon, source, target, cancel_after } => {
+                let options = self.draw_options();
+                let attempt = self.ask_move_from(node, daemon, source, target, options);
                 if let Some(after) = cancel_after {
                     let entity = self.daemons[daemon].entity;
                     self.plan(after, Happening::Act(Action::Cancel { node, entity, attempt }));
@@ -189,13 +229,12 @@ impl Cluster {
             Action::Crash { node, rest } => self.crash(node, Some(rest)),
             Action::Restart { node } => self.restart(node),
             Action::Pause { node, rest } => {
-                self.tally.faults += 1;
+                self.count_node_fault();
                 self.say_fault(node, format_args!("pauses"));
                 let until = self.now + rest;
                 self.nodes[node].paused_until = self.nodes[node].paused_until.max(until);
             }
             Action::Cut { from, to, rest } => {
-                self.tally.faults += 1;
                 let name = self.nodes[to].name.clone();
                 self.say_fault(from, format_args!("is cut off from {name}"));
                 self.network.cuts.insert((from, to));
@@ -204,10 +243,24 @@ impl Cluster {
             Action::Heal { from, to } => {
                 self.network.cuts.remove(&(from, to));
             }
+            Action::Full { node, rest } => {
+                self.count_node_fault();
+                self.say_fault(node, format_args!("has a full disk"));
+                self.set_full(node, true);
+                self.plan(rest, Happening::Act(Action::Room { node }));
+            }
+            Action::Room { node } => self.set_full(node, false),
+            Action::Jump { node, by } => self.jump(node, by),
+            Action::Shutdown { node, rest } => self.shut_down(node, rest),
+            Action::Close { node, rest } => self.close(node, rest),
+            Action::Stop { daemon } => self.stop(daemon),
+            Action::Delete { daemon } => self.delete(daemon),
+            Action::Collect { node } => self.collect(node),
+            Action::Export { daemon } => self.export(daemon),
         }
     }
 
-    fn say_fault(&mut self, node: usize, what: std::fmt::Arguments<'_>) {
+    pub(super) fn say_fault(&mut self, node: usize, what: std::fmt::Arguments<'_>) {
         let Self { trace, nodes, now, .. } = self;
         trace.say(*now, &nodes[node].name, '!', what);
     }
@@ -217,12 +270,18 @@ impl Cluster {
         if !self.nodes[node].up {
             return;
         }
-        self.tally.faults += 1;
+        self.count_node_fault();
+        if let Some(coverage) = &mut self.coverage
+            && self.nodes[node].disk.is_busy()
+        {
+            coverage.crash_while("between a save and its report");
+        }
         self.say_fault(node, format_args!("crashes"));
         self.nodes[node].forget();
         for write in self.nodes[node].disk.crash(&mut self.dice) {
             self.committed(node, &write);
         }
+        self.see_recovered(node);
         self.see(&Observed::Died { node });
         for client in &mut self.clients {
             if client.node == node {
@@ -234,14 +293,33 @@ impl Cluster {
         }
     }
 
+    /// Shows the checkers what the disk of a node holds after a crash. One in memory cannot forget.
+    fn see_recovered(&mut self, node: usize) {
+        if self.nodes[node].disk.files.medium() == Medium::Memory {
+            return;
+        }
+        let entities: Vec<EntityId> = self.daemons.iter().map(|daemon| daemon.entity).collect();
+        for entity in entities {
+            // One that cannot be read is read at the start.
+            if let Ok(record) = self.nodes[node].disk.files.record(&entity) {
+                self.see(&Observed::Recovered { node, entity, record: &record });
+            }
+        }
+    }
+
     pub(crate) fn restart(&mut self, node: usize) {
         if self.nodes[node].up {
             return;
         }
         self.say_fault(node, format_args!("starts"));
         let now = self.now;
+        if self.clocks_jump {
+            self.nodes[node].offset = self.dice.below(2 * OFFSET_MAX);
+        }
+        let boot = self.dice.below(self.boot_max);
         let place = &mut self.nodes[node];
         (place.up, place.started, place.paused_until) = (true, now, 0);
+        place.ready_at = now + boot;
         let entities: Vec<EntityId> = self.daemons.iter().map(|daemon| daemon.entity).collect();
         for entity in entities {
             self.feed(node, entity, Input::Woke);

@@ -4,6 +4,7 @@
 //! goes through [`Cluster::feed`], and after each the checkers look.
 
 mod actions;
+mod chores;
 mod node;
 mod perform;
 mod saying;
@@ -16,11 +17,12 @@ use whimbrel_wire::{AttemptId, EntityId, Epoch, Ledger, Manifest, Message, NodeI
 
 use crate::checkers::{Checkers, EndDaemon, Observed, Seconds, Violation};
 use crate::clients::{Asker, Client};
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::{Fate, Faults};
 use crate::medium::Medium;
 use crate::network::Network;
-use crate::scribe::{AUTHOR_DAEMONS, Pages};
+use crate::scribe::{AUTHOR_DAEMONS, Style};
 use crate::trace::Trace;
 pub(crate) use node::Node;
 
@@ -37,6 +39,9 @@ const INPUTS_AT_ONCE_MAX: u32 = 2_000;
 /// Inputs of all seats within one simulated second, beyond which the cluster is said to spin: a
 /// message that is answered at once for ever lets time pass.
 const INPUTS_A_SECOND_MAX: u64 = 20_000;
+
+/// The first moment of the daemons' own time: any but zero.
+const WALL: u64 = 1_700_000_000_000_000_000;
 
 /// Warnings that are kept.
 pub(super) const WARNINGS_MAX: usize = 1000;
@@ -62,6 +67,7 @@ pub(crate) struct Cluster {
     pub(crate) outputs: u64,
     pub(crate) saves: u64,
     pub(crate) daemons: Vec<Daemon>,
+    styles: BTreeMap<EntityId, Style>,
     pub(crate) clients: Vec<Client>,
     pub(crate) callers: u64,
     tickets: BTreeMap<Ticket, Asker>,
@@ -70,6 +76,20 @@ pub(crate) struct Cluster {
     pub(crate) provisioned: bool,
     /// Whether clients may ask a daemon to panic.
     pub(crate) panics: bool,
+    /// Whether clients may ask a daemon to tell another one.
+    pub(crate) sends: bool,
+    /// Snapshots that were taken away.
+    pub(crate) exports: Vec<daemon::StateSnapshot>,
+    /// How many bytes a client adds to a state at most; zero if it never does.
+    pub(crate) fill_max: u32,
+    /// The present of the world, at a birth.
+    pub(crate) wall: u64,
+    /// Whether a node that starts again has another time.
+    pub(crate) clocks_jump: bool,
+    /// How long a node that starts says that it is not ready, at most.
+    pub(crate) boot_max: u64,
+    /// How often disks fail when they are not full.
+    usual_faults: Faults,
     /// Every message that was sent, if they are kept.
     pub(crate) kept: Option<Vec<(usize, NodeId, Message)>>,
     /// Warnings that nodes gave, at most [`WARNINGS_MAX`].
@@ -77,8 +97,12 @@ pub(crate) struct Cluster {
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
+    /// What the machines meet, if that is counted.
+    pub(crate) coverage: Option<Coverage>,
     pub(crate) tally: Tally,
     moment: (u64, u64),
+    /// Room for what follows from one input, kept from step to step.
+    spare: (VecDeque<(EntityId, Input)>, Vec<Output>),
     /// The simulated second, and how many inputs there were before it.
     second: (u64, u64),
 }
@@ -86,6 +110,7 @@ pub(crate) struct Cluster {
 /// One daemon of the cluster.
 pub(crate) struct Daemon {
     pub(crate) entity: EntityId,
+    pub(crate) style: Style,
 }
 
 /// What a run amounted to.
@@ -99,8 +124,12 @@ pub struct Tally {
     pub moves: u64,
     /// Hand-overs.
     pub hand_overs: u64,
-    /// Crashes, cuts, pauses, lies of disks.
+    /// Crashes, pauses, messages lost, doubled or late, lies of disks, jumps of clocks.
     pub faults: u64,
+    /// Those of them that hit a live attempt or an event that was not acknowledged.
+    pub hits: u64,
+    /// Chunks that were collected.
+    pub collected: u64,
     /// Inputs that seats took.
     pub steps: u64,
     /// Turns made during a move, before the freeze.
@@ -115,6 +144,7 @@ pub(crate) enum Happening {
     Capture(Box<Capturing>),
     Restore(Box<Restoring>),
     Wake { node: usize, life: u64, entity: EntityId },
+    Sweep(Box<Sweeping>),
     Act(Action),
 }
 
@@ -122,14 +152,73 @@ pub(crate) enum Happening {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     ClientSends(usize),
-    Deliver { node: usize, daemon: usize },
-    Move { node: usize, daemon: usize, target: usize, cancel_after: Option<u64> },
-    Cancel { node: usize, entity: EntityId, attempt: AttemptId },
-    Crash { node: usize, rest: u64 },
-    Restart { node: usize },
-    Pause { node: usize, rest: u64 },
-    Cut { from: usize, to: usize, rest: u64 },
-    Heal { from: usize, to: usize },
+    Deliver {
+        node: usize,
+        daemon: usize,
+    },
+    Move {
+        node: usize,
+        daemon: usize,
+        source: Option<usize>,
+        target: usize,
+        cancel_after: Option<u64>,
+    },
+    Cancel {
+        node: usize,
+        entity: EntityId,
+        attempt: AttemptId,
+    },
+    Crash {
+        node: usize,
+        rest: u64,
+    },
+    Restart {
+        node: usize,
+    },
+    Pause {
+        node: usize,
+        rest: u64,
+    },
+    Cut {
+        from: usize,
+        to: usize,
+        rest: u64,
+    },
+    Heal {
+        from: usize,
+        to: usize,
+    },
+    Full {
+        node: usize,
+        rest: u64,
+    },
+    Room {
+        node: usize,
+    },
+    Jump {
+        node: usize,
+        by: u64,
+    },
+    Shutdown {
+        node: usize,
+        rest: u64,
+    },
+    Close {
+        node: usize,
+        rest: u64,
+    },
+    Stop {
+        daemon: usize,
+    },
+    Delete {
+        daemon: usize,
+    },
+    Collect {
+        node: usize,
+    },
+    Export {
+        daemon: usize,
+    },
 }
 
 /// A snapshot that is being written.
@@ -140,6 +229,13 @@ pub(crate) struct Capturing {
     copy: AttemptId,
     frozen: daemon::Capture,
     ledger: Ledger,
+}
+
+/// A collection of chunks that goes on.
+pub(crate) struct Sweeping {
+    node: usize,
+    life: u64,
+    sweep: whimbrel_store::Sweep,
 }
 
 /// A daemon that is being built.
@@ -179,19 +275,29 @@ impl Cluster {
             outputs: 0,
             saves: 0,
             daemons: Vec::new(),
+            styles: BTreeMap::new(),
             clients: Vec::new(),
             callers: 0,
             tickets: BTreeMap::new(),
             next_ticket: 1,
             provisioned: false,
             panics: true,
+            sends: true,
+            exports: Vec::new(),
+            fill_max: 0,
+            wall: WALL,
+            clocks_jump: false,
+            boot_max: 0,
+            usual_faults: Faults::default(),
             kept: None,
             warnings: Vec::new(),
             checkers: Checkers::default(),
             trace: Trace::new(keep_trace),
             violation: None,
+            coverage: None,
             tally: Tally::default(),
             moment: (0, 0),
+            spare: (VecDeque::new(), Vec::new()),
             second: (0, 0),
         }
     }
@@ -229,6 +335,9 @@ impl Cluster {
     /// A node whose disk has come to the call at which it was to stop is dead from there on.
     fn crash_stopped(&mut self) {
         while let Some(node) = self.nodes.iter().position(|node| node.disk.files.has_stopped()) {
+            if let Some(coverage) = &mut self.coverage {
+                coverage.crash_while("at a call of the file system");
+            }
             let rest = self.dice.between(MILLI, SECOND);
             self.crash(node, Some(rest));
         }
@@ -263,10 +372,10 @@ impl Cluster {
             Happening::Restore(restoring) => self.restored(*restoring),
             Happening::Wake { node, life, entity } => {
                 if self.lives(node, life) {
-                    self.nodes[node].wakes.remove(&entity);
-                    self.feed(node, entity, Input::Woke);
+                    self.wake(node, entity);
                 }
             }
+            Happening::Sweep(sweeping) => self.swept(*sweeping),
             Happening::Act(action) => self.act(action),
         }
     }
@@ -277,31 +386,41 @@ impl Cluster {
 
     /// Gives a seat an input, does what it wants, and what follows at once.
     pub(crate) fn feed(&mut self, node: usize, entity: EntityId, input: Input) {
-        let mut inputs = VecDeque::from([(entity, input)]);
+        let (mut inputs, mut out) = std::mem::take(&mut self.spare);
+        inputs.push_back((entity, input));
         let mut left = INPUTS_AT_ONCE_MAX;
         while let Some((entity, input)) = inputs.pop_front() {
             if !self.nodes[node].up || self.violation.is_some() {
-                return;
+                break;
             }
             if left == 0 {
                 let what = format!("a seat of node {node} spins within one step: {input:?}");
-                return self.broken(("it-ends", what));
+                self.broken(("it-ends", what));
+                break;
             }
             left -= 1;
-            self.count_step();
-            let mut out = Vec::new();
-            self.open_seat(node, entity, &mut out);
-            self.say_input(node, entity, &input);
-            let now = self.nodes[node].local(self.now);
-            if let Some(seat) = self.nodes[node].seats.get_mut(&entity) {
-                seat.handle(now, input, &mut out);
-            }
-            self.look(entity);
-            self.perform_all(node, entity, out, &mut inputs);
+            self.step(node, entity, input, &mut out);
+            self.perform_all(node, entity, &mut out, &mut inputs);
             if self.nodes[node].up {
                 self.set_alarm(node, entity);
             }
         }
+        inputs.clear();
+        self.spare = (inputs, out);
+    }
+
+    fn step(&mut self, node: usize, entity: EntityId, input: Input, out: &mut Vec<Output>) {
+        self.count_step();
+        self.open_seat(node, entity, out);
+        self.say_input(node, entity, &input);
+        let now = self.nodes[node].local(self.now);
+        if let Some(seat) = self.nodes[node].seats.get_mut(&entity) {
+            if let Some(coverage) = &mut self.coverage {
+                coverage.step(seat.places(), &input);
+            }
+            seat.handle(now, input, out);
+        }
+        self.look(node, entity);
     }
 
     fn count_step(&mut self) {
@@ -310,8 +429,9 @@ impl Cluster {
             self.second = (second, self.tally.steps);
         }
         self.tally.steps += 1;
-        if self.tally.steps - self.second.1 > INPUTS_A_SECOND_MAX {
-            let what = format!("the cluster takes {INPUTS_A_SECOND_MAX} inputs in a second");
+        let most = INPUTS_A_SECOND_MAX * (1 + self.daemons.len() as u64 / 4);
+        if self.tally.steps - self.second.1 > most {
+            let what = format!("the cluster takes {most} inputs in a second");
             self.broken(("it-ends", what));
         }
     }
@@ -319,9 +439,10 @@ impl Cluster {
     fn open_seat(&mut self, node: usize, entity: EntityId, out: &mut Vec<Output>) {
         let now = self.now;
         let node = &mut self.nodes[node];
-        let (local, station) = (node.local(now), node.station.clone());
+        let local = node.local(now);
+        let station = &node.station;
         node.seats.entry(entity).or_insert_with(|| {
-            let mut seat = Seat::new(station, entity);
+            let mut seat = Seat::new(station.clone(), entity);
             seat.open(local, out);
             seat
         });
@@ -331,11 +452,14 @@ impl Cluster {
         &mut self,
         node: usize,
         entity: EntityId,
-        out: Vec<Output>,
+        out: &mut Vec<Output>,
         inputs: &mut VecDeque<(EntityId, Input)>,
     ) {
-        for output in out {
+        for output in out.drain(..) {
             if self.crash_rate > 0 && self.dice.below(1_000_000) < self.crash_rate {
+                if let Some(coverage) = &mut self.coverage {
+                    coverage.crash_before(&output);
+                }
                 let rest = self.dice.between(MILLI, 2 * SECOND);
                 return self.act(Action::Crash { node, rest });
             }
@@ -356,6 +480,17 @@ impl Cluster {
         }
     }
 
+    /// A moment has come that a seat had named; if it names a later one by now, that is waited for.
+    fn wake(&mut self, node: usize, entity: EntityId) {
+        let place = &mut self.nodes[node];
+        place.wakes.remove(&entity);
+        let due = place.seats.get(&entity).and_then(Seat::wake_at);
+        if due.is_some_and(|due| due <= place.local(self.now)) {
+            return self.feed(node, entity, Input::Woke);
+        }
+        self.set_alarm(node, entity);
+    }
+
     fn set_alarm(&mut self, node: usize, entity: EntityId) {
         let place = &mut self.nodes[node];
         let wanted = place.seats.get(&entity).and_then(Seat::wake_at);
@@ -369,8 +504,18 @@ impl Cluster {
         self.plan(at - self.now, Happening::Wake { node, life, entity });
     }
 
-    /// Shows the checkers who runs a daemon.
-    fn look(&mut self, entity: EntityId) {
+    /// Shows the checkers who runs a daemon, when that has changed by a step of this node.
+    fn look(&mut self, node: usize, entity: EntityId) {
+        let place = &mut self.nodes[node];
+        let live = place.seats.get(&entity).and_then(Seat::live_copy);
+        let shown = place.shown_live.get(&entity).copied();
+        if live == shown {
+            return;
+        }
+        match live {
+            Some(live) => place.shown_live.insert(entity, live),
+            None => place.shown_live.remove(&entity),
+        };
         let lives = self.lives_of(entity);
         self.see(&Observed::Stepped { entity, lives });
     }
@@ -404,8 +549,9 @@ impl Cluster {
 
     /// Whether everything has come to rest.
     pub(crate) fn is_settled(&self) -> bool {
-        let still =
-            |happening: &Happening| matches!(happening, Happening::Wake { .. } | Happening::Act(_));
+        let still = |happening: &Happening| {
+            matches!(happening, Happening::Wake { .. } | Happening::Act(_) | Happening::Sweep(_))
+        };
         self.queue.values().all(still)
             && self.daemons.iter().all(|daemon| self.is_daemon_settled(daemon.entity))
             && self.clients.iter().all(|client| !self.is_alive(client) || client.left == 0)
@@ -415,7 +561,16 @@ impl Cluster {
         self.lives(client.node, client.life)
     }
 
+    /// Whether nothing is left to be done for a daemon that was deleted.
+    fn is_deletion_settled(&self, entity: EntityId) -> bool {
+        let mut seats = self.nodes.iter().filter_map(|node| node.seats.get(&entity));
+        seats.all(Seat::is_idle) && self.waiting_of(entity) == 0
+    }
+
     fn is_daemon_settled(&self, entity: EntityId) -> bool {
+        if self.checkers.journals.of(&entity).is_some_and(|journal| journal.deleted) {
+            return self.is_deletion_settled(entity);
+        }
         let mut owners = 0;
         for seat in self.nodes.iter().filter_map(|node| node.seats.get(&entity)) {
             match seat.status().standing {
@@ -460,6 +615,43 @@ impl Cluster {
         owners == self.daemons.len()
     }
 
+    /// Whether a node has daemons that were stopped.
+    pub(crate) fn has_stopped_daemons(&self, node: usize) -> bool {
+        let mut seats = self.nodes[node].seats.values();
+        seats.any(|seat| seat.status().standing == Standing::Stopped)
+    }
+
+    /// The node that runs a daemon.
+    pub(crate) fn owner_of(&self, entity: EntityId) -> Option<usize> {
+        self.lives_of(entity).first().map(|(at, _)| *at)
+    }
+
+    /// Whether something of a daemon is at stake: it is being moved, or an event to or from it is
+    /// not acknowledged.
+    pub(crate) fn is_exposed(&self, entity: EntityId) -> bool {
+        let mut seats = self.nodes.iter().filter_map(|node| node.seats.get(&entity));
+        self.waiting_of(entity) > 0
+            || seats.any(|seat| {
+                let standing = seat.status().standing;
+                let owes = seat.ledger().is_some_and(|ledger| {
+                    ledger.outgoing.values().any(|outgoing| !outgoing.waiting.is_empty())
+                });
+                owes || seat.is_moving() || matches!(standing, Standing::Bearing)
+            })
+    }
+
+    /// A fault was injected; it counts as a hit if it can matter.
+    pub(crate) fn count_fault(&mut self, hit: bool) {
+        self.tally.faults += 1;
+        self.tally.hits += u64::from(hit);
+    }
+
+    /// A fault of a whole node.
+    pub(super) fn count_node_fault(&mut self) {
+        let hit = self.daemons.iter().any(|daemon| self.is_exposed(daemon.entity));
+        self.count_fault(hit);
+    }
+
     /// Whether a daemon runs on a node.
     pub(crate) fn owner_is(&self, daemon: usize, node: usize) -> bool {
         let entity = self.daemons[daemon].entity;
@@ -488,10 +680,14 @@ impl Cluster {
     fn ending(&mut self, entity: EntityId) -> EndDaemon {
         let settled = self.is_daemon_settled(entity);
         let waiting_clients = self.waiting_of(entity);
-        let (mut lives, mut pages) = (Vec::new(), None);
+        let (mut lives, mut shown) = (Vec::new(), None);
+        let journal = self.checkers.journals.of(&entity);
+        let deleted = journal.is_some_and(|journal| journal.deleted);
+        let style = self.styles.get(&entity).copied();
         let (mut standings, mut phases, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for (index, node) in self.nodes.iter_mut().enumerate() {
-            if node.keys.contains_key(&entity) {
+            let is_here = node.seats.get(&entity).is_some_and(|seat| seat.live_copy().is_some());
+            if node.keys.contains_key(&entity) && (is_here || !node.has_old_keys) {
                 keys.push(index);
             }
             let Some(seat) = node.seats.get(&entity) else { continue };
@@ -506,10 +702,20 @@ impl Cluster {
             let Some((copy, epoch)) = seat.live_copy() else { continue };
             lives.extend(status.head.map(|head| (index, epoch, head)));
             if let Some(host) = node.hosts.get_mut(&(entity, copy)) {
-                pages = pages_of(host);
+                shown = style.and_then(|style| style.shown(host));
             }
         }
-        EndDaemon { entity, lives, pages, standings, phases, keys, settled, waiting_clients }
+        EndDaemon {
+            entity,
+            lives,
+            shown,
+            deleted,
+            standings,
+            phases,
+            keys,
+            settled,
+            waiting_clients,
+        }
     }
 
     /// Lets everything come to rest within `bound`, and looks one last time.
@@ -560,9 +766,20 @@ impl Cluster {
 
     /// Makes all disks lie so often.
     pub(crate) fn set_disk_faults(&mut self, faults: Faults) {
-        for node in &mut self.nodes {
-            node.disk.faults = faults;
+        self.usual_faults = faults;
+        for node in 0..self.nodes.len() {
+            self.set_full(node, false);
         }
+    }
+
+    /// The disk of a node has no room, or has it again.
+    pub(crate) fn set_full(&mut self, node: usize, full: bool) {
+        let disk = &mut self.nodes[node].disk;
+        disk.faults = self.usual_faults;
+        if full {
+            disk.faults.failed = 1000;
+        }
+        disk.files.set_full(full);
     }
 }
 
@@ -576,6 +793,7 @@ impl Happening {
             Self::Disk { node, .. } => format!("the disk of node {node}"),
             Self::Capture(capturing) => format!("node {} captures", capturing.node),
             Self::Restore(restoring) => format!("node {} restores", restoring.node),
+            Self::Sweep(sweeping) => format!("node {} sweeps", sweeping.node),
             Self::Act(action) => format!("{action:?}"),
         }
     }
@@ -589,15 +807,8 @@ impl Happening {
             | Self::Wake { node, .. } => Some(*node),
             Self::Capture(capturing) => Some(capturing.node),
             Self::Restore(restoring) => Some(restoring.node),
+            Self::Sweep(sweeping) => Some(sweeping.node),
             Self::Act(_) => None,
         }
     }
-}
-
-/// What a scribe has written.
-pub(crate) fn pages_of(host: &mut daemon::Host) -> Option<Pages> {
-    let mut shelf = daemon::ChunkShelf::new();
-    let parts = host.capture().ok()?.write(&mut shelf).ok()?;
-    let whole = daemon::StateReader::new(&parts.state, &mut shelf).read_whole().ok()?;
-    whimbrel_wire::decode(&whole).ok()
 }

@@ -1,15 +1,20 @@
 //! Decides what one simulated node is: seats, hosts, a disk, keys, and a clock of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use whimbrel_daemon::Host;
-use whimbrel_protocol::{Seat, Settings, Station};
+use whimbrel_protocol::{SaveTicket, Seat, Settings, Station, Ticket};
+use whimbrel_store::Hold;
 use whimbrel_wire::{AttemptId, EntityId, Epoch, NodeId, NodeKey, StoreId, Time};
 
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::medium::Medium;
+use crate::scribe::Style;
+
+/// How far apart the clocks of two nodes are at most, in nanoseconds.
+pub(crate) const OFFSET_MAX: u64 = 3_600_000_000_000;
 
 /// One node.
 pub(crate) struct Node {
@@ -26,8 +31,12 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     /// The keys of daemons, with the copy that brought each. They survive a crash.
     pub(crate) keys: BTreeMap<EntityId, AttemptId>,
+    /// Whether its folder was put back, with the keys that it had.
+    pub(crate) has_old_keys: bool,
     /// The newest epoch that the disk knows.
     pub(crate) on_disk: BTreeMap<EntityId, Epoch>,
+    /// What the checkers were last shown of which daemons it runs.
+    pub(crate) shown_live: BTreeMap<EntityId, (AttemptId, Epoch)>,
     pub(crate) up: bool,
     /// Which of its lives this is: reports to an earlier one are lost.
     pub(crate) life: u64,
@@ -35,6 +44,35 @@ pub(crate) struct Node {
     pub(crate) offset: u64,
     pub(crate) drift_ppm: i64,
     pub(crate) paused_until: u64,
+    /// Until when it takes no daemons, because it is starting.
+    pub(crate) ready_at: u64,
+    /// The kind for which it has no factory.
+    pub(crate) lacks: Option<Style>,
+    /// How many times as long as others it takes for everything.
+    pub(crate) slow: u64,
+    /// What must end before it can close; none unless it is shutting down.
+    pub(crate) stopping: Option<Stopping>,
+    /// Chunks that are in use without a manifest on record.
+    pub(crate) holds: BTreeMap<Use, Hold>,
+}
+
+/// A node that is shutting down.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping {
+    pub(crate) tickets: BTreeSet<Ticket>,
+    /// How long it stays away.
+    pub(crate) rest: u64,
+}
+
+/// For what chunks are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Use {
+    /// A snapshot that is being fetched.
+    Fetched(EntityId, AttemptId),
+    /// A snapshot that was taken.
+    Captured(EntityId),
+    /// A manifest that is being saved.
+    Saved(EntityId, SaveTicket),
 }
 
 impl Node {
@@ -55,13 +93,20 @@ impl Node {
             drops: BTreeMap::new(),
             disk: Disk::new(store, medium),
             keys: BTreeMap::new(),
+            has_old_keys: false,
             on_disk: BTreeMap::new(),
+            shown_live: BTreeMap::new(),
             up: true,
             life: 0,
             started: 0,
-            offset: dice.below(3_600_000_000_000),
+            offset: dice.below(OFFSET_MAX),
             drift_ppm: i64::try_from(dice.below(400)).unwrap_or(0) - 200,
             paused_until: 0,
+            ready_at: 0,
+            lacks: None,
+            slow: 1,
+            stopping: None,
+            holds: BTreeMap::new(),
         }
     }
 
@@ -87,6 +132,9 @@ impl Node {
         self.wakes.clear();
         self.hosts.clear();
         self.drops.clear();
+        self.stopping = None;
+        self.shown_live.clear();
+        self.holds.clear();
     }
 
     /// Comes back with an empty disk and the same key.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use whimbrel_daemon as daemon;
-use whimbrel_daemon::{Body, Native};
+use whimbrel_daemon::Budget;
 use whimbrel_protocol::{
-    Capture, DeliverError, Event, Input, Output, ReplayStep, Restored, SendError, Ticket,
-    TurnFailure, Turned, Unprepared,
+    Capture, DeliverError, Event, Input, Output, ReplayStep, Restored, SaveTicket, SendError,
+    Ticket, TurnFailure, Turned, Unprepared,
 };
 use whimbrel_store::Chunks;
 use whimbrel_wire::{
@@ -20,11 +20,13 @@ use whimbrel_wire::{
     encode,
 };
 
+use super::node::Use;
 use super::{Capturing, Cluster, Happening, MILLI, Restoring};
 use crate::checkers::{Observed, Reply};
 use crate::clients::Asker;
 use crate::disk::{Fate, Finished, Request};
-use crate::scribe::{Scribe, Style};
+use crate::network::Exchanged;
+use crate::scribe::Style;
 
 /// The chunks of a node, as a daemon sees them.
 pub(crate) struct Shelf(pub(crate) Arc<dyn Chunks>);
@@ -70,6 +72,7 @@ impl Cluster {
             Output::SendPiece { to, message, chunk } => self.send_piece(node, to, message, &chunk),
             Output::Read => self.ask_disk(node, Request::Read { entity }),
             Output::Save { ticket, write } => {
+                self.hold_for_save(node, entity, ticket, &write);
                 self.ask_disk(node, Request::Save { entity, ticket, write });
             }
             Output::ReadTurns { copy, after, count, bytes } => {
@@ -88,7 +91,7 @@ impl Cluster {
                 let drops = place.drops.get(&(entity, copy)).copied().unwrap_or(0);
                 let life = place.life;
                 let restoring = Restoring { node, life, entity, copy, manifest, envelope, drops };
-                let rest = self.dice.between(MILLI / 10, 5 * MILLI);
+                let rest = self.rest(node, MILLI / 10, 5 * MILLI);
                 self.plan(rest, Happening::Restore(Box::new(restoring)));
             }
             Output::Capture(capture) => self.capture(node, entity, *capture),
@@ -108,6 +111,9 @@ impl Cluster {
                 self.report(node, entity, Input::PiecesRead { attempt, result });
             }
             Output::FindMissing { attempt, chunks } => {
+                let place = &mut self.nodes[node];
+                let hold = || place.disk.files.chunks.hold();
+                place.holds.entry(Use::Fetched(entity, attempt)).or_insert_with(hold);
                 let found = self.nodes[node].disk.files.chunks.missing(&chunks);
                 let result = found.map_err(|error| error.to_string()).map(|missing| {
                     missing.into_iter().filter_map(|index| u32::try_from(index).ok()).collect()
@@ -147,16 +153,48 @@ impl Cluster {
             }
             Output::Delivered { ticket, result } => self.delivered(ticket, &result),
             Output::Sent { ticket, result } => self.sent(ticket, &result),
-            Output::SnapshotTaken { ticket, .. } | Output::Stopped { ticket, .. } => {
+            Output::SnapshotTaken { ticket, result: Ok(manifest) } => {
+                self.exported(ticket, *manifest);
+            }
+            Output::SnapshotTaken { ticket, result: Err(_) } => {
                 self.tickets.remove(&ticket);
             }
+            Output::Stopped { ticket, .. } => self.stopped(ticket),
             Output::Event(event) => self.said(node, entity, &event),
         }
     }
 
+    /// What the write names is protected until it is on disk; then the record protects it.
+    fn hold_for_save(&mut self, node: usize, entity: EntityId, ticket: SaveTicket, write: &Write) {
+        let holds = &mut self.nodes[node].holds;
+        let hold = match write {
+            Write::SaveCopy { attempt, .. } => holds.remove(&Use::Fetched(entity, *attempt)),
+            Write::Publish { .. } => holds.remove(&Use::Captured(entity)),
+            Write::Birth { .. }
+            | Write::Append { .. }
+            | Write::Compact { .. }
+            | Write::BeginAttempt { .. }
+            | Write::HandOver { .. }
+            | Write::AppendCopy { .. }
+            | Write::Accept { .. }
+            | Write::Learn { .. }
+            | Write::DropCopy { .. }
+            | Write::DropState { .. }
+            | Write::Delete { .. } => None,
+        };
+        if let Some(hold) = hold {
+            holds.insert(Use::Saved(entity, ticket), hold);
+        }
+    }
+
+    /// How long something takes on a node.
+    pub(super) fn rest(&mut self, node: usize, low: u64, high: u64) -> u64 {
+        self.dice.between(low, high) * self.nodes[node].slow
+    }
+
     /// Reports an end after a short while.
     fn report(&mut self, node: usize, entity: EntityId, input: Input) {
-        let (life, rest) = (self.nodes[node].life, self.dice.between(10_000, MILLI));
+        let (life, rest) = (self.nodes[node].life, self.rest(node, 10_000, MILLI));
         let input = Box::new(input);
         self.plan(rest, Happening::Report { node, life, entity, input });
     }
@@ -171,11 +209,40 @@ impl Cluster {
             let message = Box::new(message);
             return self.plan(1_000, Happening::Deliver { to: target, from, message });
         }
-        let delays = self.network.carry(&mut self.dice, node, target);
-        for delay in delays {
-            let message = Box::new(message.clone());
-            self.plan(delay, Happening::Deliver { to: target, from, message });
+        let mut overtaken = None;
+        if let Some(exchange) = &mut self.network.exchange
+            && matches!(message, Message::Migration(_))
+        {
+            match exchange.take(target, from, &message) {
+                Exchanged::HeldBack => return,
+                Exchanged::Passes(held) => overtaken = held,
+            }
         }
+        let delays = self.network.carry(&mut self.dice, node, target);
+        if delays.is_disturbed {
+            let hit = self.is_exposed(message.entity());
+            self.count_fault(hit);
+        }
+        let last = delays.arrivals.len().saturating_sub(1);
+        let mut message = Some(Box::new(message));
+        for (index, delay) in delays.arrivals.into_iter().enumerate() {
+            let message = if index == last { message.take() } else { message.clone() };
+            let Some(message) = message else { break };
+            self.plan(delay, Happening::Deliver { to: target, from, message });
+            if let Some(held) = overtaken.take() {
+                let (to, from, message) = *held;
+                self.plan(delay + 1, Happening::Deliver { to, from, message: Box::new(message) });
+            }
+        }
+    }
+
+    /// What was held back for an exchange that never came about arrives after all.
+    pub(crate) fn end_exchange(&mut self) -> u64 {
+        let Some(exchange) = self.network.exchange.take() else { return 0 };
+        if let Some(held) = exchange.held {
+            self.send_again(held);
+        }
+        exchange.seen
     }
 
     /// Delivers a message that was kept, once more.
@@ -204,14 +271,15 @@ impl Cluster {
 
     fn start_disk(&mut self, node: usize) {
         if self.nodes[node].disk.begin() {
-            let (life, rest) = (self.nodes[node].life, self.dice.between(MILLI / 5, 4 * MILLI));
+            let (life, rest) = (self.nodes[node].life, self.rest(node, MILLI / 5, 4 * MILLI));
             self.plan(rest, Happening::Disk { node, life });
         }
     }
 
     /// The disk has done a group.
     pub(super) fn disk_done(&mut self, node: usize) {
-        let Self { nodes, dice, save_fate, saves, tally, .. } = self;
+        let Self { nodes, dice, save_fate, saves, .. } = self;
+        let mut lies = 0;
         let faults = nodes[node].disk.faults;
         let Finished { found, dones } = nodes[node].disk.finish(dice, |_, dice| {
             let number = *saves;
@@ -220,15 +288,21 @@ impl Cluster {
                 Some((which, fate)) if *which == number => *fate,
                 Some(_) | None => faults.draw(dice),
             };
-            tally.faults += u64::from(fate != Fate::Good);
+            lies += u64::from(fate != Fate::Good);
             fate
         });
+        for _ in 0..lies {
+            self.count_node_fault();
+        }
         for write in found {
             self.committed(node, &write);
         }
-        let rest = self.dice.between(10_000, MILLI / 2);
+        let rest = self.rest(node, 10_000, MILLI / 2);
         let life = self.nodes[node].life;
         for done in dones {
+            if let Input::Saved { ticket, .. } = &done.report {
+                self.nodes[node].holds.remove(&Use::Saved(done.entity, *ticket));
+            }
             if let Some(write) = &done.committed {
                 self.committed(node, write);
             }
@@ -283,8 +357,13 @@ impl Cluster {
         let frozen = standing == Some(whimbrel_protocol::Standing::Frozen);
         let host = place.hosts.get_mut(&(entity, copy)).ok_or(TurnFailure::NoCopy)?;
         let before = host.head();
+        let churns = self.styles.get(&entity) == Some(&Style::Churning);
         match take_turn(host, epoch, time, &origin, event) {
             Ok(turned) => {
+                if churns {
+                    // Its memory goes on changing by itself.
+                    let _ = host.idle(Budget(self.dice.below(4)));
+                }
                 let (head, outputs) = (turned.head, outputs_of(&turned));
                 let failed = turned.answer.failure.is_some();
                 self.see(&Observed::Turned {
@@ -358,8 +437,10 @@ impl Cluster {
             let what = format!("D{name} stands at {found:?} and was to be captured at {head:?}");
             return self.broken(("same-meaning", what));
         }
+        let hold = self.nodes[node].disk.files.chunks.hold();
+        self.nodes[node].holds.insert(Use::Captured(entity), hold);
         let life = self.nodes[node].life;
-        let rest = self.dice.between(MILLI / 10, 8 * MILLI);
+        let rest = self.rest(node, MILLI / 10, 8 * MILLI);
         let capturing = Capturing { node, life, entity, copy, frozen, ledger };
         self.plan(rest, Happening::Capture(Box::new(capturing)));
     }
@@ -406,7 +487,7 @@ impl Cluster {
         let mut shelf = Shelf(self.nodes[node].disk.files.chunks.clone());
         let luggage = daemon::read_luggage(manifest, &mut shelf)
             .map_err(|error| invalid(error.to_string()))?;
-        let body: Box<dyn Body> = Native::boxed(Scribe::new(style, 0));
+        let body = style.body(0);
         let host = daemon::Host::restore(&manifest.kind, manifest, &luggage.host, body, &mut shelf)
             .map_err(|error| invalid(error.to_string()))?;
         let restored = Restored {
@@ -432,6 +513,7 @@ impl Cluster {
     fn drop_copy(&mut self, node: usize, entity: EntityId, copy: AttemptId) {
         let place = &mut self.nodes[node];
         place.hosts.remove(&(entity, copy));
+        place.holds.remove(&Use::Fetched(entity, copy));
         *place.drops.entry((entity, copy)).or_insert(0) += 1;
     }
 
@@ -503,7 +585,11 @@ impl Cluster {
         manifest: &Manifest,
         envelope: Option<&Bytes>,
     ) -> Result<(), MigrationFailureReason> {
-        if Style::of(&manifest.kind).is_none() {
+        if self.now < self.nodes[node].ready_at {
+            return Err(MigrationFailureReason::NotReady);
+        }
+        let style = Style::of(&manifest.kind);
+        if style.is_none() || style == self.nodes[node].lacks {
             return Err(MigrationFailureReason::FactoryNotFound);
         }
         let here = self.nodes[node].id;
@@ -554,6 +640,11 @@ impl Cluster {
         self.see(&Observed::Said { node, entity, event });
         if matches!(event, Event::Warning(_)) && self.warnings.len() < super::WARNINGS_MAX {
             self.warnings.push(event.clone());
+        }
+        if let (Event::MoveEnded { result: Err(error), .. }, Some(coverage)) =
+            (event, &mut self.coverage)
+        {
+            coverage.failed(&error.reason);
         }
         if let Event::Live { epoch, head } = event {
             self.see_live(node, entity, *epoch, *head);

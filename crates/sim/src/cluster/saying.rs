@@ -6,6 +6,7 @@ use whimbrel_wire::{
 };
 
 use super::Cluster;
+use crate::coverage::{name_of_input, name_of_output};
 
 #[allow(
     clippy::wildcard_enum_match_arm,
@@ -15,7 +16,16 @@ impl Cluster {
     fn line(&mut self, node: usize, mark: char, entity: EntityId, what: std::fmt::Arguments<'_>) {
         let name = self.name_of(entity);
         let Self { trace, nodes, now, .. } = self;
-        trace.say(*now, &nodes[node].name, mark, format_args!("D{name} {what}"));
+        trace.write(*now, &nodes[node].name, mark, format_args!("D{name} {what}"));
+    }
+
+    /// Notes that something happened; says whether it is also wanted as text.
+    fn note(&mut self, node: usize, entity: EntityId, name: &str) -> bool {
+        let Self { trace, dice, now, .. } = self;
+        let whose =
+            entity.as_bytes().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        trace.note([*now, node as u64 ^ whose, dice.state()], name);
+        trace.is_kept()
     }
 
     fn node_name(&self, id: NodeId) -> &str {
@@ -23,6 +33,9 @@ impl Cluster {
     }
 
     pub(super) fn say_input(&mut self, node: usize, entity: EntityId, input: &Input) {
+        if !self.note(node, entity, name_of_input(input)) {
+            return;
+        }
         match input {
             Input::Woke => {}
             Input::Message { from, message } => {
@@ -48,6 +61,9 @@ impl Cluster {
     }
 
     pub(super) fn say_output(&mut self, node: usize, entity: EntityId, output: &Output) {
+        if !self.note(node, entity, name_of_output(output)) {
+            return;
+        }
         match output {
             Output::Send { to, message } | Output::SendPiece { to, message, .. } => {
                 let to = self.node_name(*to).to_owned();
@@ -154,6 +170,9 @@ impl Cluster {
 
     pub(super) fn say_write(&mut self, node: usize, write: &Write) {
         let Some(entity) = write.entity() else { return };
+        if !self.note(node, entity, "committed") {
+            return;
+        }
         let what = name_of(write);
         self.line(node, '=', entity, format_args!("{what}"));
     }

@@ -4,7 +4,7 @@ use whimbrel_protocol::MoveOptions;
 
 use super::{Failure, finish, stage};
 use crate::cluster::{MILLI, SECOND};
-use crate::network::{Meddle, Meddling};
+use crate::network::{Exchange, Meddle, Meddling};
 use crate::scribe::Style;
 
 /// How long the meddling lasts: the move and a little more.
@@ -45,4 +45,40 @@ pub(super) fn doubled() -> Result<u64, Failure> {
 
 pub(super) fn swapped() -> Result<u64, Failure> {
     each(Meddle::Late)
+}
+
+/// Plays one move in which two of its messages change places; says how many there were.
+fn play_exchanged(
+    style: Style,
+    orchestrator: usize,
+    (first, second): (u64, u64),
+) -> Result<u64, Failure> {
+    let case = format!("{style:?} by {orchestrator}, {first} after {second}");
+    let mut cluster = stage(7, style, 12);
+    cluster.network.exchange = Some(Exchange::of(first, second));
+    cluster.ask_move(orchestrator, 0, 1, MoveOptions::default());
+    cluster.run_until(cluster.now + WINDOW);
+    let seen = cluster.end_exchange();
+    cluster.run_until(cluster.now + 3 * SECOND);
+    finish(&mut cluster, &case)?;
+    super::expect(&cluster, &case, "it-ends", cluster.tally.hand_overs == 1, "it did not move")?;
+    Ok(seen)
+}
+
+/// Every pair of messages of one move, whoever orchestrates it: the earlier one arrives right after
+/// the later one, or very late if that one is never sent without it.
+pub(super) fn exchanged() -> Result<u64, Failure> {
+    let mut runs = 0;
+    for (style, orchestrator) in
+        [(Style::Replays, 0), (Style::Replays, 1), (Style::Replays, 2), (Style::Freezes, 2)]
+    {
+        let count = play_exchanged(style, orchestrator, (u64::MAX, u64::MAX))?;
+        for first in 0..count {
+            for second in first + 1..count {
+                play_exchanged(style, orchestrator, (first, second))?;
+                runs += 1;
+            }
+        }
+    }
+    Ok(runs)
 }

@@ -2,9 +2,12 @@
 //! where it can be.
 
 mod again;
+mod chores;
 mod clean;
 mod crashes;
 mod disks;
+mod folders;
+mod kinds;
 mod letters;
 mod liars;
 mod rivals;
@@ -42,6 +45,7 @@ pub const STORIES: &[(&str, Story)] = &[
     ("one-letter-lost", letters::lost),
     ("one-letter-twice", letters::doubled),
     ("two-letters-swapped", letters::swapped),
+    ("every-two-letters-exchanged", letters::exchanged),
     ("letters-of-the-first-move-again", again::replayed),
     ("a-retry-after-a-cut", again::retry),
     ("a-crash-at-every-output", crashes::everywhere),
@@ -49,6 +53,11 @@ pub const STORIES: &[(&str, Story)] = &[
     ("every-save-fails-once", disks::fates),
     ("the-copy-is-gone-after-the-vote", disks::copy_gone),
     ("the-target-has-a-new-disk", disks::wiped),
+    ("an-old-folder-is-put-back", folders::old),
+    ("a-snapshot-becomes-another-daemon", folders::exported),
+    ("every-kind-in-many-chunks", kinds::moves),
+    ("a-shutdown-at-every-moment", chores::shutdowns),
+    ("a-full-disk-at-every-moment", chores::full),
     ("two-orchestrators-two-targets", rivals::two),
     ("cancelled-at-every-moment", rivals::cancelled),
     ("a-third-node-speaks-for-the-target", liars::vote),
@@ -59,12 +68,20 @@ pub const STORIES: &[(&str, Story)] = &[
 
 /// Three nodes, one daemon on A, clients on B and C that have begun to send.
 fn stage(seed: u64, style: Style, events: u64) -> Cluster {
-    let settings = Settings {
+    stage_with(&settings(), seed, style, events)
+}
+
+/// The bounds of the seats of most stories.
+fn settings() -> Settings {
+    Settings {
         snapshot_every: 20,
         silence_max: std::time::Duration::from_secs(3),
         ..Settings::default()
-    };
-    let mut cluster = Cluster::new(seed, 3, &settings, Medium::Memory, false);
+    }
+}
+
+fn stage_with(settings: &Settings, seed: u64, style: Style, events: u64) -> Cluster {
+    let mut cluster = Cluster::new(seed, 3, settings, Medium::Memory, false);
     cluster.panics = false;
     let daemon = cluster.spawn(0, style);
     cluster.add_client(1, daemon, events, 4, 4 * MILLI);
