@@ -736,7 +736,7 @@ pub enum Warning {
         /// Why.
         reason: String,
     },
-    /// The store failed; unsaved turns were taken back.
+    /// The store failed; unsaved turns were taken back, or the daemon waits until it can be read.
     Store {
         /// What it said.
         error: String,

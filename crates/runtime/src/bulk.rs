@@ -16,7 +16,7 @@ use whimbrel_daemon::{
     ChunkSink, ChunkSource, Host, RestoreError, SinkError, SourceError, read_luggage,
 };
 use whimbrel_protocol::{Input, Restored};
-use whimbrel_store::Chunks;
+use whimbrel_store::{Chunks, StoreError};
 use whimbrel_wire::limits::CHUNK_LIST_LENGTH_MAX;
 use whimbrel_wire::{
     AttemptId, ChunkList, ChunkRef, Ledger, Manifest, Message, MigrationFailureReason,
@@ -300,22 +300,31 @@ pub(crate) fn build(
     cell: &Cell,
     manifest: &Manifest,
 ) -> Result<(Host, Ledger), MigrationFailureReason> {
+    let mut source = PatientSource { chunks: &*cell.store.chunks, failed: None };
+    let built = build_from(core, cell, manifest, &mut source);
+    // A disk that did not answer is not the fault of what it holds.
+    built.map_err(|reason| source.failed.map_or(reason, MigrationFailureReason::StoreFailed))
+}
+
+fn build_from(
+    core: &Core,
+    cell: &Cell,
+    manifest: &Manifest,
+    source: &mut PatientSource<'_>,
+) -> Result<(Host, Ledger), MigrationFailureReason> {
     let invalid = |error: String| MigrationFailureReason::SnapshotInvalid(error);
     let body = core.body(&cell.entity(), &manifest.kind)?;
-    let mut source = StoreSource(&*cell.store.chunks);
-    let luggage =
-        read_luggage(manifest, &mut source).map_err(|error| invalid(error.to_string()))?;
+    let luggage = read_luggage(manifest, source).map_err(|error| invalid(error.to_string()))?;
     if !luggage.ledger.is_sound() {
         return Err(invalid("its dealings contradict themselves".to_owned()));
     }
-    let host = Host::restore(&manifest.kind, manifest, &luggage.host, body, &mut source).map_err(
-        |error| {
+    let host =
+        Host::restore(&manifest.kind, manifest, &luggage.host, body, source).map_err(|error| {
             // A snapshot that is what it claims to be, and code that broke on it.
             let broke = matches!(error, RestoreError::Panicked(_));
             let why = error.to_string();
             if broke { MigrationFailureReason::StateFailed(why) } else { invalid(why) }
-        },
-    )?;
+        })?;
     Ok((host, luggage.ledger))
 }
 
@@ -330,6 +339,26 @@ pub(crate) struct StoreSource<'a>(pub(crate) &'a dyn Chunks);
 impl ChunkSource for StoreSource<'_> {
     fn read(&mut self, chunk: &ChunkRef) -> Result<Bytes, SourceError> {
         read_chunk(self.0, chunk).map_err(SourceError)
+    }
+}
+
+/// Chunks of the store, for a restore that may be tried again: it remembers that the store failed.
+struct PatientSource<'a> {
+    chunks: &'a dyn Chunks,
+    failed: Option<String>,
+}
+
+impl ChunkSource for PatientSource<'_> {
+    fn read(&mut self, chunk: &ChunkRef) -> Result<Bytes, SourceError> {
+        match self.chunks.get(&chunk.digest) {
+            Err(StoreError::Failed(error)) => {
+                self.failed = Some(error.clone());
+                Err(SourceError(error))
+            }
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(SourceError(format!("chunk {} is missing", chunk.digest))),
+            Err(error) => Err(SourceError(error.to_string())),
+        }
     }
 }
 

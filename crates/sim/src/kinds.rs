@@ -44,9 +44,12 @@ impl Style {
 
     pub(crate) const fn is_scribe(self) -> bool {
         match self {
-            Self::Replays | Self::Deltas | Self::Freezes | Self::DriftShown | Self::DriftHidden => {
-                true
-            }
+            Self::Replays
+            | Self::Deltas
+            | Self::Freezes
+            | Self::DriftShown
+            | Self::DriftHidden
+            | Self::Choosy => true,
             Self::Kv | Self::Tally | Self::Counting | Self::Churning => false,
         }
     }
@@ -58,9 +61,12 @@ impl Style {
     /// A fresh daemon; a scribe writes as `author` when it tells others.
     pub(crate) fn body(self, author: u64) -> Box<dyn Body> {
         match self {
-            Self::Replays | Self::Deltas | Self::Freezes | Self::DriftShown | Self::DriftHidden => {
-                Native::boxed(Scribe::new(self, author))
-            }
+            Self::Replays
+            | Self::Deltas
+            | Self::Freezes
+            | Self::DriftShown
+            | Self::DriftHidden
+            | Self::Choosy => Native::boxed(Scribe::new(self, author)),
             Self::Kv => Native::boxed(Kv::new()),
             Self::Tally => Native::boxed(Tally::new()),
             Self::Counting => Native::boxed(Counting::new()),
@@ -73,9 +79,12 @@ impl Style {
         let Line { author, number, act } = line;
         let declines = *act == Act::Decline;
         match self {
-            Self::Replays | Self::Deltas | Self::Freezes | Self::DriftShown | Self::DriftHidden => {
-                encode(line).into()
-            }
+            Self::Replays
+            | Self::Deltas
+            | Self::Freezes
+            | Self::DriftShown
+            | Self::DriftHidden
+            | Self::Choosy => encode(line).into(),
             Self::Kv if declines => Bytes::from_static(b"no command"),
             Self::Kv => {
                 let key = format!("{author}:{number}");
@@ -169,9 +178,12 @@ impl Style {
         match self {
             Self::Kv | Self::Tally => Some(Shown::Entries(entries)),
             Self::Counting | Self::Churning => Some(Shown::Count(count)),
-            Self::Replays | Self::Deltas | Self::Freezes | Self::DriftShown | Self::DriftHidden => {
-                None
-            }
+            Self::Replays
+            | Self::Deltas
+            | Self::Freezes
+            | Self::DriftShown
+            | Self::DriftHidden
+            | Self::Choosy => None,
         }
     }
 
@@ -182,7 +194,12 @@ impl Style {
         let source: &mut dyn ChunkSource = &mut shelf;
         let mut reader = StateReader::new(&parts.state, source);
         match self {
-            Self::Replays | Self::Deltas | Self::Freezes | Self::DriftShown | Self::DriftHidden => {
+            Self::Replays
+            | Self::Deltas
+            | Self::Freezes
+            | Self::DriftShown
+            | Self::DriftHidden
+            | Self::Choosy => {
                 let pages = decode(&reader.read_whole().ok()?).ok()?;
                 Some(Shown::Pages(Box::new(pages)))
             }

@@ -9,6 +9,8 @@
 //!
 //! * Asking: what the members know of the daemon is asked first, for a bounded time; a folder that
 //!   went back in time would otherwise serve what another node owns (rule 15).
+//! * Reading: memory may be ahead of the disk, or the disk did not answer. What it holds is read
+//!   anew, until it answers.
 //! * Settling: turns made before a panic are still being saved.
 //! * Capturing: a kind that does not replay made its last turns anew, to other ends than the journal
 //!   names; it serves once a snapshot has them (rule 13).
@@ -147,8 +149,17 @@ impl Owner {
                 self.replica = Replica::restored(self.snapshots.base(), restored);
                 self.catch_up(desk);
             }
+            Err(MigrationFailureReason::StoreFailed(error)) => self.open_later(desk, error),
             Err(reason) => self.park(desk, reason.to_string()),
         }
+    }
+
+    /// The disk did not answer, and may another time: what it holds is not to blame.
+    fn open_later(&mut self, desk: &mut Desk<'_>, error: String) {
+        desk.warn(Warning::Store { error });
+        desk.push(Output::DropCopy { copy: self.copy });
+        let retry = desk.now + desk.settings().resend_max;
+        self.life = Life::Opening(Opening::Reading { retry });
     }
 
     /// Reads on in the journal, or goes live at its end.
@@ -177,7 +188,7 @@ impl Owner {
                 return self.park(desk, "its journal ends too early".to_owned());
             }
             Ok(turns) => turns,
-            Err(error) => return self.park(desk, error),
+            Err(error) => return self.open_later(desk, error),
         };
         match self.replica.steps(&turns, desk.title) {
             Ok(steps) => self.replay(desk, steps),

@@ -13,7 +13,7 @@ use whimbrel_protocol::{
     Capture, DeliverError, Event, Input, Output, ReplayStep, Restored, SaveTicket, SendError,
     Ticket, TurnFailure, Turned, Unprepared,
 };
-use whimbrel_store::Chunks;
+use whimbrel_store::{Chunks, StoreError};
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, ChunkList, ChunkRef, Digest, EntityId, Epoch, InputOrigin,
     Manifest, Message, MigrationFailureReason, MigrationMessage, NodeId, Time, Write, decode,
@@ -484,7 +484,13 @@ impl Cluster {
     ) -> Result<(daemon::Host, Restored), MigrationFailureReason> {
         let invalid = |what: String| MigrationFailureReason::SnapshotInvalid(what);
         let style = Style::of(&manifest.kind).ok_or(MigrationFailureReason::FactoryNotFound)?;
-        let mut shelf = Shelf(self.nodes[node].disk.files.chunks.clone());
+        let files = &self.nodes[node].disk.files;
+        let mut shelf = Shelf(files.chunks.clone());
+        // A disk that does not answer is not the fault of what it holds.
+        let invalid = |what: String| match files.chunks.missing(&manifest.luggage) {
+            Err(StoreError::Failed(error)) => MigrationFailureReason::StoreFailed(error),
+            Ok(_) | Err(_) => invalid(what),
+        };
         let luggage = daemon::read_luggage(manifest, &mut shelf)
             .map_err(|error| invalid(error.to_string()))?;
         let body = style.body(0);
