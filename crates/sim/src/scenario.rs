@@ -134,6 +134,26 @@ impl Stage {
                 let entity = self.cluster().daemons[0].entity;
                 self.cluster().feed(node, entity, Input::Cancel { attempt });
             }
+            ["wait", millis] => {
+                let millis: u64 = number(millis)?;
+                let cluster = self.cluster();
+                cluster.run_until(cluster.now + millis * MILLI);
+            }
+            ["commit"] => {
+                let cluster = self.cluster();
+                let (before, end) = (cluster.tally.hand_overs, cluster.now + 10 * SECOND);
+                while cluster.tally.hand_overs == before && cluster.now < end {
+                    cluster.run_until(cluster.now + MILLI / 50);
+                }
+            }
+            ["settle"] => self.cluster().settle(60 * SECOND),
+            _ => return self.play_fault(&words),
+        }
+        Ok(())
+    }
+
+    fn play_fault(&mut self, words: &[&str]) -> Result<(), String> {
+        match words[..] {
             ["crash", node] => {
                 let node = self.node(node)?;
                 self.cluster().crash(node, None);
@@ -168,19 +188,6 @@ impl Stage {
                 cuts.remove(&(one, other));
                 cuts.remove(&(other, one));
             }
-            ["wait", millis] => {
-                let millis: u64 = number(millis)?;
-                let cluster = self.cluster();
-                cluster.run_until(cluster.now + millis * MILLI);
-            }
-            ["commit"] => {
-                let cluster = self.cluster();
-                let (before, end) = (cluster.tally.hand_overs, cluster.now + 10 * SECOND);
-                while cluster.tally.hand_overs == before && cluster.now < end {
-                    cluster.run_until(cluster.now + MILLI / 50);
-                }
-            }
-            ["settle"] => self.cluster().settle(60 * SECOND),
             _ => return Err("no such command".to_owned()),
         }
         Ok(())

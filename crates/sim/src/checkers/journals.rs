@@ -56,17 +56,7 @@ impl Journals {
         match observed {
             Observed::Wiped => self.wiped = true,
             Observed::Born { entity, head, style, lines } => {
-                let journal = Journal {
-                    born: *head,
-                    style: *style,
-                    before: lines.clone(),
-                    turns: BTreeMap::new(),
-                    deeds: BTreeMap::new(),
-                    made: BTreeMap::new(),
-                    published: 0,
-                    deleted: false,
-                };
-                self.daemons.insert(*entity, journal);
+                self.daemons.insert(*entity, Journal::new(*head, *style, lines.clone()));
             }
             Observed::Turned {
                 entity,
@@ -136,6 +126,11 @@ impl Journals {
 }
 
 impl Journal {
+    fn new(born: Head, style: Style, before: Vec<(u64, u64)>) -> Self {
+        let (turns, deeds, made) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { born, style, before, turns, deeds, made, published: 0, deleted: false }
+    }
+
     fn make(&mut self, fact: Fact) {
         let position = fact.head.position.get();
         if self.turns.get(&position).is_some_and(|known| *known == fact) {

@@ -117,10 +117,11 @@ impl Cluster {
     }
 
     /// The snapshot was taken: it is one value from here on, and can be read by itself.
-    pub(super) fn exported(&mut self, ticket: Ticket, manifest: Manifest) {
-        let Some(Asker::Exporter(node)) = self.tickets.remove(&ticket) else { return };
+    pub(super) fn exported(&mut self, ticket: Ticket, manifest: Option<Box<Manifest>>) {
+        let asker = self.tickets.remove(&ticket);
+        let (Some(Asker::Exporter(node)), Some(manifest)) = (asker, manifest) else { return };
         let mut shelf = Shelf(self.nodes[node].disk.files.chunks.clone());
-        match StateSnapshot::gather(manifest, &mut shelf) {
+        match StateSnapshot::gather(*manifest, &mut shelf) {
             Ok(snapshot) => {
                 let restored = self.thaw_export(&snapshot).map(|_| ());
                 if let Err(what) = restored {

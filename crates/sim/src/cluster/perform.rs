@@ -58,7 +58,7 @@ impl Cluster {
         output: Output,
         inputs: &mut VecDeque<(EntityId, Input)>,
     ) {
-        self.say_output(node, entity, &output);
+        self.note_output(node, entity, &output);
         match output {
             Output::Send { to, message } => self.send(node, to, message),
             Output::Broadcast { message } => {
@@ -111,14 +111,7 @@ impl Cluster {
                 self.report(node, entity, Input::PiecesRead { attempt, result });
             }
             Output::FindMissing { attempt, chunks } => {
-                let place = &mut self.nodes[node];
-                let hold = || place.disk.files.chunks.hold();
-                place.holds.entry(Use::Fetched(entity, attempt)).or_insert_with(hold);
-                let found = self.nodes[node].disk.files.chunks.missing(&chunks);
-                let result = found.map_err(|error| error.to_string()).map(|missing| {
-                    missing.into_iter().filter_map(|index| u32::try_from(index).ok()).collect()
-                });
-                self.report(node, entity, Input::MissingFound { attempt, result });
+                self.find_missing(node, entity, attempt, &chunks);
             }
             Output::SaveChunk { attempt, chunk, bytes } => {
                 let put = self.nodes[node].disk.files.chunks.put(&[(chunk, bytes)]);
@@ -153,15 +146,27 @@ impl Cluster {
             }
             Output::Delivered { ticket, result } => self.delivered(ticket, &result),
             Output::Sent { ticket, result } => self.sent(ticket, &result),
-            Output::SnapshotTaken { ticket, result: Ok(manifest) } => {
-                self.exported(ticket, *manifest);
-            }
-            Output::SnapshotTaken { ticket, result: Err(_) } => {
-                self.tickets.remove(&ticket);
-            }
+            Output::SnapshotTaken { ticket, result } => self.exported(ticket, result.ok()),
             Output::Stopped { ticket, .. } => self.stopped(ticket),
             Output::Event(event) => self.said(node, entity, &event),
         }
+    }
+
+    fn find_missing(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        attempt: AttemptId,
+        chunks: &[ChunkRef],
+    ) {
+        let place = &mut self.nodes[node];
+        let hold = || place.disk.files.chunks.hold();
+        place.holds.entry(Use::Fetched(entity, attempt)).or_insert_with(hold);
+        let found = place.disk.files.chunks.missing(chunks);
+        let result = found.map_err(|error| error.to_string()).map(|missing| {
+            missing.into_iter().filter_map(|index| u32::try_from(index).ok()).collect()
+        });
+        self.report(node, entity, Input::MissingFound { attempt, result });
     }
 
     /// What the write names is protected until it is on disk; then the record protects it.

@@ -60,10 +60,13 @@ impl Cluster {
         }
     }
 
-    pub(super) fn say_output(&mut self, node: usize, entity: EntityId, output: &Output) {
-        if !self.note(node, entity, name_of_output(output)) {
-            return;
+    pub(super) fn note_output(&mut self, node: usize, entity: EntityId, output: &Output) {
+        if self.note(node, entity, name_of_output(output)) {
+            self.say_output(node, entity, output);
         }
+    }
+
+    fn say_output(&mut self, node: usize, entity: EntityId, output: &Output) {
         match output {
             Output::Send { to, message } | Output::SendPiece { to, message, .. } => {
                 let to = self.node_name(*to).to_owned();
