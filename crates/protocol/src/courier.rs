@@ -86,6 +86,19 @@ impl Courier {
         }
     }
 
+    /// What its state is called.
+    pub(crate) fn state_name(&self) -> &'static str {
+        match (self.letters.is_empty(), self.searching_since, self.regressed, self.rewound) {
+            (true, ..) => "Idle",
+            (false, Some(_), ..) => "Searching",
+            (false, None, Some(_), _) => "Regressed",
+            (false, None, None, _) if self.misled.is_some() => "Misled",
+            (false, None, None, Some(_)) => "Rewound",
+            (false, None, None, None) if self.sender().is_none() => "Opening",
+            (false, None, None, None) => "Sending",
+        }
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_idle(&self) -> bool {
         self.letters.is_empty()
