@@ -49,6 +49,8 @@ const FOR_THE_MODEL: &[&str] = &[
     "mutant-tombstones-ignored",
     "mutant-any-ack",
     "mutant-ack-before-accept",
+    "mutant-state-dropped-early",
+    "mutant-anyone-ends",
     "mutant-attempt-restarts",
     "mutant-unknown-is-refused",
     "mutant-never-asks",

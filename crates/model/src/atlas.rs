@@ -223,6 +223,10 @@ impl Atlas {
             stations: stations.collect(),
             daemons: daemons.collect(),
             tempo: story.tempo,
+            clients: story
+                .commands
+                .iter()
+                .any(|(command, _)| matches!(command, Command::Send { .. })),
             slips: story.slips,
         };
         Self {

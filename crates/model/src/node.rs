@@ -61,6 +61,8 @@ pub(crate) struct Surroundings {
     pub(crate) stations: Vec<Arc<Station>>,
     pub(crate) daemons: Vec<Newborn>,
     pub(crate) tempo: Tempo,
+    /// Whether there are clients.
+    pub(crate) clients: bool,
     /// The node whose copies note what nobody told them.
     pub(crate) slips: Option<usize>,
 }
@@ -87,6 +89,8 @@ impl Surroundings {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
     pub(crate) place: usize,
+    /// Which of its lives this is, if it has clients: those of an earlier one never come back.
+    life: u8,
     pub(crate) berths: Vec<Berth>,
     pub(crate) memory: Memory,
     chunks: BTreeMap<Digest, Bytes>,
@@ -203,6 +207,7 @@ impl Node {
         };
         let mut node = Self {
             place,
+            life: 0,
             berths: world.daemons.iter().map(seat).collect(),
             memory: Memory::new(station.store(), None),
             chunks: BTreeMap::new(),
@@ -757,6 +762,7 @@ impl Doing<'_> {
             }
         }
         self.outcome.facts.push(Fact::Died { node: self.node.place });
+        self.node.life += u8::from(self.world.clients);
         self.node.start(self.world);
         self.drain(PRESENT);
     }
@@ -791,7 +797,7 @@ impl Doing<'_> {
 
     fn tell(&mut self, number: usize, command: &Command) {
         let daemon = 0;
-        let input = command.input(self.world, number);
+        let input = command.input(self.world, number, self.node.life);
         if let Command::Move { attempt, .. } = command {
             let (node, attempt) = (self.node.place, *attempt);
             self.outcome.facts.push(Fact::Asked { daemon, node, attempt });

@@ -122,7 +122,7 @@ impl Command {
     }
 
     /// What the seat of the first daemon is told.
-    pub(crate) fn input(&self, world: &Surroundings, number: usize) -> Input {
+    pub(crate) fn input(&self, world: &Surroundings, number: usize, life: u8) -> Input {
         let payload = Bytes::from(vec![word(number)]);
         let ticket = Ticket(number as u64);
         match *self {
@@ -131,7 +131,8 @@ impl Command {
                 Input::Deliver { ticket, event }
             }
             Self::Send { node } => {
-                Input::Send { ticket, client: ClientId::new(node as u128), payload }
+                let client = ClientId::new(u128::from(life) << 8 | node as u128);
+                Input::Send { ticket, client, payload }
             }
             Self::Move { attempt, target, copy, .. } => {
                 let target = world.stations[target].node();
