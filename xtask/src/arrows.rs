@@ -41,7 +41,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -65,8 +65,8 @@ const RULES: [Rule; 16] = [
     Rule {
         package: "whimbrel-statechart",
         arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon"]),
-        outside: Outside::Any,
-        never: &["whimbrel-runtime", "whimbrel"],
+        outside: Outside::Only(&["roxmltree", "serde", "serde_json", "thiserror"]),
+        never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule {
         package: "whimbrel-isolate",
@@ -141,6 +141,12 @@ const RULES: [Rule; 16] = [
         arrows: Arrows::Only(&["whimbrel", "whimbrel-trial"]),
         outside: Outside::Any,
         never: &[],
+    },
+    Rule {
+        package: "whimbrel-conformance",
+        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-statechart"]),
+        outside: Outside::Any,
+        never: &["whimbrel-runtime", "whimbrel"],
     },
     Rule { package: "whimbrel-bench", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule { package: "whimbrel-examples", arrows: Arrows::All, outside: Outside::Any, never: &[] },

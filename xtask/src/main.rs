@@ -8,6 +8,7 @@
 mod arrows;
 mod chaos;
 mod check;
+mod conformance;
 mod finding;
 mod fix;
 mod fuzz;
@@ -49,6 +50,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "model" => model::run(&Tree::open()?, rest),
         "mutants" => mutants::run(&Tree::open()?, rest),
         "chaos" => chaos::run(&Tree::open()?, rest),
+        "conformance" => conformance::run(&Tree::open()?, rest),
         "soak" => soak::run(&Tree::open()?, rest),
         "help" | "--help" | "-h" => {
             print!("{}", usage());
@@ -67,6 +69,7 @@ fn usage() -> String {
          cargo xtask model FLAGS                         the model of all interleavings, flags passed on\n\
          cargo xtask mutants [NAME...]                   each deliberate bug must be found\n\
          cargo xtask chaos --minutes N [--seed S]        faults on real processes; best as root\n\
+         cargo xtask conformance scxml --suite PATH      suites of others, from where they lie\n\
          cargo xtask soak [--resume]                     the long steps, for a night\n\
          \n\
          steps of check: {}\n\

@@ -36,6 +36,10 @@ pub enum Purpose {
     Random,
     /// An attempt derived from an earlier one.
     Attempt,
+    /// The definition of a statechart, with those of its children.
+    Definition,
+    /// A statechart instance that was written down.
+    Checkpoint,
 }
 
 impl Digest {
@@ -96,6 +100,8 @@ impl Purpose {
             Self::Origin => b"whimbrel origin 1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
             Self::Random => b"whimbrel random 1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
             Self::Attempt => b"whimbrel attempt 1\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            Self::Definition => b"whimbrel definition 1\0\0\0\0\0\0\0\0\0\0\0",
+            Self::Checkpoint => b"whimbrel checkpoint 1\0\0\0\0\0\0\0\0\0\0\0",
         }
     }
 }

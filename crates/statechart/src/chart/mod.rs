@@ -1,0 +1,324 @@
+//! Decides what a definition means: a [`Chart`] that is known to be legal and can be run.
+//!
+//! States are numbered in document order, so the descendants of a state follow it without a gap and
+//! order is a comparison of numbers. A number is good within one chart only: what lasts longer is
+//! named by ids.
+//!
+//! # Invariants
+//!
+//! * H1 (legal): every target exists, every initial state lies within its parent, targets of one
+//!   transition can be active together, ids are unique.
+//!
+//! # Limits
+//!
+//! * [`STATES_MAX`] states, [`NESTING_MAX`] levels, [`FAMILY_MAX`] levels of charts within charts.
+
+mod actions;
+mod build;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::definition::{Definition, StateKind};
+use crate::expression::{Expression, SyntaxError};
+
+pub(crate) use actions::{Act, Body, Place, Sending, Source, Step, Word};
+
+/// States in one chart.
+pub(crate) const STATES_MAX: usize = 65_536;
+
+/// How deep states may nest.
+pub(crate) const NESTING_MAX: usize = 48;
+
+/// How deep charts may stand in charts.
+pub(crate) const FAMILY_MAX: usize = 8;
+
+/// The root of every chart.
+pub(crate) const ROOT: u32 = 0;
+
+/// A statechart that is legal and can be run.
+#[derive(Debug)]
+pub struct Chart {
+    definition: Arc<Definition>,
+    pub(crate) name: Arc<str>,
+    /// The names that lead to it from the outermost chart.
+    pub(crate) path: Vec<String>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) transitions: Vec<Transition>,
+    pub(crate) places: BTreeMap<Arc<str>, u32>,
+    pub(crate) variables: Vec<Arc<str>>,
+    /// Which of the variables are data: they exist before anything gave them a value.
+    pub(crate) declared: Vec<bool>,
+    pub(crate) script: Vec<Act>,
+    pub(crate) children: BTreeMap<String, Arc<Self>>,
+}
+
+/// A state.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: Arc<str>,
+    pub(crate) kind: StateKind,
+    pub(crate) parent: u32,
+    /// One past its last descendant.
+    pub(crate) end: u32,
+    /// Its states, without histories.
+    pub(crate) children: Vec<u32>,
+    pub(crate) histories: Vec<u32>,
+    pub(crate) initial: Jump,
+    pub(crate) data: Vec<(u32, Option<Source>)>,
+    pub(crate) on_entry: Vec<Vec<Act>>,
+    pub(crate) on_exit: Vec<Vec<Act>>,
+    pub(crate) transitions: Range<u32>,
+    pub(crate) invokes: Vec<Invocation>,
+    pub(crate) done: Option<Body>,
+}
+
+/// Where a compound state begins, or a history without a record leads.
+#[derive(Debug, Default)]
+pub(crate) struct Jump {
+    pub(crate) targets: Vec<u32>,
+    pub(crate) actions: Vec<Act>,
+}
+
+/// Where a state can go.
+#[derive(Debug)]
+pub(crate) struct Transition {
+    pub(crate) id: Arc<str>,
+    pub(crate) source: u32,
+    pub(crate) on: Vec<Descriptor>,
+    pub(crate) when: Option<Expression>,
+    pub(crate) targets: Vec<u32>,
+    pub(crate) internal: bool,
+    pub(crate) actions: Vec<Act>,
+}
+
+/// What runs beside a state.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) slot: Arc<str>,
+    pub(crate) id: Option<Arc<str>>,
+    pub(crate) id_into: Option<Place>,
+    pub(crate) by: Option<Word>,
+    pub(crate) chart: Option<Word>,
+    pub(crate) data: Body,
+    pub(crate) forward: bool,
+    pub(crate) finalize: Vec<Act>,
+}
+
+/// A part of an event's name that a transition waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Descriptor {
+    Any,
+    /// Names that are this, or go on with a dot.
+    Prefix(Arc<str>),
+}
+
+impl Descriptor {
+    fn of(text: &str) -> Self {
+        let text = text.trim();
+        if text == "*" {
+            return Self::Any;
+        }
+        let text = text.strip_suffix(".*").or_else(|| text.strip_suffix('.')).unwrap_or(text);
+        Self::Prefix(text.into())
+    }
+
+    pub(crate) fn fits(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Prefix(prefix) => name
+                .strip_prefix(&**prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+        }
+    }
+}
+
+/// Why a definition is no chart.
+///
+/// Fault: whoever wrote the definition. Changed: nothing. Again: no.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ChartError {
+    /// The form is of another format.
+    #[error("the format {0} is not read here")]
+    Format(u32),
+    /// There is no state.
+    #[error("the chart {0} has no state")]
+    Empty(String),
+    /// There are more states than [`STATES_MAX`], or they nest deeper than [`NESTING_MAX`], or charts
+    /// nest deeper than [`FAMILY_MAX`].
+    #[error("the chart {0} is too large")]
+    TooLarge(String),
+    /// Two things have one id.
+    #[error("the id {0} stands there twice")]
+    Twice(String),
+    /// A target does not exist.
+    #[error("{from} leads to {to}, which does not exist")]
+    Nowhere {
+        /// What leads there.
+        from: String,
+        /// Where.
+        to: String,
+    },
+    /// A state begins outside of itself.
+    #[error("{state} begins at {at}, which is not in it")]
+    BeginsOutside {
+        /// Which state.
+        state: String,
+        /// Where it begins.
+        at: String,
+    },
+    /// Targets of one transition cannot be active together.
+    #[error("{one} and {other}, where {from} leads, cannot be active together")]
+    Apart {
+        /// What leads there.
+        from: String,
+        /// One target.
+        one: String,
+        /// Another.
+        other: String,
+    },
+    /// A state has what its kind cannot have.
+    #[error("{state}: {what}")]
+    Shape {
+        /// Which state.
+        state: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A text is no expression.
+    #[error("{at}: {error}")]
+    Expression {
+        /// Where it stands.
+        at: String,
+        /// What is wrong.
+        error: SyntaxError,
+    },
+    /// A text is no place of a variable.
+    #[error("{at}: {text} is no place that can be given a value")]
+    Place {
+        /// Where it stands.
+        at: String,
+        /// The text.
+        text: String,
+    },
+    /// A chart that is invoked is not there.
+    #[error("{at} invokes {chart}, which is not there")]
+    NoChild {
+        /// Where.
+        at: String,
+        /// Which.
+        chart: String,
+    },
+}
+
+impl Chart {
+    /// The chart of `definition`.
+    ///
+    /// # Errors
+    ///
+    /// [`ChartError`] when it is not legal.
+    pub fn new(definition: Definition) -> Result<Self, ChartError> {
+        build::build(definition.with_ids(), Vec::new())
+    }
+
+    /// What it was made of, with every id.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    pub(crate) fn shared_definition(&self) -> Arc<Definition> {
+        Arc::clone(&self.definition)
+    }
+
+    /// The chart that it invokes under this name.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Option<&Arc<Self>> {
+        self.children.get(name)
+    }
+
+    /// The chart to which a path of names leads.
+    pub(crate) fn descend(self: &Arc<Self>, path: &[String]) -> Option<Arc<Self>> {
+        path.iter().try_fold(Arc::clone(self), |chart, name| chart.children.get(name).cloned())
+    }
+
+    pub(crate) fn node(&self, state: u32) -> &Node {
+        &self.nodes[state as usize]
+    }
+
+    pub(crate) fn id(&self, state: u32) -> &Arc<str> {
+        &self.node(state).id
+    }
+
+    /// Whether `state` lies within `of`, and is not `of` itself.
+    pub(crate) fn is_within(&self, state: u32, of: u32) -> bool {
+        of < state && state < self.node(of).end
+    }
+
+    pub(crate) fn is_atomic(&self, state: u32) -> bool {
+        let node = self.node(state);
+        match node.kind {
+            StateKind::Final => true,
+            StateKind::State => node.children.is_empty(),
+            StateKind::Parallel | StateKind::History | StateKind::DeepHistory => false,
+        }
+    }
+
+    pub(crate) fn is_compound(&self, state: u32) -> bool {
+        let node = self.node(state);
+        node.kind == StateKind::State && !node.children.is_empty()
+    }
+
+    pub(crate) fn is_history(&self, state: u32) -> bool {
+        matches!(self.node(state).kind, StateKind::History | StateKind::DeepHistory)
+    }
+
+    /// The states around `state`, from the inside, without the root, up to but without `top`.
+    pub(crate) fn ancestors(&self, state: u32, top: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut next = state;
+        std::iter::from_fn(move || {
+            if next == ROOT {
+                return None;
+            }
+            next = self.node(next).parent;
+            (next != top && next != ROOT).then_some(next)
+        })
+    }
+
+    /// The state `state`, the states around it from the inside, and the root.
+    pub(crate) fn outwards(&self, state: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut next = Some(state);
+        std::iter::from_fn(move || {
+            let here = next?;
+            next = (here != ROOT).then(|| self.node(here).parent);
+            Some(here)
+        })
+    }
+
+    /// The least state, compound or root, that all of `states` lie within.
+    pub(crate) fn common(&self, states: impl Iterator<Item = u32> + Clone, first: u32) -> u32 {
+        let mut state = first;
+        loop {
+            state = self.node(state).parent;
+            let holds = state == ROOT || self.is_compound(state);
+            if holds && states.clone().all(|inner| self.is_within(inner, state)) {
+                return state;
+            }
+            if state == ROOT {
+                return ROOT;
+            }
+        }
+    }
+
+    pub(crate) fn transitions_of(&self, state: u32) -> impl Iterator<Item = (u32, &Transition)> {
+        let range = self.node(state).transitions.clone();
+        range.map(|index| (index, &self.transitions[index as usize]))
+    }
+}
+
+#[cfg(test)]
+mod tests;

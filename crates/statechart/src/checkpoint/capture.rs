@@ -1,0 +1,72 @@
+//! Decides what of an instance is written down: all of it, by name.
+
+use std::sync::Arc;
+
+use super::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Record};
+use crate::chart::Chart;
+use crate::engine::{Instance, Session, SessionId};
+
+impl Instance {
+    /// Writes the instance down as it is, between any two microsteps.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if it cannot be written: that is our mistake.
+    pub fn capture(&self) -> Result<Checkpoint, CheckpointError> {
+        let chart = self.chart().ok_or(CheckpointError::TooLarge("no session"))?;
+        let sessions = self.sessions.values().flatten().map(|session| record(session)).collect();
+        let mut checkpoint = Checkpoint {
+            format: CHECKPOINT_FORMAT,
+            definition: chart.shared_definition(),
+            name: Arc::clone(&self.name),
+            next_session: self.next_session,
+            cursor: self.cursor,
+            sessions,
+            digest: String::new(),
+        };
+        checkpoint.digest = checkpoint.digest_of_rest()?;
+        Ok(checkpoint)
+    }
+}
+
+fn record(session: &Session) -> Record {
+    let chart = &session.chart;
+    let values = chart.variables.iter().zip(&session.data);
+    let invoked = session.invoked.iter().filter_map(|((state, place), invoked)| {
+        let invocation = chart.node(*state).invokes.get(*place as usize)?;
+        Some((Arc::clone(&invocation.slot), invoked.clone()))
+    });
+    let history = session.history.iter();
+    Record {
+        id: session.id,
+        chart: chart.path.clone(),
+        phase: session.phase,
+        configuration: names(chart, session.configuration.iter()),
+        history: history
+            .map(|(history, states)| (Arc::clone(chart.id(*history)), names(chart, states.iter())))
+            .collect(),
+        data: values.filter_map(|(name, value)| Some((Arc::clone(name), value.clone()?))).collect(),
+        visited: names(chart, session.visited.iter()),
+        internal: session.internal.iter().cloned().collect(),
+        external: session.external.iter().cloned().collect(),
+        event: session.event.clone(),
+        to_invoke: names(chart, session.to_invoke.iter()),
+        invoked: invoked.collect(),
+        timers: session.timers.clone(),
+        parent: session.parent.clone(),
+        given: session.given.clone(),
+        next_id: session.next_id,
+        next_timer: session.next_timer,
+    }
+}
+
+fn names<'a>(chart: &Chart, states: impl Iterator<Item = &'a u32>) -> Vec<Arc<str>> {
+    states.map(|state| Arc::clone(chart.id(*state))).collect()
+}
+
+impl SessionId {
+    /// Whether it is the instance's own.
+    pub(super) fn is_first(self) -> bool {
+        self == Self::FIRST
+    }
+}

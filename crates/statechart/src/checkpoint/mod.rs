@@ -1,0 +1,175 @@
+//! Decides how an instance is written down, and what is good enough to go on from.
+//!
+//! A checkpoint says everything by name: states, histories, variables, timers and children by their
+//! ids, never by a number of this build or a place in a list. It holds the definition with those of
+//! all children, so it can be understood where the chart was never seen. Restoring runs no action
+//! and gives no effect: the instance goes on in the middle of where it was, be that a microstep, a
+//! delay or a queue.
+//!
+//! # Invariants
+//!
+//! * R1 (the same): an instance that was captured and restored does what it would have done.
+//! * R2 (legal): what is restored is a legal configuration of its definition; anything else is
+//!   refused.
+//! * R3 (equal bytes): equal instances have equal checkpoints.
+
+mod capture;
+mod restore;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use whimbrel_wire::{Digest, Purpose};
+
+use crate::chart::ChartError;
+use crate::definition::Definition;
+use crate::engine::{Event, Invoked, Parent, Phase, SessionId, Timer};
+use crate::value::Value;
+
+pub use restore::Shift;
+
+/// The format of a checkpoint; another one is not read.
+pub const CHECKPOINT_FORMAT: u32 = 1;
+
+/// An instance, written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// The format: [`CHECKPOINT_FORMAT`].
+    pub format: u32,
+    /// The chart that runs, with those that it invokes.
+    pub definition: Arc<Definition>,
+    /// The instance's name.
+    pub name: Arc<str>,
+    /// The number of the next session.
+    pub(crate) next_session: u64,
+    /// Which session stepped last.
+    pub(crate) cursor: SessionId,
+    /// Its sessions, the first one first.
+    pub(crate) sessions: Vec<Record>,
+    /// BLAKE3 over all the rest, in hexadecimal digits.
+    pub digest: String,
+}
+
+/// A session, written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    pub(crate) id: SessionId,
+    /// The names that lead to its chart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) chart: Vec<String>,
+    pub(crate) phase: Phase,
+    pub(crate) configuration: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) history: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) data: BTreeMap<Arc<str>, Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) visited: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) internal: Vec<Event>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) external: Vec<Event>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) event: Option<Event>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) to_invoke: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) invoked: BTreeMap<Arc<str>, Invoked>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) timers: BTreeMap<u64, Timer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<Parent>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) given: BTreeMap<Arc<str>, Value>,
+    pub(crate) next_id: u64,
+    pub(crate) next_timer: u64,
+}
+
+/// Why a checkpoint is not gone on from.
+///
+/// Fault: whoever sent it. Changed: nothing. Again: no.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// It is no checkpoint.
+    #[error("not a checkpoint: {0}")]
+    Malformed(String),
+    /// It is of another format.
+    #[error("the format {0} is not read here")]
+    Format(u32),
+    /// Its bytes were altered.
+    #[error("the checkpoint was altered: its digest does not fit")]
+    Altered,
+    /// Its definition is no chart.
+    #[error("its definition is not legal: {0}")]
+    Definition(#[from] ChartError),
+    /// It names what its chart has not.
+    #[error("{session}: there is no {what} {id}")]
+    Unknown {
+        /// In which session.
+        session: SessionId,
+        /// What it is.
+        what: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// Its states cannot be active together.
+    #[error("{session}: {what}")]
+    Illegal {
+        /// In which session.
+        session: SessionId,
+        /// What is wrong.
+        what: String,
+    },
+    /// It holds more than an instance may.
+    #[error("the instance holds too much: {0}")]
+    TooLarge(&'static str),
+}
+
+impl Checkpoint {
+    /// As JSON, for people and tools.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Malformed`] if it cannot be written: that is our mistake.
+    pub fn to_json(&self) -> Result<String, CheckpointError> {
+        serde_json::to_string(self).map_err(|error| CheckpointError::Malformed(error.to_string()))
+    }
+
+    /// From JSON. That it is whole and legal is found out when it is restored.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Malformed`].
+    pub fn from_json(text: &str) -> Result<Self, CheckpointError> {
+        serde_json::from_str(text).map_err(|error| CheckpointError::Malformed(error.to_string()))
+    }
+
+    /// The digest of all but the digest.
+    fn digest_of_rest(&self) -> Result<String, CheckpointError> {
+        let rest = Self { digest: String::new(), ..self.clone() };
+        let text = rest.to_json()?;
+        Ok(hexadecimal(&Digest::of(Purpose::Checkpoint, text.as_bytes())))
+    }
+}
+
+impl Definition {
+    /// What names this definition, with all of its children: BLAKE3 over its JSON form with every
+    /// id, in hexadecimal digits.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_vec(&self.clone().with_ids()).unwrap_or_default();
+        hexadecimal(&Digest::of(Purpose::Definition, &text))
+    }
+}
+
+fn hexadecimal(digest: &Digest) -> String {
+    digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

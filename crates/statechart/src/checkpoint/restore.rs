@@ -1,0 +1,253 @@
+//! Decides whether a checkpoint can be gone on from, and does so.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use whimbrel_wire::Time;
+
+use super::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Record};
+use crate::chart::{Chart, ROOT};
+use crate::definition::StateKind;
+use crate::engine::{Event, Instance, Limits, Phase, Session, SessionId};
+
+/// How far the clock of the place where an instance goes on is ahead of the clock by which its
+/// timers were set, in nanoseconds; negative: behind.
+///
+/// It says how two clocks differ, not how long the way was: a timer that came due on the way fires
+/// at once, and no restore makes a deadline later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shift(pub i64);
+
+impl Shift {
+    fn apply(self, time: Time) -> Time {
+        Time::from_nanos(time.as_nanos().saturating_add_signed(self.0))
+    }
+}
+
+impl Checkpoint {
+    /// The instance, gone on from under its own definition.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] when the checkpoint was altered, or is not legal.
+    pub fn restore(&self, limits: Limits, shift: Shift) -> Result<Instance, CheckpointError> {
+        if self.format != CHECKPOINT_FORMAT {
+            return Err(CheckpointError::Format(self.format));
+        }
+        if self.digest != self.digest_of_rest()? {
+            return Err(CheckpointError::Altered);
+        }
+        let chart = Arc::new(Chart::new((*self.definition).clone())?);
+        self.revive(&chart, limits, shift)
+    }
+
+    fn revive(
+        &self,
+        chart: &Arc<Chart>,
+        limits: Limits,
+        shift: Shift,
+    ) -> Result<Instance, CheckpointError> {
+        if self.sessions.len() > limits.sessions_max {
+            return Err(CheckpointError::TooLarge("sessions"));
+        }
+        let mut sessions = BTreeMap::new();
+        for record in &self.sessions {
+            let chart = chart.descend(&record.chart).ok_or_else(|| CheckpointError::Unknown {
+                session: record.id,
+                what: "chart",
+                id: record.chart.join("/"),
+            })?;
+            let session = Reviver { record, chart, limits, shift }.session(&self.name)?;
+            if sessions.insert(record.id, Some(Box::new(session))).is_some() {
+                return Err(illegal(record.id, "the session stands there twice"));
+            }
+        }
+        family(&self.sessions, self.next_session)?;
+        Ok(Instance::revived(
+            Arc::clone(&self.name),
+            sessions,
+            self.next_session,
+            self.cursor,
+            limits,
+        ))
+    }
+}
+
+fn illegal(session: SessionId, what: impl Into<String>) -> CheckpointError {
+    CheckpointError::Illegal { session, what: what.into() }
+}
+
+/// Whether parents and children name each other, and no other.
+fn family(records: &[Record], next_session: u64) -> Result<(), CheckpointError> {
+    let by_id: BTreeMap<SessionId, &Record> =
+        records.iter().map(|record| (record.id, record)).collect();
+    if !by_id.contains_key(&SessionId::FIRST) {
+        return Err(illegal(SessionId::FIRST, "the session is missing"));
+    }
+    let mut children = BTreeSet::new();
+    for record in records {
+        if record.id.get() >= next_session {
+            return Err(illegal(record.id, "the session is of the future"));
+        }
+        if record.id.is_first() != record.parent.is_none() {
+            return Err(illegal(record.id, "a session has a parent, but for the first"));
+        }
+        for invoked in record.invoked.values() {
+            let Some(child) = invoked.session else { continue };
+            let known = by_id.get(&child).and_then(|child| child.parent.as_ref());
+            let fits = known.is_some_and(|parent| {
+                parent.session == record.id && parent.invoke_id == invoked.id
+            });
+            if !fits || !children.insert(child) {
+                return Err(illegal(record.id, "a child is of somebody else"));
+            }
+        }
+    }
+    let lost =
+        records.iter().find(|record| record.parent.is_some() && !children.contains(&record.id));
+    lost.map_or(Ok(()), |lost| Err(illegal(lost.id, "nobody invoked the session")))
+}
+
+struct Reviver<'a> {
+    record: &'a Record,
+    chart: Arc<Chart>,
+    limits: Limits,
+    shift: Shift,
+}
+
+impl Reviver<'_> {
+    fn session(self, name: &Arc<str>) -> Result<Session, CheckpointError> {
+        let record = self.record;
+        let chart = Arc::clone(&self.chart);
+        let given = record.given.clone();
+        let parent = record.parent.clone();
+        let mut session = Session::new(record.id, chart, Arc::clone(name), parent, given);
+        session.phase = record.phase;
+        session.configuration = self.configuration()?;
+        session.history = self.history()?;
+        for (name, value) in &record.data {
+            let place = self.chart.variables.iter().position(|known| known == name);
+            let place = place.ok_or_else(|| self.unknown("variable", name))?;
+            session.data[place] = Some(value.clone());
+        }
+        session.visited = self.states(&record.visited)?.into_iter().collect();
+        session.internal = self.queue(&record.internal)?;
+        session.external = self.queue(&record.external)?;
+        session.event = record.event.clone();
+        session.to_invoke = self.states(&record.to_invoke)?.into_iter().collect();
+        let active = |state: &u32| session.configuration.binary_search(state).is_ok();
+        if !session.to_invoke.iter().all(active) {
+            return Err(illegal(record.id, "a state that is not active is to invoke"));
+        }
+        for (slot, invoked) in &record.invoked {
+            let key = self.invocation(slot)?;
+            if !active(&key.0) {
+                return Err(illegal(record.id, format!("{slot} runs beside no active state")));
+            }
+            session.invoked.insert(key, invoked.clone());
+        }
+        if record.timers.len() > self.limits.mailbox_max {
+            return Err(CheckpointError::TooLarge("timers"));
+        }
+        if record.timers.keys().next_back().is_some_and(|last| *last > record.next_timer) {
+            return Err(illegal(record.id, "a timer is of the future"));
+        }
+        session.timers = record.timers.clone();
+        session.timers.values_mut().for_each(|timer| timer.due = self.shift.apply(timer.due));
+        session.next_id = record.next_id;
+        session.next_timer = record.next_timer;
+        Ok(session)
+    }
+
+    fn unknown(&self, what: &'static str, id: &str) -> CheckpointError {
+        CheckpointError::Unknown { session: self.record.id, what, id: id.to_owned() }
+    }
+
+    fn state(&self, id: &Arc<str>) -> Result<u32, CheckpointError> {
+        self.chart.places.get(id).copied().ok_or_else(|| self.unknown("state", id))
+    }
+
+    fn states(&self, ids: &[Arc<str>]) -> Result<Vec<u32>, CheckpointError> {
+        let mut states: Vec<u32> = ids.iter().map(|id| self.state(id)).collect::<Result<_, _>>()?;
+        states.sort_unstable();
+        states.dedup();
+        Ok(states)
+    }
+
+    fn queue(&self, events: &[Event]) -> Result<VecDeque<Event>, CheckpointError> {
+        // A few above the bound may stand there: the end of a child is always told.
+        if events.len() > self.limits.mailbox_max + self.limits.sessions_max {
+            return Err(CheckpointError::TooLarge("events"));
+        }
+        Ok(events.iter().cloned().collect())
+    }
+
+    fn invocation(&self, slot: &str) -> Result<(u32, u32), CheckpointError> {
+        for (state, node) in self.chart.nodes.iter().enumerate() {
+            let place = node.invokes.iter().position(|invocation| *invocation.slot == *slot);
+            if let (Some(place), Ok(state)) = (place, u32::try_from(state)) {
+                return Ok((state, u32::try_from(place).unwrap_or(u32::MAX)));
+            }
+        }
+        Err(self.unknown("invocation", slot))
+    }
+
+    /// The active states: one in each compound, all regions of each parallel, none without those
+    /// around it.
+    fn configuration(&self) -> Result<Vec<u32>, CheckpointError> {
+        let record = self.record;
+        let states = self.states(&record.configuration)?;
+        if record.phase == Phase::Fresh {
+            let fresh = states.is_empty();
+            let what = "states are active before the first was entered";
+            return if fresh { Ok(states) } else { Err(illegal(record.id, what)) };
+        }
+        self.legal(ROOT, &states)?;
+        let around = |state: &&u32| {
+            let parent = self.chart.node(**state).parent;
+            self.chart.is_history(**state) || parent != ROOT && !states.contains(&parent)
+        };
+        match states.iter().find(around) {
+            None => Ok(states),
+            Some(odd) => {
+                let id = self.chart.id(*odd);
+                Err(illegal(record.id, format!("{id} is active outside of its parent")))
+            }
+        }
+    }
+
+    fn legal(&self, state: u32, active: &[u32]) -> Result<(), CheckpointError> {
+        let node = self.chart.node(state);
+        let inside: Vec<u32> =
+            node.children.iter().copied().filter(|child| active.contains(child)).collect();
+        let right = match node.kind {
+            StateKind::Parallel => inside.len() == node.children.len(),
+            StateKind::State if node.children.is_empty() => true,
+            StateKind::State => inside.len() == 1,
+            StateKind::Final | StateKind::History | StateKind::DeepHistory => true,
+        };
+        if !right {
+            let count = inside.len();
+            let what = format!("{count} of the states of {} are active", node.id);
+            return Err(illegal(self.record.id, what));
+        }
+        inside.iter().try_for_each(|child| self.legal(*child, active))
+    }
+
+    fn history(&self) -> Result<BTreeMap<u32, Vec<u32>>, CheckpointError> {
+        let mut history = BTreeMap::new();
+        for (id, states) in &self.record.history {
+            let place = self.state(id)?;
+            let states = self.states(states)?;
+            let parent = self.chart.node(place).parent;
+            let inside = states.iter().all(|state| {
+                self.chart.is_within(*state, parent) && !self.chart.is_history(*state)
+            });
+            if !self.chart.is_history(place) || !inside || states.is_empty() {
+                return Err(illegal(self.record.id, format!("{id} remembers what it cannot")));
+            }
+            history.insert(place, states);
+        }
+        Ok(history)
+    }
+}

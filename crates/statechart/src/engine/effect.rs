@@ -1,0 +1,38 @@
+//! Decides what an instance wants of the world: effects are data, and somebody else does them.
+
+use std::sync::Arc;
+
+use super::event::Event;
+use super::session::SessionId;
+use crate::value::Value;
+
+/// Something that an instance wants of the world.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Something for people to read.
+    Log {
+        /// Which session says it.
+        session: SessionId,
+        /// What it is about.
+        label: Option<Arc<str>>,
+        /// What.
+        value: Value,
+    },
+    /// An event for somebody outside of the instance.
+    Send {
+        /// Which session sends it.
+        session: SessionId,
+        /// To whom.
+        to: Arc<str>,
+        /// By which processor of the host.
+        by: Option<Arc<str>>,
+        /// The event.
+        event: Event,
+    },
+    /// The instance has come to its end.
+    Done {
+        /// What it says.
+        data: Value,
+    },
+}

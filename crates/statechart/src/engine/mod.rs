@@ -1,0 +1,16 @@
+//! Decides what a running statechart does next. All of its state is plain data; there is no clock,
+//! thread or randomness in here.
+
+mod act;
+mod effect;
+mod event;
+mod instance;
+mod select;
+mod session;
+mod travel;
+
+pub use effect::Effect;
+pub use event::{CHART_PROCESSOR, Event, EventKind};
+pub use instance::{Busy, Instance, Limits, Overrun, StepError, Stepped};
+pub use session::SessionId;
+pub(crate) use session::{Invoked, Parent, Phase, Session, Timer};

@@ -1,0 +1,28 @@
+//! Statecharts as data, and the engine that runs them.
+//!
+//! A [`Definition`] is written down as JSON (or read from SCXML), becomes a legal [`Chart`], and an
+//! [`Instance`] of it takes [`Event`]s and gives [`Effect`]s. The semantics are those of SCXML (W3C
+//! Recommendation, 1 September 2015). All that an instance knows is plain data, so it can be written
+//! down between any two steps and go on elsewhere.
+//!
+//! This crate has no clock, thread, network or file, and knows nothing of ownership or moves.
+
+mod chart;
+mod checkpoint;
+mod definition;
+mod engine;
+pub mod expression;
+pub mod scxml;
+mod value;
+
+pub use chart::{Chart, ChartError};
+pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Shift};
+pub use definition::{
+    Action, Binding, Branch, Datum, Definition, Expressions, FORMAT, Given, Invoke, Message, Param,
+    Send, State, StateKind, Text, Transition,
+};
+pub use engine::{
+    Busy, CHART_PROCESSOR, Effect, Event, EventKind, Instance, Limits, Overrun, SessionId,
+    StepError, Stepped,
+};
+pub use value::{DEPTH_MAX, Float, List, Map, TooLarge, Value, WEIGHT_MAX};
