@@ -6,7 +6,7 @@
 //!
 //! # Limits
 //!
-//! * [`UNDER_WAY_MAX`] events of a feed are on their way; beyond it the clock has to wait.
+//! * `UNDER_WAY_MAX` events of a feed are on their way; beyond it the clock has to wait.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -148,8 +148,8 @@ pub enum ChartError {
     /// There is no state.
     #[error("the chart {0} has no state")]
     Empty(String),
-    /// There are more states than [`STATES_MAX`], or they nest deeper than [`NESTING_MAX`], or charts
-    /// nest deeper than [`FAMILY_MAX`].
+    /// There are more than 65,536 states, or they nest deeper than 48 levels, or charts nest deeper than
+    /// 8.
     #[error("the chart {0} is too large")]
     TooLarge(String),
     /// Two things have one id.
