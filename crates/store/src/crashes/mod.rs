@@ -1,6 +1,6 @@
 //! Decides whether a store keeps its promises when the power goes, at each call of a disk.
 //!
-//! A [`Life`] is played once to count the calls that change the disk (files made, written, cut,
+//! A life is played once to count the calls that change the disk (files made, written, cut,
 //! synced, removed), and then again for each of them: there the disk stops, the power goes, and of
 //! what was not synced anything may be found. What is opened after that must hold exactly what was
 //! acknowledged, or that and the one step that was under way; it must work, and lose nothing when
