@@ -217,7 +217,7 @@ async fn move_in_calm(stage: &Stage, daemon: usize) {
             Outcome::Failed(_) if begun.elapsed() < CALM_MOVE_MAX => {
                 tokio::time::sleep(CALM_MOVE_REST).await;
             }
-            outcome => {
+            outcome @ (Outcome::Failed(_) | Outcome::AskedGone | Outcome::Endless) => {
                 let why = format!("{name} could not be moved in calm: {outcome:?}");
                 return stage.board.violation(why);
             }
