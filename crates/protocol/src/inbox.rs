@@ -79,6 +79,18 @@ pub(crate) fn has_room(ledger: &Ledger, settings: &Settings, now: Time) -> bool 
     ledger.sessions.len() < settings.sessions_max || idle_longest(ledger, settings, now).is_some()
 }
 
+/// What the sender of a turn is told. It is left in `turned` only if it is kept for a repeat.
+pub(crate) fn answer_of(origin: &InputOrigin, turned: &mut Turned) -> Answer {
+    match origin {
+        InputOrigin::Event { sender: Sender::Client { .. }, .. }
+        | InputOrigin::Poisoned { sender: Sender::Client { .. }, .. } => turned.answer.clone(),
+        InputOrigin::Event { .. }
+        | InputOrigin::Poisoned { .. }
+        | InputOrigin::SessionOpened(_)
+        | InputOrigin::Timer(_) => std::mem::take(&mut turned.answer),
+    }
+}
+
 /// Enters a turn that was made: marks, answers, outbox.
 pub(crate) fn take(ledger: &mut Ledger, settings: &Settings, turn: &Turn, turned: &Turned) {
     match turn.stamp.origin {

@@ -4,7 +4,8 @@
 //! knows and decides about one daemon. A driver feeds it [`Input`]s and does its [`Output`]s, in
 //! order, and reports what became of each. There is no clock, task, socket, file or randomness in
 //! here; a machine that must save before it sends asks for the send after it was told that the
-//! save is done, so no driver can get the order wrong.
+//! save is done, so no driver can get the order wrong. A delivery has a short way too, three acts in
+//! one step, for an owner at rest and a store that answers at once: [`Seat::at_rest`].
 //!
 //! * [`title`](Title): who owns the daemon, by verified deeds;
 //! * `inbox`: what was taken in from whom;
@@ -35,5 +36,6 @@ pub use port::{
 pub use rarely::Rarely;
 pub use seat::{Place, Seat, SeatStatus, Standing, Station};
 pub use settings::Settings;
+pub use tenure::{Append, AtRest, Unsaved};
 pub use title::{Learned, Title, TitleError};
 pub use trace::{Difference, TRACE_VERSION, TraceHeader, TraceRecord, Witness, signed_in};

@@ -35,10 +35,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use whimbrel_wire::{
-    AttemptId, CatchUp, ClientId, DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Holding,
-    Ledger, Manifest, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, OriginHash,
-    Position, Progress, Refusal, Role, SeatRecord, Sender, SignedDeed, Time, TitleMessage, Write,
-    WriteError, WriteRefusal,
+    AttemptId, CatchUp, CausalEvent, ClientId, DeliveryMessage, Digest, EntityId, Epoch, Frozen,
+    Head, Holding, Ledger, Manifest, MigrationFailureReason, MigrationMessage, MigrationPhase,
+    NodeId, OriginHash, Position, Progress, Refusal, Role, SeatRecord, Sender, SignedDeed, Time,
+    TitleMessage, Write, WriteError, WriteRefusal,
 };
 
 use crate::arrival::{Arrival, Course};
@@ -49,7 +49,7 @@ use crate::desk::{Desk, Saves, Saving};
 use crate::orchestration::{Next, Orchestration};
 use crate::port::{DeliverError, Event, Input, Output, Restored, SpawnError, Ticket, Warning};
 use crate::replica::Replica;
-use crate::tenure::{Arrived, Life, Owner, Route, Waiting};
+use crate::tenure::{Arrived, AtRest, Life, Owner, Route, Waiting};
 use crate::title::{Title, TitleError};
 
 pub use places::Place;
@@ -231,6 +231,24 @@ impl Seat {
         }
     }
 
+    /// The short way of [`Input::Deliver`], for a driver whose store answers at once: none if the
+    /// event has to go the long way. Both ways come to the same; what is to be done beyond turn,
+    /// save and answer is appended to `out`.
+    pub fn at_rest<'s>(
+        &'s mut self,
+        now: Time,
+        event: &'s CausalEvent,
+        out: &'s mut Vec<Output>,
+    ) -> Option<AtRest<'s>> {
+        if event.payload.len() > whimbrel_wire::limits::PAYLOAD_BYTES_MAX {
+            return None;
+        }
+        let Self { station, entity, origin, title, tenure, saves, .. } = self;
+        let Tenure::Owner(owner) = tenure else { return None };
+        let desk = Self::desk(station, *entity, *origin, title, saves, now, out);
+        AtRest::before(owner, desk, event)
+    }
+
     /// When this seat wants [`Input::Woke`] next.
     #[must_use]
     pub fn wake_at(&self) -> Option<Time> {
@@ -347,13 +365,7 @@ impl Seat {
             if owner.departure.as_ref().is_some_and(|departure| departure.attempt == attempt))
     }
 
-    fn deliver(
-        &mut self,
-        now: Time,
-        ticket: Ticket,
-        event: whimbrel_wire::CausalEvent,
-        out: &mut Vec<Output>,
-    ) {
+    fn deliver(&mut self, now: Time, ticket: Ticket, event: CausalEvent, out: &mut Vec<Output>) {
         if event.payload.len() > whimbrel_wire::limits::PAYLOAD_BYTES_MAX {
             return out.push(Output::Delivered { ticket, result: Err(DeliverError::TooLarge) });
         }
@@ -381,7 +393,7 @@ impl Seat {
         payload: Bytes,
         out: &mut Vec<Output>,
     ) {
-        let event = whimbrel_wire::CausalEvent::unchained(self.origin, 0, payload);
+        let event = CausalEvent::unchained(self.origin, 0, payload);
         self.with_courier(now, out, Origin::Client(client), |courier, desk| {
             courier.send(desk, ticket, event);
         });

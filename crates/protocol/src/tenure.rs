@@ -1,8 +1,8 @@
 //! Decides how the owner of a daemon takes events in, makes them durable and answers them.
 //!
 //! Events wait in one queue. One turn runs at a time; turns that were made are saved in groups,
-//! and only then answered, posted and shipped. Opening (`opening`) and snapshots (`snapshots`)
-//! stand beside this file.
+//! and only then answered, posted and shipped. Opening (`opening`), snapshots (`snapshots`) and the
+//! short way of an owner at rest (`at_rest`) stand beside this file.
 //!
 //! # States
 //!
@@ -31,6 +31,7 @@
 //!   [`OUTBOX_SPARE`] times as many none: daemons that make more of what they hear, in a circle, stop.
 //! * `unsaved_max` turns are unsaved; beyond it no turn starts and the queue fills.
 
+mod at_rest;
 mod opening;
 mod snapshots;
 
@@ -49,6 +50,7 @@ use crate::port::{DeliverError, Moment, Output, Ticket, TurnFailure, Turned, War
 use crate::rarely::Spot;
 use crate::replica::Replica;
 
+pub use at_rest::{Append, AtRest, Unsaved};
 pub(crate) use opening::Opening;
 use snapshots::Snapshots;
 
@@ -128,6 +130,14 @@ pub(crate) enum Route {
 struct Turning {
     waiting: Waiting,
     origin: InputOrigin,
+    event: CausalEvent,
+    time: Time,
+}
+
+/// What a turn was made of.
+struct Making {
+    origin: InputOrigin,
+    route: Route,
     event: CausalEvent,
     time: Time,
 }
@@ -303,11 +313,16 @@ impl Owner {
     }
 
     fn start(&mut self, desk: &mut Desk<'_>, waiting: Waiting) {
-        let time = self.clock.read(desk.now).max(self.replica.time);
+        let time = self.time_of_turn(desk.now);
         let Some((origin, event)) = self.judge(desk, &waiting, time) else { return };
         let (copy, epoch) = (self.copy, self.epoch);
         self.turning = Some(Turning { waiting, origin, event: event.clone(), time });
         desk.push(Output::Turn { copy, epoch, time, origin, event });
+    }
+
+    /// The daemon's time in a turn that begins at `now`.
+    fn time_of_turn(&self, now: Time) -> Time {
+        self.clock.read(now).max(self.replica.time)
     }
 
     /// Whether what arrived makes a turn; otherwise it is answered here.
@@ -383,7 +398,13 @@ impl Owner {
     pub(crate) fn turned(&mut self, desk: &mut Desk<'_>, result: Result<Turned, TurnFailure>) {
         let Some(turning) = self.turning.take() else { return };
         match result {
-            Ok(turned) => self.enter(desk, turning, turned),
+            Ok(turned) => {
+                let Turning { waiting, origin, event, time } = turning;
+                let making = Making { origin, route: waiting.route, event, time };
+                let (turn, settling) = self.enter(desk, making, turned);
+                self.settling.push_back(settling);
+                self.unsaved.push_back(turn);
+            }
             Err(failure) => return self.spoilt(desk, turning.waiting, &failure),
         }
         if cfg!(feature = "mutant-acked-unsaved") {
@@ -426,19 +447,20 @@ impl Owner {
         }
     }
 
-    fn enter(&mut self, desk: &mut Desk<'_>, turning: Turning, turned: Turned) {
-        let Turning { waiting, origin, event, time } = turning;
+    /// Enters a turn that was made: what is to be saved, and what is to be said once it is.
+    #[inline]
+    fn enter(&mut self, desk: &Desk<'_>, making: Making, mut turned: Turned) -> (Turn, Settling) {
+        let Making { origin, route, event, time } = making;
         let stamp = Stamp { time, epoch: self.epoch, origin, head: turned.head };
         let turn = Turn { event, stamp };
-        let answer = turned.answer.clone();
+        let answer = inbox::answer_of(&origin, &mut turned);
         let sent: Vec<EntityId> = turned.sent.iter().map(|(to, _)| *to).collect();
         self.clock = Clock::starting(time, desk.now);
         self.replica.enter(&turn, turned, &desk.station.settings);
         let posts = self.newest_posts(&sent);
         self.snapshots.grew(&turn);
         let position = turn.position();
-        self.settling.push_back(Settling { position, origin, route: waiting.route, answer, posts });
-        self.unsaved.push_back(turn);
+        (turn, Settling { position, origin, route, answer, posts })
     }
 
     /// The outputs that the last turn put into the outbox, with their numbers.

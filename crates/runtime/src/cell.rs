@@ -14,7 +14,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use whimbrel_daemon::Host;
 use whimbrel_protocol::{
-    DeliverError, Input, Output, Seat, SendError, SpawnError, Standing, Station, Ticket,
+    Append, DeliverError, Input, Output, Seat, SendError, SpawnError, Standing, Station, Ticket,
+    TurnFailure,
 };
 use whimbrel_store::Hold;
 use whimbrel_wire::{
@@ -24,7 +25,7 @@ use whimbrel_wire::{
 
 use crate::core::{Core, lock};
 use crate::perform;
-use crate::stores::Store;
+use crate::stores::{Store, Writer};
 use crate::trace::Trace;
 
 #[cfg(test)]
@@ -102,6 +103,15 @@ struct Line {
     work: VecDeque<Work>,
     scheduled: bool,
     closed: bool,
+}
+
+/// How a delivery went the short way.
+enum AtOnce {
+    /// It has to go the long way.
+    No,
+    Answered(Answer),
+    /// What becomes of the event is said under this ticket.
+    Failed(Ticket),
 }
 
 /// How a delivery went at once.
@@ -234,12 +244,23 @@ impl Cell {
     pub(crate) fn deliver<T>(
         self: &Arc<Self>,
         core: &Arc<Core>,
-        event: CausalEvent,
+        event: &CausalEvent,
         wait: impl FnOnce() -> (Reply, T),
     ) -> Delivery<T> {
-        let ticket = core.ticket();
         let mut inner = lock(&self.inner);
-        inner.step(core, self, Input::Deliver { ticket, event });
+        let ticket = match inner.deliver_at_once(core, self, event) {
+            AtOnce::Answered(answer) => {
+                self.set_alarm(core, &inner);
+                return Delivery::Done(Ok(answer));
+            }
+            AtOnce::Failed(ticket) => ticket,
+            AtOnce::No => {
+                let ticket = core.ticket();
+                let event = event.clone();
+                inner.step(core, self, Input::Deliver { ticket, event });
+                ticket
+            }
+        };
         if let Some((finished, result)) = inner.finished.take()
             && finished == ticket
         {
@@ -268,6 +289,51 @@ impl Cell {
 }
 
 impl Inner {
+    /// Delivers an event the short way, if the seat and the store allow it.
+    fn deliver_at_once(
+        &mut self,
+        core: &Arc<Core>,
+        cell: &Arc<Cell>,
+        event: &CausalEvent,
+    ) -> AtOnce {
+        let Writer::Direct(memory) = &cell.store.writer else { return AtOnce::No };
+        // A trace tells of inputs, which the short way has not.
+        if core.trace.is_some() {
+            return AtOnce::No;
+        }
+        let Self { seat, hosts, out, .. } = self;
+        let Some(rest) = seat.at_rest(core.clock.now(), event, out) else { return AtOnce::No };
+        let turned = match hosts.get_mut(&rest.copy()) {
+            Some(host) => {
+                perform::host_turn(host, rest.epoch(), rest.time(), &rest.origin(), event)
+            }
+            None => Err(TurnFailure::NoCopy),
+        };
+        let end = match turned {
+            Ok(turned) => {
+                let (unsaved, append) = rest.made(turned);
+                let Append { entity, epoch, after, turn } = append;
+                match lock(memory).append(&entity, epoch, after, turn) {
+                    Ok(()) => AtOnce::Answered(unsaved.saved()),
+                    Err(error) => {
+                        let ticket = core.ticket();
+                        unsaved.not_saved(ticket, error);
+                        AtOnce::Failed(ticket)
+                    }
+                }
+            }
+            Err(failure) => {
+                let ticket = core.ticket();
+                rest.failed(ticket, &failure);
+                AtOnce::Failed(ticket)
+            }
+        };
+        if !self.out.is_empty() {
+            self.perform(core, cell);
+        }
+        end
+    }
+
     fn work(&mut self, core: &Arc<Core>, cell: &Arc<Cell>, work: Work) {
         match work {
             Work::Input(input) => self.step(core, cell, input),

@@ -1,6 +1,6 @@
 //! Decides how the parts of a node find each other: cells by daemon, posts, moves, events.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -67,9 +67,17 @@ pub(crate) struct Core {
     pub(crate) unready_on_purpose: AtomicBool,
     /// Daemons of which the store knows something: they are opened when the runtime starts.
     pub(crate) recorded: Mutex<BTreeSet<EntityId>>,
-    cells: RwLock<HashMap<EntityId, Arc<Cell>>>,
+    cells: RwLock<Cells>,
     events: broadcast::Sender<RuntimeEvent>,
     tickets: AtomicU64,
+}
+
+/// The cells of a node.
+#[derive(Default)]
+struct Cells {
+    by_entity: HashMap<EntityId, Arc<Cell>>,
+    /// The same cells. Only those of forged identities share an index.
+    by_origin: BTreeMap<OriginHash, Vec<Arc<Cell>>>,
 }
 
 /// The clock of a node: nanoseconds since it started.
@@ -206,7 +214,7 @@ impl Core {
 
     /// The cell of a daemon that was mentioned here.
     pub(crate) fn known_cell(&self, entity: &EntityId) -> Option<Arc<Cell>> {
-        read(&self.cells).get(entity).cloned()
+        read(&self.cells).by_entity.get(entity).cloned()
     }
 
     /// The cell of a daemon, made if need be.
@@ -221,13 +229,16 @@ impl Core {
     /// The cell of a daemon, made to be hosted like this unless it is there.
     pub(crate) fn cell_in(&self, entity: EntityId, config: DaemonHostConfig) -> Arc<Cell> {
         let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
-        let cell = cells.entry(entity).or_insert_with(|| {
-            let recorded = lock(&self.recorded).contains(&entity);
-            let durability = if recorded { Durability::Durable } else { config.durability };
-            let station = self.station_for(&config);
-            Arc::new(Cell::new(self, station, entity, self.stores.of(durability), !recorded))
-        });
-        Arc::clone(cell)
+        if let Some(cell) = cells.by_entity.get(&entity) {
+            return Arc::clone(cell);
+        }
+        let recorded = lock(&self.recorded).contains(&entity);
+        let durability = if recorded { Durability::Durable } else { config.durability };
+        let (station, store) = (self.station_for(&config), self.stores.of(durability));
+        let cell = Arc::new(Cell::new(self, station, entity, store, !recorded));
+        cells.by_entity.insert(entity, Arc::clone(&cell));
+        cells.by_origin.entry(cell.origin()).or_default().push(Arc::clone(&cell));
+        cell
     }
 
     /// The station as a daemon that is hosted like this sees it.
@@ -242,19 +253,31 @@ impl Core {
 
     /// Forgets a cell that knows nothing, so that it can be made anew with another store.
     pub(crate) fn forget_cell(&self, entity: &EntityId) {
-        self.cells.write().unwrap_or_else(PoisonError::into_inner).remove(entity);
+        let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(cell) = cells.by_entity.remove(entity) else { return };
+        if let Some(sharing) = cells.by_origin.get_mut(&cell.origin()) {
+            sharing.retain(|other| other.entity() != *entity);
+        }
     }
 
     pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
-        let mut cells: Vec<Arc<Cell>> = read(&self.cells).values().cloned().collect();
+        let mut cells: Vec<Arc<Cell>> = read(&self.cells).by_entity.values().cloned().collect();
         cells.sort_by_key(|cell| cell.entity());
         cells
     }
 
     /// The daemons with this index.
     pub(crate) fn by_origin(&self, origin: OriginHash) -> Vec<Arc<Cell>> {
-        let cells = read(&self.cells);
-        cells.values().filter(|cell| cell.origin() == origin).cloned().collect()
+        read(&self.cells).by_origin.get(&origin).cloned().unwrap_or_default()
+    }
+
+    /// The daemon with this index; without one, how many there are.
+    pub(crate) fn sole(&self, origin: OriginHash) -> Result<Arc<Cell>, usize> {
+        match read(&self.cells).by_origin.get(&origin).map(Vec::as_slice) {
+            Some([cell]) => Ok(Arc::clone(cell)),
+            Some(cells) => Err(cells.len()),
+            None => Err(0),
+        }
     }
 
     /// Gives a cell something to do, on a worker.

@@ -154,7 +154,8 @@ fn turn(
     host_turn(host, epoch, time, origin, event)
 }
 
-fn host_turn(
+/// Makes one turn.
+pub(crate) fn host_turn(
     host: &mut Host,
     epoch: Epoch,
     time: Time,

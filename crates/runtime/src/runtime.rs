@@ -345,7 +345,7 @@ impl DaemonRuntime {
         if waits && tokio::runtime::Handle::try_current().is_ok() {
             return Err(DaemonError::WouldBlock);
         }
-        let delivery = cell.deliver(self.core(), event.clone(), || {
+        let delivery = cell.deliver(self.core(), event, || {
             let (tell, told) = std::sync::mpsc::sync_channel(1);
             (Reply::Blocked(tell), told)
         });
@@ -368,7 +368,7 @@ impl DaemonRuntime {
     ) -> Result<Vec<CausalEvent>, DaemonError> {
         self.is_up()?;
         let cell = self.local(origin_hash.into())?;
-        let delivery = cell.deliver(self.core(), event.clone(), || {
+        let delivery = cell.deliver(self.core(), event, || {
             let (tell, told) = oneshot::channel();
             (Reply::Delivered(tell), told)
         });
@@ -651,12 +651,10 @@ impl DaemonRuntime {
 
     /// The daemon of an index, among those that this node has heard of.
     fn local(&self, origin: OriginHash) -> Result<Arc<Cell>, DaemonError> {
-        let mut cells = self.core().by_origin(origin);
-        match (cells.pop(), cells.is_empty()) {
-            (Some(cell), true) => Ok(cell),
-            (Some(_), false) => Err(DaemonError::Ambiguous(origin)),
-            (None, _) => Err(DaemonError::NotFound(origin)),
-        }
+        self.core().sole(origin).map_err(|count| match count {
+            0 => DaemonError::NotFound(origin),
+            _ => DaemonError::Ambiguous(origin),
+        })
     }
 
     fn is_member(&self, node: NodeId) -> Result<(), DaemonError> {

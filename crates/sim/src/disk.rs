@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use whimbrel_protocol::{Input, SaveTicket};
+use whimbrel_protocol::{Append, Input, SaveTicket};
 use whimbrel_wire::{AttemptId, EntityId, Position, StoreId, Write, WriteError};
 
 use crate::dice::Dice;
@@ -170,17 +170,15 @@ impl Disk {
     }
 
     fn save(&mut self, write: &Write, fate: Fate) -> (Result<(), WriteError>, bool) {
-        let unknown = || Err(WriteError::Unknown("the disk did not answer".to_owned()));
-        match fate {
-            Fate::Failed => (Err(WriteError::Failed("the disk is full".to_owned())), false),
-            Fate::UnknownLost => (unknown(), false),
-            Fate::Good | Fate::UnknownDone => {
-                let result = self.files.commit(std::slice::from_ref(write)).pop();
-                let result = result.unwrap_or(Ok(()));
-                let done = result.is_ok();
-                if fate == Fate::UnknownDone { (unknown(), done) } else { (result, done) }
-            }
-        }
+        fate.befall(|| {
+            let result = self.files.commit(std::slice::from_ref(write)).pop();
+            result.unwrap_or(Ok(()))
+        })
+    }
+
+    /// Saves one turn at once: what came of it, and whether it is on the disk.
+    pub(crate) fn append(&mut self, append: Append, fate: Fate) -> (Result<(), WriteError>, bool) {
+        fate.befall(|| self.files.append(append))
     }
 
     /// All writes of the group by one commit, what is read after them. A fate becomes what makes
@@ -212,6 +210,25 @@ impl Disk {
             dones.push(Done { entity, report: Input::Saved { ticket, result }, committed });
         }
         dones
+    }
+}
+
+impl Fate {
+    /// What is said of a save, and whether it happened.
+    fn befall(
+        self,
+        save: impl FnOnce() -> Result<(), WriteError>,
+    ) -> (Result<(), WriteError>, bool) {
+        let unknown = || Err(WriteError::Unknown("the disk did not answer".to_owned()));
+        match self {
+            Self::Failed => (Err(WriteError::Failed("the disk is full".to_owned())), false),
+            Self::UnknownLost => (unknown(), false),
+            Self::Good | Self::UnknownDone => {
+                let result = save();
+                let done = result.is_ok();
+                if self == Self::UnknownDone { (unknown(), done) } else { (result, done) }
+            }
+        }
     }
 }
 

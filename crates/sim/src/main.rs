@@ -148,6 +148,7 @@ fn add(all: &mut Tally, one: &Tally) {
     all.collected += one.collected;
     all.steps += one.steps;
     all.served += one.served;
+    all.at_once += one.at_once;
 }
 
 fn stories(name: Option<&str>) -> bool {

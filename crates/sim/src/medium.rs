@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use whimbrel_protocol::Append;
 use whimbrel_store::vfs::FaultyDisk;
 use whimbrel_store::{
     Chunks, Engine, Memory, MemoryChunks, Place, Sqlite, SqliteChunks, StoreError,
@@ -94,6 +95,15 @@ impl Files {
         }
         self.untidy = true;
         results
+    }
+
+    /// Saves one turn at once, as the engine in memory does it without a copy.
+    pub(crate) fn append(&mut self, append: Append) -> Result<(), WriteError> {
+        let Under::Memory(memory) = &mut self.engine else {
+            return self.commit(&[append.into()]).pop().unwrap_or(Ok(()));
+        };
+        let Append { entity, epoch, after, turn } = append;
+        memory.append(&entity, epoch, after, turn)
     }
 
     pub(crate) fn record(&mut self, entity: &EntityId) -> Result<SeatRecord, StoreError> {

@@ -177,7 +177,7 @@ fn clients(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
         let rest = if dice.chance(100) { 1000 } else { (length / count).max(MILLI) };
         cluster.add_client(node, daemon, count, window, rest);
     }
-    for _ in 0..dice.below(12) {
+    for _ in 0..dice.below(40) {
         let (node, daemon) = (dice.index(cluster.nodes.len()), dice.index(cluster.daemons.len()));
         cluster.plan(dice.below(length), Happening::Act(Action::Deliver { node, daemon }));
     }

@@ -40,6 +40,12 @@ fn the_same_seed_gives_the_same_bytes() {
 }
 
 #[test]
+fn deliveries_go_the_short_way_too() {
+    let at_once: u64 = (0..40).map(|seed| run_seed(seed, false).tally.at_once).sum();
+    assert!(at_once > 20, "{at_once} of 40 seeds");
+}
+
+#[test]
 fn the_seeds_of_a_night_do_something() {
     let tally = run_seed(14, false).tally;
     assert!(tally.events > 0 && tally.acknowledged > 0 && tally.steps > 0, "{tally:?}");

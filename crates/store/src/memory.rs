@@ -3,7 +3,7 @@
 //! It is as strict as one on a disk, but nothing survives the process. Its two halves, titles and
 //! copies, are apart so that the battery can put them on two backends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::chunks::{Chunks, names_present};
 use crate::engine::{Journal, Titles, Vault};
 use crate::error::StoreError;
-use crate::rules::{Change, Edges, Held, Problem, Seat, View, decide};
+use crate::rules::{Change, Edges, Held, Problem, Seat, View, decide, may_append};
 
 /// An engine that keeps everything in memory. A clone is what a disk would hold at that moment.
 #[derive(Clone)]
@@ -64,7 +64,8 @@ struct Copy {
     epoch: Epoch,
     forgotten: Position,
     manifest: Manifest,
-    turns: BTreeMap<Position, Turn>,
+    /// Those after `forgotten`, without gaps.
+    turns: VecDeque<Turn>,
 }
 
 /// Both halves, as the rules look at them.
@@ -81,6 +82,32 @@ impl Memory {
     pub fn new(store: StoreId, chunks: Option<Arc<dyn Chunks>>) -> Self {
         let (daemons, keys, notes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { store, chunks, daemons, keys, notes }
+    }
+
+    /// Does a [`Write::Append`] of one turn, and keeps the turn itself: nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of the write.
+    #[inline]
+    pub fn append(
+        &mut self,
+        entity: &EntityId,
+        epoch: Epoch,
+        after: Position,
+        turn: Turn,
+    ) -> Result<(), WriteError> {
+        let Some((title, copies)) = self.daemons.get_mut(entity) else {
+            return Err(WriteError::Refused(WriteRefusal::NotOwner));
+        };
+        let chunks = self.chunks.as_deref();
+        let mut view = Halves { store: self.store, chunks, title, copies };
+        let turns = std::slice::from_ref(&turn);
+        let live = may_append(&mut view, epoch, after, turns).map_err(refused)?;
+        if let Some(copy) = copies.0.get_mut(&live) {
+            copy.turns.push_back(turn);
+        }
+        Ok(())
     }
 
     fn write(&mut self, write: &Write) -> Result<(), WriteError> {
@@ -173,7 +200,7 @@ impl Copies {
         match change {
             Change::PutCopy { attempt, epoch, manifest } => {
                 let forgotten = manifest.head.position;
-                let turns = BTreeMap::new();
+                let turns = VecDeque::new();
                 let manifest = (*manifest).clone();
                 self.0.insert(*attempt, Copy { epoch: *epoch, forgotten, manifest, turns });
             }
@@ -184,12 +211,13 @@ impl Copies {
             }
             Change::Turns { attempt, turns } => {
                 if let Some(copy) = self.0.get_mut(attempt) {
-                    copy.turns.extend(turns.iter().map(|turn| (turn.position(), turn.clone())));
+                    copy.turns.extend(turns.iter().cloned());
                 }
             }
             Change::Forget { attempt, through } => {
                 if let Some(copy) = self.0.get_mut(attempt) {
-                    copy.turns = copy.turns.split_off(&through.next());
+                    let gone = copy.index_after(*through);
+                    copy.turns.drain(..gone);
                     copy.forgotten = *through;
                 }
             }
@@ -217,7 +245,7 @@ impl Copies {
             bytes += turn.event.payload.len().max(1);
             first || bytes <= bytes_max
         };
-        let later = copy.turns.range(after.next()..).map(|(_, turn)| turn);
+        let later = copy.turns.range(copy.index_after(after)..);
         Ok(later.take(count_max).take_while(fits).cloned().collect())
     }
 
@@ -228,7 +256,7 @@ impl Copies {
     pub(crate) fn edges(&self, attempt: AttemptId) -> Option<Edges> {
         let copy = self.0.get(&attempt)?;
         let base = copy.manifest.head;
-        let last = copy.turns.values().next_back().map(|turn| turn.stamp.head);
+        let last = copy.turns.back().map(|turn| turn.stamp.head);
         let last = last.filter(|last| base.position < last.position);
         Some(Edges { epoch: copy.epoch, forgotten: copy.forgotten, base, last })
     }
@@ -237,6 +265,14 @@ impl Copies {
         let last = self.edges(attempt)?.last;
         let copy = self.0.get(&attempt)?;
         Some(CopyRecord { attempt, epoch: copy.epoch, manifest: copy.manifest.clone(), last })
+    }
+}
+
+impl Copy {
+    /// Where the first turn after `position` stands among those kept, or would.
+    fn index_after(&self, position: Position) -> usize {
+        let count = position.get().saturating_sub(self.forgotten.get());
+        usize::try_from(count).map_or(self.turns.len(), |count| count.min(self.turns.len()))
     }
 }
 

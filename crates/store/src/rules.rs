@@ -182,11 +182,23 @@ fn append<'w>(
     after: Position,
     turns: &'w [Turn],
 ) -> Decided<'w> {
+    let attempt = may_append(view, epoch, after, turns)?;
+    Ok(more_turns(attempt, turns))
+}
+
+/// The live copy, if these turns may enter it.
+pub(crate) fn may_append<V: View + ?Sized>(
+    view: &mut V,
+    epoch: Epoch,
+    after: Position,
+    turns: &[Turn],
+) -> Result<AttemptId, Problem> {
     let attempt = owned(view, epoch)?;
     if turns.iter().any(|turn| turn.stamp.epoch != epoch) {
         return Err(WriteRefusal::NotOwner.into());
     }
-    extend(view, attempt, after, turns)
+    follow(view, attempt, after, turns)?;
+    Ok(attempt)
 }
 
 fn append_copy<'w>(
@@ -198,16 +210,17 @@ fn append_copy<'w>(
     if view.seat()?.held.live() == Some(attempt) {
         return Err(WriteRefusal::NoCopy.into());
     }
-    extend(view, attempt, after, turns)
+    follow(view, attempt, after, turns)?;
+    Ok(more_turns(attempt, turns))
 }
 
-/// Turns for a copy that ends at `after`, without gaps.
-fn extend<'w>(
-    view: &mut dyn View,
+/// Whether the turns follow the end of a copy at `after`, without gaps.
+fn follow<V: View + ?Sized>(
+    view: &mut V,
     attempt: AttemptId,
     after: Position,
-    turns: &'w [Turn],
-) -> Decided<'w> {
+    turns: &[Turn],
+) -> Result<(), Problem> {
     let edges = view.edges(attempt)?.ok_or(WriteRefusal::NoCopy)?;
     let mut expected = after;
     let contiguous = turns.iter().all(|turn| {
@@ -217,10 +230,11 @@ fn extend<'w>(
     if edges.end().position != after || !contiguous {
         return Err(edges.position().into());
     }
-    if turns.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(vec![Change::Turns { attempt, turns }])
+    Ok(())
+}
+
+fn more_turns(attempt: AttemptId, turns: &[Turn]) -> Vec<Change<'_>> {
+    if turns.is_empty() { Vec::new() } else { vec![Change::Turns { attempt, turns }] }
 }
 
 fn publish<'w>(
@@ -405,7 +419,7 @@ fn delete<'w>(view: &mut dyn View, epoch: Epoch) -> Decided<'w> {
 }
 
 /// The live copy, if this store owns the daemon in `epoch`.
-fn owned(view: &mut dyn View, epoch: Epoch) -> Result<AttemptId, Problem> {
+fn owned<V: View + ?Sized>(view: &mut V, epoch: Epoch) -> Result<AttemptId, Problem> {
     let seat = view.seat()?;
     match seat.held {
         Held::Owned { live } if seat.epoch == Some(epoch) => Ok(live),

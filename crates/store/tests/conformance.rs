@@ -3,15 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use whimbrel_store::conformance::{Backend, Harness, Loss, Split, battery, chunks_battery};
 use whimbrel_store::{
-    Chunks, Engine, Hold, Memory, MemoryChunks, Place, Sqlite, SqliteChunks, StoreError, Swept,
+    Chunks, Engine, Hold, Journal, Memory, MemoryChunks, Place, Sqlite, SqliteChunks, StoreError,
+    Swept, Titles, Vault,
 };
-use whimbrel_wire::{ChunkRef, Digest, StoreId};
+use whimbrel_wire::{
+    AttemptId, ChunkRef, Digest, EntityId, Position, SeatRecord, StoreId, Turn, Write, WriteError,
+};
+use zeroize::Zeroizing;
 
 const STORE: StoreId = StoreId::new(42);
 
@@ -28,6 +33,108 @@ impl Harness for InMemory {
 
     fn lose_answer(&mut self, _: bool) -> bool {
         false
+    }
+}
+
+/// The engine in memory, with turns that come alone taken by [`Memory::append`].
+#[derive(Clone)]
+struct OneByOne {
+    memory: Memory,
+    taken: usize,
+}
+
+impl Journal for OneByOne {
+    fn commit(&mut self, writes: &[Write]) -> Vec<Result<(), WriteError>> {
+        writes.iter().map(|write| self.write(write)).collect()
+    }
+
+    fn turns(
+        &mut self,
+        entity: &EntityId,
+        attempt: AttemptId,
+        after: Position,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Turn>, StoreError> {
+        self.memory.turns(entity, attempt, after, count_max, bytes_max)
+    }
+
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        self.memory.tidy()
+    }
+}
+
+impl OneByOne {
+    fn write(&mut self, write: &Write) -> Result<(), WriteError> {
+        if let Write::Append { entity, epoch, after, turns } = write
+            && let [turn] = &turns[..]
+        {
+            self.taken += 1;
+            return self.memory.append(entity, *epoch, *after, turn.clone());
+        }
+        self.memory.commit(std::slice::from_ref(write)).remove(0)
+    }
+}
+
+impl Titles for OneByOne {
+    fn store_id(&self) -> StoreId {
+        self.memory.store_id()
+    }
+
+    fn entities(&mut self) -> Result<Vec<EntityId>, StoreError> {
+        self.memory.entities()
+    }
+
+    fn record(&mut self, entity: &EntityId) -> Result<SeatRecord, StoreError> {
+        self.memory.record(entity)
+    }
+}
+
+impl Vault for OneByOne {
+    fn put_key(&mut self, entity: &EntityId, sealed: &[u8]) -> Result<(), StoreError> {
+        self.memory.put_key(entity, sealed)
+    }
+
+    fn key(&mut self, entity: &EntityId) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.memory.key(entity)
+    }
+
+    fn drop_key(&mut self, entity: &EntityId) -> Result<(), StoreError> {
+        self.memory.drop_key(entity)
+    }
+
+    fn set_note(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.memory.set_note(name, bytes)
+    }
+
+    fn note(&mut self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.memory.note(name)
+    }
+}
+
+/// Counts the turns that all engines of a battery took alone.
+struct Alone {
+    engine: OneByOne,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Harness for Alone {
+    fn engine(&mut self) -> &mut dyn Engine {
+        &mut self.engine
+    }
+
+    fn reopen(&mut self) {
+        self.engine = self.engine.clone();
+    }
+
+    fn lose_answer(&mut self, _: bool) -> bool {
+        false
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.taken.fetch_add(self.engine.taken, Ordering::Relaxed);
     }
 }
 
@@ -85,6 +192,16 @@ impl Harness for OnTwo {
 #[test]
 fn the_engine_in_memory_passes() {
     battery(&mut || Box::new(InMemory(Memory::new(STORE, None))));
+}
+
+#[test]
+fn the_engine_in_memory_passes_when_it_takes_turns_one_by_one() {
+    let taken = Arc::<AtomicUsize>::default();
+    battery(&mut || {
+        let engine = OneByOne { memory: Memory::new(STORE, None), taken: 0 };
+        Box::new(Alone { engine, taken: Arc::clone(&taken) })
+    });
+    assert!(taken.load(Ordering::Relaxed) > 10, "the battery appends single turns: {taken:?}");
 }
 
 #[test]

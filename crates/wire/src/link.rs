@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, DigestWriter, Purpose};
 use crate::id::{EntityId, Epoch, OriginHash, Position, Sequence};
 
+/// How long a link is as it is hashed.
+const WORDS_BYTES: usize = 56;
+
+/// Payloads up to here are hashed together with their link.
+const SHORT_BYTES_MAX: usize = 200;
+
 /// The place of one event in the chain of its origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CausalLink {
@@ -48,12 +54,25 @@ impl CausalLink {
     /// The digest of this link with its payload: the parent of the next.
     #[must_use]
     pub fn digest(&self, payload: &[u8]) -> Digest {
-        let mut words = [0; 56];
+        // What is short is hashed in one piece: a writer costs more than the hash itself.
+        let mut short = [0; WORDS_BYTES + SHORT_BYTES_MAX];
+        let whole = WORDS_BYTES + payload.len();
+        if let Some(room) = short.get_mut(WORDS_BYTES..whole) {
+            room.copy_from_slice(payload);
+            short[..WORDS_BYTES].copy_from_slice(&self.words());
+            return Digest::of(Purpose::Link, &short[..whole]);
+        }
+        DigestWriter::new(Purpose::Link).write(&self.words()).write(payload).finish()
+    }
+
+    /// The link as it is hashed.
+    fn words(&self) -> [u8; WORDS_BYTES] {
+        let mut words = [0; WORDS_BYTES];
         words[..8].copy_from_slice(&self.origin.get().to_le_bytes());
         words[8..16].copy_from_slice(&self.sequence.get().to_le_bytes());
         words[16..24].copy_from_slice(&self.epoch.get().to_le_bytes());
         words[24..].copy_from_slice(self.parent.as_bytes());
-        DigestWriter::new(Purpose::Link).write(&words).write(payload).finish()
+        words
     }
 }
 

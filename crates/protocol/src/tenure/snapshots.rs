@@ -10,7 +10,7 @@
 //! * S1 (published within journal): a snapshot is published only at a durable position.
 //! * S2 (of this past): a capture of turns that were taken back is never published.
 
-use whimbrel_wire::{CatchUp, Manifest, Position, Turn, Write, WriteError};
+use whimbrel_wire::{CatchUp, CausalEvent, Manifest, Position, Turn, Write, WriteError};
 
 use crate::desk::{Desk, Saving};
 use crate::port::{Capture, DeliverError, Output, Ticket};
@@ -101,6 +101,26 @@ impl Snapshots {
         matches!(self.stage, Stage::Idle)
             && self.late == 0
             && (self.wanted || many || self.journal_bytes >= JOURNAL_BYTES_MAX)
+    }
+
+    /// Whether one more turn, made of `event` and saved at once, leaves nothing to do here.
+    pub(super) fn rest_after(
+        &self,
+        event: &CausalEvent,
+        replica: &Replica,
+        settings: &Settings,
+    ) -> bool {
+        match self.stage {
+            Stage::Idle => {
+                let turns = replica.head.position.next().get() - self.base.head.position.get();
+                let few = settings.snapshot_every == 0 || turns < settings.snapshot_every;
+                let bytes = self.journal_bytes + event.payload.len() as u64;
+                self.late == 0 && !self.wanted && few && bytes < JOURNAL_BYTES_MAX
+            }
+            Stage::Capturing | Stage::Publishing(_) => true,
+            // The save may be what it waits for.
+            Stage::Waiting(_) => false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test picks out what it is about")]
 
+mod at_rest;
 mod counter;
 mod delivery;
 mod frame;

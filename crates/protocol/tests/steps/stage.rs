@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use whimbrel_protocol::{
-    Capture, DeliverError, Event, Input, MoveError, MoveOptions, Output, ReplayStep, Restored,
-    SaveTicket, Seat, SendError, Settings, Standing, Station, Ticket, TurnFailure, Turned,
-    Unprepared, Warning,
+    Append, Capture, DeliverError, Event, Input, MoveError, MoveOptions, Output, ReplayStep,
+    Restored, SaveTicket, Seat, SendError, Settings, Standing, Station, Ticket, TurnFailure,
+    Turned, Unprepared, Warning,
 };
 use whimbrel_store::{Chunks, Journal, Memory, MemoryChunks, Titles};
 use whimbrel_wire::{
@@ -63,6 +63,16 @@ pub(crate) enum Fate {
     UnknownLost,
 }
 
+/// How a delivery went the short way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Short {
+    /// It had to go the long way.
+    No,
+    Answered,
+    Failed,
+    NotSaved,
+}
+
 /// What a seat asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -92,6 +102,19 @@ pub(crate) struct Node {
     pub(crate) judges: Result<(), MigrationFailureReason>,
 }
 
+impl Fate {
+    /// What is said of a save that the store ended like this.
+    fn end(self, done: Result<(), WriteError>) -> Result<(), WriteError> {
+        match self {
+            Self::Good => done,
+            Self::Failed => Err(WriteError::Failed("the disk is full".to_owned())),
+            Self::UnknownDone | Self::UnknownLost => {
+                Err(WriteError::Unknown("the answer was lost".to_owned()))
+            }
+        }
+    }
+}
+
 type Rule = Box<dyn FnMut(&mut Item) -> Course>;
 type Fates = Box<dyn FnMut(usize, &Write) -> Fate>;
 
@@ -106,6 +129,8 @@ pub(crate) struct Stage {
     rule: Rule,
     fates: Fates,
     tickets: u64,
+    /// On the short way turns are said to be saved and are not.
+    pub(crate) loses_appends: bool,
 }
 
 impl Node {
@@ -202,6 +227,7 @@ impl Stage {
             rule: Box::new(|_| Course::Do),
             fates: Box::new(|_, _| Fate::Good),
             tickets: 0,
+            loses_appends: false,
         };
         for node in 0..count {
             stage.open(node);
@@ -370,15 +396,14 @@ impl Stage {
     }
 
     fn save(&mut self, node: usize, write: &Write) -> Result<(), WriteError> {
-        let unknown = WriteError::Unknown("the answer was lost".to_owned());
         let fate = (self.fates)(node, write);
-        match fate {
-            Fate::Failed => return Err(WriteError::Failed("the disk is full".to_owned())),
-            Fate::UnknownLost => return Err(unknown),
-            Fate::Good | Fate::UnknownDone => {}
-        }
-        let result = self.nodes[node].memory.commit(std::slice::from_ref(write)).remove(0);
-        if fate == Fate::UnknownDone { Err(unknown) } else { result }
+        let done = match fate {
+            Fate::Failed | Fate::UnknownLost => Ok(()),
+            Fate::Good | Fate::UnknownDone => {
+                self.nodes[node].memory.commit(std::slice::from_ref(write)).remove(0)
+            }
+        };
+        fate.end(done)
     }
 
     fn report(&mut self, node: usize, input: Input) {
@@ -630,6 +655,48 @@ impl Stage {
         let event = CausalEvent::unchained(self.identity.origin_hash(), 1, payload);
         self.feed(node, Input::Deliver { ticket, event });
         ticket
+    }
+
+    /// The same, the short way if the seat lets it go.
+    pub(crate) fn deliver_short(&mut self, node: usize, payload: &'static str) -> Short {
+        let bytes = Bytes::from_static(payload.as_bytes());
+        let event = CausalEvent::unchained(self.identity.origin_hash(), 1, bytes);
+        let Self { nodes, fates, now, tickets, loses_appends, seen, .. } = self;
+        let Node { seat, copies, memory, .. } = &mut nodes[node];
+        let mut out = Vec::new();
+        let Some(rest) = seat.at_rest(*now, &event, &mut out) else {
+            self.deliver(node, payload);
+            return Short::No;
+        };
+        *tickets += 1;
+        let ticket = Ticket(*tickets);
+        let counter = copies.get_mut(&rest.copy()).unwrap();
+        let (way, delivered) = match counter.turn(rest.epoch(), &rest.origin(), &event) {
+            Err(failure) => {
+                rest.failed(ticket, &failure);
+                (Short::Failed, None)
+            }
+            Ok(turned) => {
+                let (unsaved, append) = rest.made(turned);
+                let fate = fates(node, &append.clone().into());
+                let Append { entity, epoch, after, turn } = append;
+                let done = matches!(fate, Fate::Good | Fate::UnknownDone) && !*loses_appends;
+                let saved = if done { memory.append(&entity, epoch, after, turn) } else { Ok(()) };
+                match fate.end(saved) {
+                    Ok(()) => (Short::Answered, Some(Ok(unsaved.saved()))),
+                    Err(error) => {
+                        unsaved.not_saved(ticket, error);
+                        (Short::NotSaved, None)
+                    }
+                }
+            }
+        };
+        let output = delivered.map(|result| Output::Delivered { ticket, result });
+        seen.extend(output.map(|output| Seen { node, output }));
+        self.check();
+        self.perform_all(node, out);
+        self.run();
+        way
     }
 
     /// A client on `node` sends `payload` to wherever the daemon lives.

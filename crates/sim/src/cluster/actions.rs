@@ -165,7 +165,10 @@ impl Cluster {
         let ticket = self.ticket(Asker::Caller { entity, author, number });
         self.tally.events += 1;
         self.see(&Observed::Offered { entity, author, number });
-        self.feed(node, entity, Input::Deliver { ticket, event });
+        // Some disks answer at once.
+        if !self.dice.chance(500) || !self.deliver_at_once(node, entity, ticket, &event) {
+            self.feed(node, entity, Input::Deliver { ticket, event });
+        }
     }
 
     /// Asks for a move; answers with its attempt.

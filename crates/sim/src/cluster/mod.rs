@@ -4,6 +4,7 @@
 //! goes through [`Cluster::feed`], and after each the checkers look.
 
 mod actions;
+mod at_once;
 mod chores;
 mod node;
 mod perform;
@@ -134,6 +135,8 @@ pub struct Tally {
     pub steps: u64,
     /// Turns made during a move, before the freeze.
     pub served: u64,
+    /// Deliveries that went the short way.
+    pub at_once: u64,
 }
 
 /// Something that is to happen.
@@ -386,8 +389,18 @@ impl Cluster {
 
     /// Gives a seat an input, does what it wants, and what follows at once.
     pub(crate) fn feed(&mut self, node: usize, entity: EntityId, input: Input) {
-        let (mut inputs, mut out) = std::mem::take(&mut self.spare);
+        let (mut inputs, out) = std::mem::take(&mut self.spare);
         inputs.push_back((entity, input));
+        self.feed_all(node, inputs, out);
+    }
+
+    /// Gives seats inputs, does what they want, and what follows at once. `out` is room for it.
+    fn feed_all(
+        &mut self,
+        node: usize,
+        mut inputs: VecDeque<(EntityId, Input)>,
+        mut out: Vec<Output>,
+    ) {
         let mut left = INPUTS_AT_ONCE_MAX;
         while let Some((entity, input)) = inputs.pop_front() {
             if !self.nodes[node].up || self.violation.is_some() {
@@ -456,23 +469,9 @@ impl Cluster {
         inputs: &mut VecDeque<(EntityId, Input)>,
     ) {
         for output in out.drain(..) {
-            if self.crash_rate > 0 && self.dice.below(1_000_000) < self.crash_rate {
-                if let Some(coverage) = &mut self.coverage {
-                    coverage.crash_before(&output);
-                }
-                let rest = self.dice.between(MILLI, 2 * SECOND);
+            if let Some(rest) = self.death_before(node, Some(&output)) {
                 return self.act(Action::Crash { node, rest });
             }
-            if let Some((who, left)) = self.crash_at
-                && who == node
-            {
-                if left == 0 {
-                    self.crash_at = None;
-                    return self.act(Action::Crash { node, rest: 300 * MILLI });
-                }
-                self.crash_at = Some((who, left - 1));
-            }
-            self.outputs += 1;
             self.perform(node, entity, output, inputs);
             if self.violation.is_some() || !self.nodes[node].up {
                 return;
@@ -489,6 +488,27 @@ impl Cluster {
             return self.feed(node, entity, Input::Woke);
         }
         self.set_alarm(node, entity);
+    }
+
+    /// How long the node stays down, if it is to die before its next act.
+    fn death_before(&mut self, node: usize, output: Option<&Output>) -> Option<u64> {
+        if self.crash_rate > 0 && self.dice.below(1_000_000) < self.crash_rate {
+            if let (Some(coverage), Some(output)) = (&mut self.coverage, output) {
+                coverage.crash_before(output);
+            }
+            return Some(self.dice.between(MILLI, 2 * SECOND));
+        }
+        if let Some((who, left)) = self.crash_at
+            && who == node
+        {
+            if left == 0 {
+                self.crash_at = None;
+                return Some(300 * MILLI);
+            }
+            self.crash_at = Some((who, left - 1));
+        }
+        self.outputs += 1;
+        None
     }
 
     fn set_alarm(&mut self, node: usize, entity: EntityId) {

@@ -24,7 +24,8 @@ use super::node::Use;
 use super::{Capturing, Cluster, Happening, MILLI, Restoring};
 use crate::checkers::{Observed, Reply};
 use crate::clients::Asker;
-use crate::disk::{Fate, Finished, Request};
+use crate::dice::Dice;
+use crate::disk::{Fate, Faults, Finished, Request};
 use crate::network::Exchanged;
 use crate::scribe::Style;
 
@@ -287,12 +288,7 @@ impl Cluster {
         let mut lies = 0;
         let faults = nodes[node].disk.faults;
         let Finished { found, dones } = nodes[node].disk.finish(dice, |_, dice| {
-            let number = *saves;
-            *saves += 1;
-            let fate = match save_fate {
-                Some((which, fate)) if *which == number => *fate,
-                Some(_) | None => faults.draw(dice),
-            };
+            let fate = fate(faults, *save_fate, saves, dice);
             lies += u64::from(fate != Fate::Good);
             fate
         });
@@ -346,7 +342,7 @@ impl Cluster {
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a different part of one output")]
-    fn turn(
+    pub(super) fn turn(
         &mut self,
         node: usize,
         entity: EntityId,
@@ -675,6 +671,21 @@ impl Cluster {
         let state = host.digest().unwrap_or(Digest::ZERO);
         let fit = host.judge() == Ok(Ok(()));
         self.see(&Observed::Live { node, entity, epoch, head, state, fit, has_key });
+    }
+}
+
+/// What becomes of the next save.
+pub(super) fn fate(
+    faults: Faults,
+    chosen: Option<(u64, Fate)>,
+    saves: &mut u64,
+    dice: &mut Dice,
+) -> Fate {
+    let number = *saves;
+    *saves += 1;
+    match chosen {
+        Some((which, fate)) if which == number => fate,
+        Some(_) | None => faults.draw(dice),
     }
 }
 

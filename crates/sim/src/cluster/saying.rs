@@ -1,6 +1,6 @@
 //! Decides how inputs, outputs and writes read in the trace: one short line each.
 
-use whimbrel_protocol::{Event, Input, Output};
+use whimbrel_protocol::{Event, Input, Output, Ticket};
 use whimbrel_wire::{
     DeliveryMessage, EntityId, Message, MigrationMessage, NodeId, Refusal, TitleMessage, Write,
 };
@@ -57,6 +57,13 @@ impl Cluster {
                 let name = text.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
                 self.line(node, '<', entity, format_args!("{name}"));
             }
+        }
+    }
+
+    pub(super) fn say_at_once(&mut self, node: usize, entity: EntityId, ticket: Ticket) {
+        if self.note(node, entity, "Deliver at once") {
+            let number = ticket.0;
+            self.line(node, '<', entity, format_args!("Deliver {number} at once"));
         }
     }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use whimbrel_wire::{
     Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChunkList, ChunkRef, ClientId, Deed,
-    DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, InputOrigin, Kind, Ledger, Luggage,
-    Manifest, Message, MigrationEnvelope, MigrationFailureReason, MigrationMessage, MigrationPhase,
-    NodeId, Offer, OriginHash, Outgoing, Position, Progress, PublicKey, Refusal, Role, Sender,
-    Sequence, Session, Signature, SignedDeed, Stamp, StateRef, StateVersion, StoreId,
-    SubscriptionBinding, Time, TimerId, TitleMessage, Turn, Write,
+    DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Identity, InputOrigin, Kind, Ledger,
+    Luggage, Manifest, Message, MigrationEnvelope, MigrationFailureReason, MigrationMessage,
+    MigrationPhase, NodeId, Offer, OriginHash, Outgoing, Position, Progress, PublicKey, Purpose,
+    Refusal, Role, Sender, Sequence, Session, Signature, SignedDeed, Stamp, StateRef, StateVersion,
+    StoreId, SubscriptionBinding, Time, TimerId, TitleMessage, Turn, Write,
 };
 
 /// SplitMix64.
@@ -386,5 +386,17 @@ choices! {
         |r| Self::DropCopy { entity: r.any(), attempt: r.any() },
         |r| Self::DropState { entity: r.any(), deed: r.any() },
         |r| Self::Delete { entity: r.any(), epoch: r.any() },
+    }
+}
+
+#[test]
+fn a_link_is_hashed_alike_with_short_and_with_long_payloads() {
+    let origin = Identity::from_seed(&[3; 32]).origin_hash();
+    for bytes in [0, 1, 8, 199, 200, 201, 968, 969, 5_000] {
+        let event = CausalEvent::unchained(origin, 7, vec![0x5a; bytes].into());
+        let mut words = [origin.get(), 7, Epoch::FIRST.get()].map(u64::to_le_bytes).concat();
+        words.extend(Digest::ZERO.as_bytes());
+        words.extend(&event.payload);
+        assert_eq!(event.digest(), Digest::of(Purpose::Link, &words), "{bytes} bytes");
     }
 }
