@@ -1,5 +1,6 @@
 //! Decides how writes of many daemons share a sync: one thread takes all that wait, commits them as
-//! one group, and reports each. When none waits it tidies the store, a slice at a time.
+//! one group, and reports each. When none waits it tidies the store, a slice at a time: that also
+//! does what commits put off.
 //!
 //! # Limits
 //!
@@ -127,7 +128,7 @@ impl Line {
             let Some((writes, dones, question)) = self.next() else { break };
             if !writes.is_empty() {
                 let results = engine.commit(&writes);
-                untidy |= writes.iter().any(forgets);
+                untidy = true;
                 for (done, result) in dones.into_iter().zip(results) {
                     done(result);
                 }
@@ -168,25 +169,6 @@ impl Line {
             }
         }
         Some((writes, dones, None))
-    }
-}
-
-/// Whether a write leaves something to tidy.
-fn forgets(write: &Write) -> bool {
-    match write {
-        Write::Compact { .. }
-        | Write::SaveCopy { .. }
-        | Write::Accept { .. }
-        | Write::DropCopy { .. }
-        | Write::DropState { .. }
-        | Write::Delete { .. } => true,
-        Write::Birth { .. }
-        | Write::Append { .. }
-        | Write::Publish { .. }
-        | Write::BeginAttempt { .. }
-        | Write::HandOver { .. }
-        | Write::AppendCopy { .. }
-        | Write::Learn { .. } => false,
     }
 }
 
@@ -291,10 +273,8 @@ mod tests {
         assert_eq!(next(), Asked::Tidy);
         tell.send(Ok(false)).unwrap();
         saver.save(append(), Box::new(drop));
-        assert_eq!(next(), Asked::Commit(1));
-        saver.save(Write::Delete { entity, epoch }, Box::new(drop));
         assert_eq!(next(), Asked::Commit(1), "nothing was to be tidied between");
-        assert_eq!(next(), Asked::Tidy, "a write that forgets leaves something");
+        assert_eq!(next(), Asked::Tidy, "each commit leaves something");
         tell.send(Err(StoreError::Failed("full".to_owned()))).unwrap();
         saver.save(Write::Delete { entity, epoch }, Box::new(drop));
         assert_eq!(next(), Asked::Commit(1), "a failure is not tried again by itself");

@@ -79,15 +79,19 @@ impl Daemon {
 }
 
 fn commits(engine: &mut Sqlite, daemons: &mut [Daemon], turns: u64, go_on: &dyn Fn(usize) -> bool) {
-    let mut times = Vec::new();
+    let (mut times, mut tidying) = (Vec::new(), Vec::new());
     while go_on(times.len()) {
         let writes: Vec<_> = daemons.iter_mut().map(|daemon| daemon.append(turns)).collect();
         let start = Instant::now();
         let answers = engine.commit(&writes);
         times.push(start.elapsed());
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let start = Instant::now();
+        engine.tidy().unwrap();
+        tidying.push(start.elapsed());
     }
     report(&format!("{} x {turns} turns", daemons.len()), times);
+    report("  and what it put off", tidying);
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {
@@ -127,9 +131,9 @@ fn compaction(engine: &mut Sqlite, daemons: &mut [Daemon]) {
         if times.len() == 50 {
             let compact = Write::Compact { entity, epoch, through };
             assert_eq!(engine.commit(&[compact]), [Ok(())]);
-            untidy = true;
         }
         assert_eq!(engine.commit(&[writer.append(1)]), [Ok(())]);
+        untidy = true;
         times.push(arrival.elapsed());
         arrival += PERIOD;
     }

@@ -38,8 +38,8 @@ pub trait Journal {
         bytes_max: usize,
     ) -> Result<Vec<Turn>, StoreError>;
 
-    /// Frees a little of what forgotten turns and dropped copies still take up, and says whether
-    /// more is left. Nothing that can be read changes, and a crash in it changes nothing else:
+    /// Frees a little of what forgotten turns and dropped copies still take up, does what commits
+    /// put off, and says whether more is left to free. Nothing that can be read changes, and a crash in it changes nothing else:
     /// the rest is found again by the next call, also after opening anew.
     ///
     /// It takes about as long as a small commit, so it is for moments in which nothing waits.

@@ -30,7 +30,7 @@ impl Store {
         chunks.shorten_log(LOG_PAGES / 4)?;
         let shared: Arc<dyn Chunks> = chunks.clone();
         let place = Place::on(self.disk.name(), "whimbrel.db");
-        let engine = Sqlite::open(place, STORE, Some(shared))?;
+        let mut engine = Sqlite::open(place, STORE, Some(shared))?;
         engine.shorten_log(LOG_PAGES);
         self.open = Some((engine, chunks));
         Ok(())

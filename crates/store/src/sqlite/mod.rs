@@ -27,6 +27,7 @@
 
 mod chunks;
 mod litter;
+mod log;
 mod rows;
 mod schema;
 mod seams;
@@ -43,6 +44,7 @@ use zeroize::Zeroizing;
 
 pub use self::chunks::SqliteChunks;
 use self::litter::Slice;
+use self::log::{Limits, Log};
 use self::rows::{Rows, damaged, failed, is_surroundings};
 use crate::chunks::Chunks;
 use crate::engine::{Journal, Titles, Vault};
@@ -64,12 +66,13 @@ pub struct Sqlite {
     place: Place,
     store: StoreId,
     chunks: Option<Arc<dyn Chunks>>,
+    log_limits: Limits,
     state: State,
 }
 
 /// Whether the file can be used.
 enum State {
-    Open { connection: Connection, commits: i64 },
+    Open { connection: Connection, log: Log, commits: i64 },
     Broken,
 }
 
@@ -114,18 +117,14 @@ impl Sqlite {
         fresh: StoreId,
         chunks: Option<Arc<dyn Chunks>>,
     ) -> Result<Self, StoreError> {
-        let connection = schema::open(&place)?;
-        let (store, commits) = schema::meta(&connection, fresh)?;
-        let state = State::Open { connection, commits };
-        Ok(Self { place, store, chunks, state })
+        let (store, state) = State::open(&place, fresh)?;
+        Ok(Self { place, store, chunks, log_limits: Limits::USUAL, state })
     }
 
     /// The connection, opened anew if it has to be.
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if let State::Broken = self.state {
-            let connection = schema::open(&self.place)?;
-            let (_, commits) = schema::meta(&connection, self.store)?;
-            self.state = State::Open { connection, commits };
+            (_, self.state) = State::open(&self.place, self.store)?;
         }
         match &mut self.state {
             State::Open { connection, .. } => Ok(connection),
@@ -141,7 +140,8 @@ impl Sqlite {
     ) -> Result<Outcome, StoreError> {
         let (store, chunks) = (self.store, self.chunks.clone());
         self.connection()?;
-        let State::Open { connection, commits } = &mut self.state else {
+        self.copy_log(self.log_limits.pages_max)?;
+        let State::Open { connection, commits, .. } = &mut self.state else {
             return Ok(Outcome::Failed("the store is closed".to_owned()));
         };
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
@@ -221,13 +221,13 @@ impl Sqlite {
             .and_then(|connection| Ok((schema::meta(&connection, self.store)?.1, connection)));
         match seen {
             Ok((commits, connection)) if commits + 1 == next => {
-                self.state = State::Open { connection, commits };
+                self.state = State::of(connection, commits);
                 Outcome::Failed(error.to_owned())
             }
             Ok((commits, connection))
                 if commits == next && schema::empty_log(&connection).is_ok() =>
             {
-                self.state = State::Open { connection, commits };
+                self.state = State::of(connection, commits);
                 Outcome::Done(answers)
             }
             Ok(_) | Err(_) => Outcome::Unknown(answers, error.to_owned()),
@@ -236,6 +236,7 @@ impl Sqlite {
 
     /// One statement of its own, synced on return.
     fn change(&mut self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
+        self.copy_log(self.log_limits.pages_max)?;
         let outcome = self.connection()?.execute(sql, values);
         outcome.map(|_| ()).map_err(|error| {
             self.state = State::Broken;
@@ -252,10 +253,36 @@ impl Sqlite {
         outcome
     }
 
+    /// Copies the log into the database if it holds at least so many pages. After a failure all is
+    /// in the log as before, and can be read.
+    fn copy_log(&self, pages: i32) -> Result<(), StoreError> {
+        match &self.state {
+            State::Open { connection, log, .. } if log.holds(pages) => log.copy(connection),
+            State::Open { .. } | State::Broken => Ok(()),
+        }
+    }
+
     fn rows(&mut self, entity: EntityId) -> Result<Rows<'_>, StoreError> {
         let store = self.store;
         let connection = self.connection()?;
         Ok(Rows { connection, store, chunks: None, entity })
+    }
+}
+
+impl State {
+    /// Opens the file: which store it is, and its state.
+    fn open(place: &Place, fresh: StoreId) -> Result<(StoreId, Self), StoreError> {
+        let connection = schema::open(place)?;
+        let (store, commits) = schema::meta(&connection, fresh)?;
+        Ok((store, Self::of(connection, commits)))
+    }
+
+    /// A connection whose log cannot be watched is not used: the log would have no bound.
+    fn of(mut connection: Connection, commits: i64) -> Self {
+        match Log::watch(&mut connection) {
+            Ok(log) => Self::Open { connection, log, commits },
+            Err(_) => Self::Broken,
+        }
     }
 }
 
@@ -302,7 +329,9 @@ impl Journal for Sqlite {
     }
 
     fn tidy(&mut self) -> Result<bool, StoreError> {
-        self.tidy_slice(Slice::USUAL)
+        let more = self.tidy_slice(Slice::USUAL)?;
+        self.copy_log(self.log_limits.pages_copied)?;
+        Ok(more)
     }
 }
 
@@ -347,7 +376,9 @@ impl Vault for Sqlite {
         let connection = self.connection()?;
         connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
         dropped?;
-        schema::empty_log(connection)
+        schema::empty_log(connection)?;
+        log::take_place(&self.place);
+        Ok(())
     }
 
     fn set_note(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {

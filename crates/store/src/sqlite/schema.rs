@@ -16,10 +16,6 @@ pub(crate) const FORMAT: i64 = 1;
 /// Marks the file as ours, as `application_id`: "whim".
 pub(crate) const APPLICATION: i64 = 0x7768_696d;
 
-/// Pages that the log may hold before a commit copies them into the database: 1 MiB. A smaller
-/// log makes each such copy shorter and more of them; `examples/commits.rs` measures it.
-const LOG_PAGES: i64 = 256;
-
 const TABLES: &str = "
 CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -113,6 +109,7 @@ pub(super) fn open(place: &Place) -> Result<Connection, StoreError> {
     if !cfg!(feature = "mutant-log-trusted") {
         empty_log(&connection)?;
     }
+    super::log::take_place(place);
     prepare(&connection, TABLES)?;
     Ok(connection)
 }
@@ -122,16 +119,14 @@ pub(super) fn look(place: &Place) -> Result<Connection, StoreError> {
     let connection = connect(place)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
     keep_log(&connection)?;
-    let settings = format!(
-        "PRAGMA secure_delete = FAST;
+    let settings = "PRAGMA secure_delete = FAST;
          PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -8192;
          PRAGMA journal_size_limit = 16777216;
          PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;
-         PRAGMA wal_autocheckpoint = {LOG_PAGES};"
-    );
-    connection.execute_batch(&settings).map_err(failed)?;
+         PRAGMA wal_autocheckpoint = 0;";
+    connection.execute_batch(settings).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use whimbrel_wire::{ChunkRef, WriteError};
+use whimbrel_wire::{ChunkRef, Epoch, Head, WriteError};
 
 use super::litter::Slice;
+use super::log::Limits;
 use super::{Place, Sqlite, SqliteChunks, State};
 use crate::chunks::{Chunks, Marking, MemoryChunks};
 use crate::conformance::story::Story;
@@ -25,8 +26,8 @@ fn place(disk: &FaultyDisk) -> Place {
 
 /// Opens with a log so short that a few commits fill it.
 fn open(disk: &FaultyDisk) -> Result<Sqlite, StoreError> {
-    let engine = Sqlite::open(place(disk), STORE, None)?;
-    set(&engine, "wal_autocheckpoint", "20");
+    let mut engine = Sqlite::open(place(disk), STORE, None)?;
+    engine.log_limits = Limits { pages_copied: 12, pages_max: 24 };
     Ok(engine)
 }
 
@@ -47,9 +48,13 @@ struct Run {
 /// Runs until something is not as it should be, or to the end.
 fn run(engine: &mut Sqlite, workload: &mut Workload, held: Memory, steps: u64) -> Run {
     let mut held = held;
-    for _ in 0..steps {
+    for steps_done in 0..steps {
         // Slices so small that a copy takes many, and crashes fall between and into them.
         let _ = engine.tidy_slice(Slice { rows_max: 1, bytes_max: 1 });
+        // Some logs are copied while nothing waits, some by the commit that finds them full.
+        if steps_done % 3 == 0 {
+            let _ = engine.copy_log(engine.log_limits.pages_copied);
+        }
         let group = workload.group(&held);
         let mut after = held.clone();
         let expected = after.commit(&group);
@@ -322,6 +327,89 @@ fn what_is_forgotten_leaves_in_slices_and_a_crash_in_one_leaves_fewer_rows_and_n
     }
 }
 
+/// An engine that is never opened again.
+struct Plain(Sqlite);
+
+impl Harness for Plain {
+    fn engine(&mut self) -> &mut dyn Engine {
+        &mut self.0
+    }
+
+    fn reopen(&mut self) {}
+
+    fn lose_answer(&mut self, _: bool) -> bool {
+        false
+    }
+}
+
+impl Plain {
+    fn log_holds(&self, pages: i32) -> bool {
+        matches!(&self.0.state, State::Open { log, .. } if log.holds(pages))
+    }
+
+    fn append(&mut self, head: &mut Head) -> Vec<Result<(), WriteError>> {
+        let (append, after) = Story::new(self).append(Epoch::FIRST, *head, 1);
+        let answers = self.0.commit(&[append]);
+        if answers == [Ok(())] {
+            *head = after;
+        }
+        answers
+    }
+}
+
+#[test]
+fn log_bounded_though_nothing_is_tidied_and_copied_when_something_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("whimbrel.db");
+    let mut engine = Sqlite::open(Place::real(&path), STORE, None).unwrap();
+    engine.log_limits = Limits { pages_copied: 12, pages_max: 24 };
+    let mut harness = Plain(engine);
+    let (_, mut head) = Story::new(&mut harness).started(1);
+    let length = || std::fs::metadata(folder.path().join("whimbrel.db-wal")).unwrap().len();
+    let taken = length();
+    assert!(1024 * 1024 < taken, "its place is taken beforehand");
+    let mut copied = 0;
+    for _ in 0..200 {
+        let long = harness.log_holds(24);
+        assert_eq!(harness.append(&mut head), [Ok(())]);
+        copied += usize::from(long && !harness.log_holds(12));
+        assert!(!harness.log_holds(24 + 12), "a commit found no room");
+    }
+    assert!(10 < copied, "full logs were copied by {copied} commits only");
+    assert_eq!(length(), taken, "the file never grew");
+    while !harness.log_holds(12) {
+        assert_eq!(harness.append(&mut head), [Ok(())]);
+    }
+    harness.0.tidy().unwrap();
+    assert!(!harness.log_holds(1));
+    let entity = Story::new(&mut harness).entity();
+    let record = harness.0.record(&entity);
+    drop(harness);
+    let mut engine = Sqlite::open(Place::real(&path), STORE, None).unwrap();
+    assert_eq!(engine.record(&entity), record);
+}
+
+#[test]
+fn a_log_that_cannot_be_copied_takes_no_more_and_goes_on_when_it_can() {
+    let disk = FaultyDisk::new().unwrap();
+    let mut harness = Plain(open(&disk).unwrap());
+    let (_, mut head) = Story::new(&mut harness).started(1);
+    while !harness.log_holds(24) {
+        assert_eq!(harness.append(&mut head), [Ok(())]);
+    }
+    disk.fail_syncs(u64::MAX);
+    let answers = harness.append(&mut head);
+    assert!(matches!(answers[..], [Err(WriteError::Failed(_))]), "{answers:?}");
+    let entity = Story::new(&mut harness).entity();
+    assert!(harness.0.record(&entity).is_ok(), "it can still be read");
+    disk.fail_syncs(0);
+    assert_eq!(harness.append(&mut head), [Ok(())]);
+    let record = harness.0.record(&entity);
+    disk.crash(1);
+    drop(harness);
+    assert_eq!(open(&disk).unwrap().record(&entity), record);
+}
+
 #[test]
 fn a_snapshot_whose_chunks_are_not_there_is_refused() {
     let chunks = Arc::new(MemoryChunks::new());
@@ -330,7 +418,7 @@ fn a_snapshot_whose_chunks_are_not_there_is_refused() {
     let mut harness = OnFaulty { disk, engine };
     let mut story = Story::new(&mut harness);
     let (_, head) = story.started(2);
-    let (entity, epoch) = (story.entity(), whimbrel_wire::Epoch::FIRST);
+    let (entity, epoch) = (story.entity(), Epoch::FIRST);
     let (named, bytes) = chunk(1);
     let mut manifest = story.manifest(epoch, head);
     manifest.luggage.push(named);
