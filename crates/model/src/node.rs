@@ -405,7 +405,10 @@ impl Doing<'_> {
             Output::Spawned { result: Err(error), .. } => {
                 self.broken("it-ends", format!("the birth failed: {error}"));
             }
-            Output::Spawned { .. } | Output::SnapshotTaken { .. } | Output::Stopped { .. } => {}
+            Output::Spawned { .. }
+            | Output::SnapshotTaken { .. }
+            | Output::Stopped { .. }
+            | Output::Reclaimed { .. } => {}
             Output::Event(event) => self.said(daemon, event),
         }
     }
@@ -666,6 +669,7 @@ impl Doing<'_> {
             | Write::Compact { .. }
             | Write::BeginAttempt { .. }
             | Write::HandOver { .. }
+            | Write::Reclaim { .. }
             | Write::AppendCopy { .. }
             | Write::Accept { .. }
             | Write::Learn { .. }
@@ -719,6 +723,7 @@ impl Doing<'_> {
             }
             Write::DropCopy { .. }
             | Write::Birth { .. }
+            | Write::Reclaim { .. }
             | Write::Publish { .. }
             | Write::Compact { .. }
             | Write::BeginAttempt { .. }

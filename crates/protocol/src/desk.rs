@@ -113,6 +113,7 @@ pub(crate) enum Saving {
     Accept(AttemptId),
     DropCopy(AttemptId),
     DropState,
+    Reclaim,
     Delete,
 }
 
@@ -203,6 +204,7 @@ impl Desk<'_> {
             | Saving::HandOver
             | Saving::DropCopy(_)
             | Saving::DropState
+            | Saving::Reclaim
             | Saving::Delete => false,
         });
     }

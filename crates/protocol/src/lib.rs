@@ -30,8 +30,9 @@ mod title;
 mod trace;
 
 pub use port::{
-    Capture, DeliverError, Event, Input, Moment, MoveError, MoveOptions, Output, ReplayStep,
-    Restored, SaveTicket, SendError, SpawnError, Ticket, TurnFailure, Turned, Unprepared, Warning,
+    Capture, DeliverError, Event, Input, Moment, MoveError, MoveOptions, Output, ReclaimError,
+    ReplayStep, Restored, SaveTicket, SendError, SpawnError, Ticket, TurnFailure, Turned,
+    Unprepared, Warning,
 };
 pub use rarely::Rarely;
 pub use seat::{Place, Seat, SeatStatus, Standing, Station};

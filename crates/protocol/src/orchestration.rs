@@ -201,7 +201,7 @@ impl Orchestration {
 
     /// The title has grown.
     pub(crate) fn title_grew(&mut self, desk: &mut Desk<'_>) -> Next {
-        match self.stage {
+        match &self.stage {
             Stage::Searching => self.start(desk),
             // The hand-over is known before anybody told: the rest of the way is clear.
             Stage::Asking | Stage::Watching | Stage::CuttingOver => {
@@ -212,7 +212,15 @@ impl Orchestration {
                     None => Next::Stay,
                 }
             }
-            Stage::Finishing(_) | Stage::Resting(_) => Next::Stay,
+            // The heir lost its disk, and an operator took the daemon back.
+            Stage::Finishing(given) => {
+                let next = desk.title.deed(given.deed.epoch.next());
+                if next.is_some_and(|next| next.deed.takes_back(&given.deed)) {
+                    return self.end(desk, MigrationFailureReason::Cancelled);
+                }
+                Next::Stay
+            }
+            Stage::Resting(_) => Next::Stay,
         }
     }
 

@@ -231,6 +231,14 @@ pub enum Input {
         /// Whose question.
         ticket: Ticket,
     },
+    /// Take the daemon back that was handed over to a node whose disk was lost. The caller knows what
+    /// that loses: all that the heir took.
+    Reclaim {
+        /// Whose question.
+        ticket: Ticket,
+        /// The name of the deed to come, chosen at random by the driver.
+        attempt: AttemptId,
+    },
     /// A moment that [`Seat::wake_at`](crate::Seat::wake_at) named has come, or may have.
     Woke,
 }
@@ -442,6 +450,13 @@ pub enum Output {
         /// How it ended.
         result: Result<(), DeliverError>,
     },
+    /// The end of [`Input::Reclaim`].
+    Reclaimed {
+        /// Whose question.
+        ticket: Ticket,
+        /// How it ended.
+        result: Result<(), ReclaimError>,
+    },
     /// Something that people may want to see.
     Event(Event),
 }
@@ -558,6 +573,25 @@ pub enum SpawnError {
     /// The birth deed does not hold. Fault: caller. Changed: nothing. Again: no.
     #[error("the birth deed is not valid")]
     Deed,
+}
+
+/// Why a daemon was not taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum ReclaimError {
+    /// Nothing was handed over here that was not acknowledged. Fault: caller. Changed: nothing. Again:
+    /// at the node that `whimbrel ps` shows as *departed*.
+    #[error("this node handed nothing over that is still unacknowledged")]
+    NotDeparted,
+    /// The heir has the daemon after all. Fault: caller. Changed: nothing. Again: no, move it.
+    #[error("the heir has it")]
+    Obeyed,
+    /// Its record is being read, or somebody else asked. Changed: nothing. Again: later.
+    #[error("it is being looked at")]
+    Busy,
+    /// The store would not have it. Fault: surroundings. Changed: as the cause says. Again: yes.
+    #[error("could not save it: {0}")]
+    Store(WriteError),
 }
 
 /// Why an event was not delivered to a daemon on this node.
@@ -740,6 +774,13 @@ pub enum Warning {
     Store {
         /// What it said.
         error: String,
+    },
+    /// The node that gave the daemon to this one took it back: what was taken in here since is lost.
+    TakenBack {
+        /// By the deed of this epoch.
+        epoch: Epoch,
+        /// How many turns were made here since.
+        turns: u64,
     },
     /// This store is the heir of none: a deed names another data folder.
     LostTitle {

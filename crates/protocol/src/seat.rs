@@ -10,7 +10,7 @@
 //! ```text
 //!            birth / deed saved                hand-over saved              acknowledged
 //!  Stranger ───────────────────▶ Owner ───────────────────────▶ Departed ────────────────▶ Stranger
-//!     ▲                            │ delete
+//!     ▲                            │ delete                        │ reclaimed ─▶ Reading
 //!     │ nothing found              ▼
 //!  Reading ─────────────▶ …     Deleted
 //! ```
@@ -27,6 +27,7 @@ mod frame;
 mod hand_over;
 mod messages;
 mod places;
+mod reclaim;
 mod record;
 mod status;
 
@@ -35,10 +36,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use whimbrel_wire::{
-    AttemptId, CatchUp, CausalEvent, ClientId, DeliveryMessage, Digest, EntityId, Epoch, Frozen,
-    Head, Holding, Ledger, Manifest, MigrationFailureReason, MigrationMessage, MigrationPhase,
-    NodeId, OriginHash, Position, Progress, Refusal, Role, SeatRecord, Sender, SignedDeed, Time,
-    TitleMessage, Write, WriteError, WriteRefusal,
+    AttemptId, CatchUp, CausalEvent, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch,
+    Frozen, Head, Holding, Ledger, Manifest, MigrationFailureReason, MigrationMessage,
+    MigrationPhase, NodeId, OriginHash, Position, Progress, Refusal, Role, SeatRecord, Sender,
+    SignedDeed, Time, TitleMessage, Write, WriteError, WriteRefusal,
 };
 
 use crate::arrival::{Arrival, Course};
@@ -53,6 +54,7 @@ use crate::tenure::{Arrived, AtRest, Life, Owner, Route, Waiting};
 use crate::title::{Title, TitleError};
 
 pub use places::Place;
+use reclaim::Reclaiming;
 pub use status::{SeatStatus, Standing};
 
 /// The source of a copy whose title is not known: no node has this id, so nobody speaks for it.
@@ -110,6 +112,10 @@ struct Departed {
     resend_at: Time,
     dropping: bool,
     reading: bool,
+    /// The heir has acknowledged the deed.
+    obeyed: bool,
+    /// An operator wants it back.
+    reclaiming: Option<Reclaiming>,
 }
 
 impl Seat {
@@ -157,9 +163,7 @@ impl Seat {
                     courier.post(desk, number, event);
                 });
             }
-            Input::Recall { from } => {
-                self.couriers.remove(&Origin::Daemon(from));
-            }
+            Input::Recall { from } => drop(self.couriers.remove(&Origin::Daemon(from))),
             Input::Posted { to, number } => {
                 self.with_owner(now, out, |owner, desk| owner.posted(desk, &to, number));
             }
@@ -222,6 +226,7 @@ impl Seat {
             Input::Snapshot { ticket } => self.snapshot(now, ticket, out),
             Input::Stop { ticket } => self.stop(now, ticket, out),
             Input::Delete { ticket } => self.delete(now, ticket, out),
+            Input::Reclaim { ticket, attempt } => self.reclaim(now, ticket, attempt, out),
             Input::Woke => self.woke(now, out),
             // Reports about copies and attempts that are over.
             Input::Captured { .. }
@@ -462,6 +467,7 @@ impl Seat {
             Saving::DropCopy(attempt) => self.copy_dropped(now, attempt, &result),
             Saving::Accept(attempt) => self.accepted(now, attempt, result, out),
             Saving::DropState => self.state_dropped(&result, out),
+            Saving::Reclaim => self.reclaimed(now, result, out),
             Saving::Delete => self.deletion_saved(now, &result, out),
         }
     }

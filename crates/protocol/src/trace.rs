@@ -127,7 +127,9 @@ pub fn signed_in(record: &TraceRecord) -> Vec<SignedDeed> {
     let outputs: Vec<Output> = decode(outputs).unwrap_or_default();
     let mut signed = Vec::new();
     for output in outputs {
-        if let Output::Save { write: Write::HandOver { deed }, .. } = output {
+        if let Output::Save { write: Write::HandOver { deed } | Write::Reclaim { deed }, .. } =
+            output
+        {
             signed.push(deed);
         }
     }

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use whimbrel_daemon::Host;
 use whimbrel_protocol::{
-    Append, DeliverError, Input, Output, Seat, SendError, SpawnError, Standing, Station, Ticket,
-    TurnFailure,
+    Append, DeliverError, Input, Output, ReclaimError, Seat, SendError, SpawnError, Standing,
+    Station, Ticket, TurnFailure,
 };
 use whimbrel_store::Hold;
 use whimbrel_wire::{
@@ -96,6 +96,7 @@ pub(crate) enum Reply {
     Spawned(oneshot::Sender<Result<(), SpawnError>>),
     Snapshot(oneshot::Sender<Result<Box<Manifest>, DeliverError>>),
     Stopped(oneshot::Sender<Result<(), DeliverError>>),
+    Reclaimed(oneshot::Sender<Result<(), ReclaimError>>),
 }
 
 #[derive(Default)]

@@ -99,6 +99,7 @@ mod points {
             | Write::Publish { .. }
             | Write::Compact { .. }
             | Write::Learn { .. }
+            | Write::Reclaim { .. }
             | Write::DropCopy { .. }
             | Write::Delete { .. } => ("", ""),
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 use whimbrel_daemon::SnapshotError;
-use whimbrel_protocol::{DeliverError, SendError, SpawnError};
+use whimbrel_protocol::{DeliverError, ReclaimError, SendError, SpawnError};
 use whimbrel_store::{FolderError, StoreError};
 use whimbrel_wire::{KindError, MigrationFailureReason, NodeId, OriginHash};
 
@@ -101,6 +101,9 @@ pub enum DaemonError {
     /// The store failed. Fault: surroundings. Changed: nothing. Again: yes.
     #[error("the store failed")]
     Store(#[from] StoreError),
+    /// The daemon was not taken back. See the cause.
+    #[error(transparent)]
+    Reclaim(#[from] ReclaimError),
     /// The move cannot be started. See the reason.
     #[error(transparent)]
     Migration(#[from] MigrationFailureReason),

@@ -51,6 +51,7 @@ impl KeyChange {
             | Write::Compact { .. }
             | Write::BeginAttempt { .. }
             | Write::HandOver { .. }
+            | Write::Reclaim { .. }
             | Write::AppendCopy { .. }
             | Write::Accept { .. }
             | Write::Learn { .. }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use whimbrel_daemon::{Host, HostError};
 use whimbrel_protocol::{
-    Capture, DeliverError, Event, Input, Output, ReplayStep, SaveTicket, Ticket, TurnFailure,
-    Turned, Unprepared,
+    Capture, DeliverError, Event, Input, Output, ReclaimError, ReplayStep, SaveTicket, Ticket,
+    TurnFailure, Turned, Unprepared,
 };
 use whimbrel_store::{Journal, Titles, Vault};
 use whimbrel_wire::{
@@ -101,11 +101,8 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
                 drop(tell.send(result));
             }
         }
-        Output::Stopped { ticket, result } => {
-            if let Some(Reply::Stopped(tell)) = inner.replies.remove(&ticket) {
-                drop(tell.send(result));
-            }
-        }
+        Output::Stopped { ticket, result } => stopped(inner, ticket, result),
+        Output::Reclaimed { ticket, result } => reclaimed(inner, ticket, result),
         Output::Event(event) => {
             if matches!(event, Event::Live { .. }) {
                 // The keys that came with copies are in the vault, or of no use.
@@ -113,6 +110,18 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
             }
             core.tell(cell.entity(), event);
         }
+    }
+}
+
+fn stopped(inner: &mut Inner, ticket: Ticket, result: Result<(), DeliverError>) {
+    if let Some(Reply::Stopped(tell)) = inner.replies.remove(&ticket) {
+        drop(tell.send(result));
+    }
+}
+
+fn reclaimed(inner: &mut Inner, ticket: Ticket, result: Result<(), ReclaimError>) {
+    if let Some(Reply::Reclaimed(tell)) = inner.replies.remove(&ticket) {
+        drop(tell.send(result));
     }
 }
 
@@ -137,7 +146,13 @@ fn delivered(
     match inner.replies.remove(&ticket) {
         Some(Reply::Delivered(tell)) => drop(tell.send(result)),
         Some(Reply::Blocked(tell)) => drop(tell.send(result)),
-        Some(Reply::Sent(_) | Reply::Spawned(_) | Reply::Snapshot(_) | Reply::Stopped(_)) => {}
+        Some(
+            Reply::Sent(_)
+            | Reply::Spawned(_)
+            | Reply::Snapshot(_)
+            | Reply::Stopped(_)
+            | Reply::Reclaimed(_),
+        ) => {}
         None => inner.finished = Some((ticket, result)),
     }
 }

@@ -300,6 +300,25 @@ impl DaemonRuntime {
         told.await.map_err(|_| DaemonError::ShuttingDown)?.map_err(DaemonError::Deliver)
     }
 
+    /// Takes back a daemon that this node handed over to one whose disk was lost before it could
+    /// acknowledge that. It goes on here from where it was handed over, in a later epoch.
+    ///
+    /// **All that the heir took in is lost**, if it took anything: nobody else has it. An heir that
+    /// was only cut off and serves is stopped when it hears of this, and says what it loses; until then
+    /// both serve. So make sure that it is off for good.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Reclaim`], [`DaemonError::Unknown`].
+    pub async fn reclaim(&self, entity: EntityId) -> Result<(), DaemonError> {
+        self.is_up()?;
+        let cell = self.core().known_cell(&entity).ok_or(DaemonError::Unknown)?;
+        let attempt = AttemptId::new(random().map_err(|_| DaemonError::Randomness)?);
+        let (tell, told) = oneshot::channel();
+        self.ask(&cell, Reply::Reclaimed(tell), move |ticket| Input::Reclaim { ticket, attempt });
+        Ok(told.await.map_err(|_| DaemonError::ShuttingDown)??)
+    }
+
     /// Takes a snapshot of a daemon that lives here; none if it has no state.
     ///
     /// # Errors

@@ -141,6 +141,7 @@ fn attempt_of(input: &Input) -> Option<AttemptId> {
         | Input::Snapshot { .. }
         | Input::Stop { .. }
         | Input::Delete { .. }
+        | Input::Reclaim { .. }
         | Input::Woke => None,
     }
 }
@@ -178,6 +179,7 @@ pub(crate) const fn name_of_input(input: &Input) -> &'static str {
         Input::Snapshot { .. } => "Snapshot",
         Input::Stop { .. } => "Stop",
         Input::Delete { .. } => "Delete",
+        Input::Reclaim { .. } => "Reclaim",
         Input::Woke => "Woke",
     }
 }
@@ -228,6 +230,7 @@ pub(crate) const fn name_of_output(output: &Output) -> &'static str {
             Write::Compact { .. } => "save-Compact",
             Write::BeginAttempt { .. } => "save-BeginAttempt",
             Write::HandOver { .. } => "save-HandOver",
+            Write::Reclaim { .. } => "save-Reclaim",
             Write::SaveCopy { .. } => "save-SaveCopy",
             Write::AppendCopy { .. } => "save-AppendCopy",
             Write::Accept { .. } => "save-Accept",
@@ -260,6 +263,7 @@ pub(crate) const fn name_of_output(output: &Output) -> &'static str {
         Output::Sent { .. } => "Sent",
         Output::SnapshotTaken { .. } => "SnapshotTaken",
         Output::Stopped { .. } => "Stopped",
+        Output::Reclaimed { .. } => "Reclaimed",
         Output::Event(_) => "Event",
     }
 }

@@ -152,8 +152,9 @@ impl Files {
                 last.position() <= held.head().position
                     && self.turn_at(&entity, copy, after)?.is_none_or(|found| found == turns[0])
             }
-            Write::HandOver { deed } => record.deeds.contains(deed),
-            Write::Birth { deed, .. } => record.deeds.contains(deed),
+            Write::HandOver { deed } | Write::Reclaim { deed } | Write::Birth { deed, .. } => {
+                record.deeds.contains(deed)
+            }
             Write::Accept { deeds } => {
                 owned && deeds.last().is_some_and(|deed| record.deeds.last() == Some(deed))
             }

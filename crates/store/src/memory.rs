@@ -140,6 +140,7 @@ pub(crate) const fn empty(write: &Write) -> Result<(), WriteError> {
         | Write::Compact { .. }
         | Write::BeginAttempt { .. }
         | Write::HandOver { .. }
+        | Write::Reclaim { .. }
         | Write::SaveCopy { .. }
         | Write::AppendCopy { .. }
         | Write::DropCopy { .. }

@@ -140,6 +140,7 @@ pub(crate) fn decide<'w>(view: &mut dyn View, write: &'w Write) -> Decided<'w> {
         Write::Compact { epoch, through, .. } => compact(view, *epoch, *through),
         Write::BeginAttempt { epoch, attempt, .. } => begin(view, *epoch, *attempt),
         Write::HandOver { deed } => hand_over(view, deed),
+        Write::Reclaim { deed } => reclaim(view, deed),
         Write::SaveCopy { entity, attempt, epoch, manifest } => {
             save_copy(view, entity, *attempt, *epoch, manifest)
         }
@@ -301,6 +302,34 @@ fn hand_over<'w>(view: &mut dyn View, deed: &'w SignedDeed) -> Decided<'w> {
         Change::Deed(deed),
         Change::ForgetAttempts,
         Change::Seat(Seat { epoch: Some(epoch), held: Held::HandedOver { live, by: epoch } }),
+    ])
+}
+
+fn reclaim<'w>(view: &mut dyn View, deed: &'w SignedDeed) -> Decided<'w> {
+    let seat = view.seat()?;
+    let epoch = deed.deed.epoch;
+    if seat.epoch.is_some_and(|last| epoch <= last) {
+        return Err(WriteRefusal::DeedKnown.into());
+    }
+    // Once a later deed is known, the heir had it.
+    let live = match seat.held {
+        Held::HandedOver { live, by } if seat.epoch == Some(by) => live,
+        Held::HandedOver { .. } | Held::Owned { .. } | Held::Nothing | Held::Deleted => {
+            return Err(WriteRefusal::NotOwner.into());
+        }
+    };
+    let known = chain_end(view, &seat)?;
+    follows(known.as_ref(), deed)?;
+    let takes_back = known.is_some_and(|known| deed.deed.takes_back(&known.deed));
+    if !takes_back || deed.deed.store != view.store() {
+        return Err(WriteRefusal::NotOwner.into());
+    }
+    let edges = view.edges(live)?.ok_or(WriteRefusal::NoCopy)?;
+    ends_at(&edges, deed)?;
+    Ok(vec![
+        Change::Deed(deed),
+        Change::ForgetAttempts,
+        Change::Seat(Seat { epoch: Some(epoch), held: Held::Owned { live } }),
     ])
 }
 

@@ -139,6 +139,20 @@ pub(crate) async fn cancel(place: &Place, daemon: String) -> Result<()> {
     Ok(())
 }
 
+pub(crate) async fn reclaim(place: &Place, daemon: String, accept_loss: bool) -> Result<()> {
+    if !accept_loss {
+        return Err(Advice::wrong(
+            "taking it back loses all that the heir took in since the hand-over",
+            "make sure that the disk of the heir is lost and the heir is off, then add --accept-loss",
+        ));
+    }
+    if let Done::Daemon(line) = put(place, Ask::Reclaim { daemon }).await? {
+        let epoch = line.epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
+        output::complain(&format!("taken back from where it was handed over{epoch}"));
+    }
+    Ok(())
+}
+
 pub(crate) async fn events(place: &Place, follow: bool) -> Result<()> {
     let see = |part| {
         if let Part::Event(line) = part {

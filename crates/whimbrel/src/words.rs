@@ -88,6 +88,15 @@ enum What {
         /// Which.
         daemon: String,
     },
+    /// Take back a daemon that was handed over from this node to one whose disk is lost. What that one
+    /// took in is lost.
+    Reclaim {
+        /// Which.
+        daemon: String,
+        /// You know that all which the heir took in is lost, and that it is off for good.
+        #[arg(long)]
+        accept_loss: bool,
+    },
     /// Delete a daemon for good.
     Delete {
         /// Which.
@@ -277,6 +286,9 @@ impl Words {
             }
             What::Stop { daemon } => ask::stop(&place, daemon).await?,
             What::Delete { daemon } => ask::delete(&place, daemon).await?,
+            What::Reclaim { daemon, accept_loss } => {
+                ask::reclaim(&place, daemon, accept_loss).await?;
+            }
             What::Demo(words) => return Box::pin(demo::run(words)).await,
         }
         Ok(ExitCode::SUCCESS)

@@ -109,6 +109,17 @@ impl Deed {
         Digest::of(Purpose::Deed, &encode(self))
     }
 
+    /// Whether this takes back what `given` gave away: by its giver, for its giver, from the head to
+    /// which that hand-over led.
+    #[must_use]
+    pub fn takes_back(&self, given: &Self) -> bool {
+        given.epoch > Epoch::FIRST
+            && self.from == given.from
+            && self.to == given.from
+            && self.head == given.head.through_deed(&given.digest())
+            && self.snapshot == given.snapshot
+    }
+
     /// The new owner.
     #[must_use]
     pub fn owner(&self) -> NodeId {
@@ -142,7 +153,8 @@ impl SignedDeed {
         self.verify_signature()
     }
 
-    /// Whether this deed continues `previous`, which was verified before.
+    /// Whether this deed continues `previous`, which was verified before: signed by the owner whom
+    /// that one names, or by its giver, who takes back what it gave.
     ///
     /// # Errors
     ///
@@ -163,8 +175,9 @@ impl SignedDeed {
         if deed.entity != previous.deed.entity {
             return Err(DeedError::Entity);
         }
+        let may_sign = deed.from == previous.deed.to || deed.takes_back(&previous.deed);
         let follows = deed.epoch == previous.deed.epoch.next()
-            && deed.from == previous.deed.to
+            && may_sign
             && deed.previous == previous.digest();
         if follows { Ok(()) } else { Err(DeedError::Sequence) }
     }

@@ -78,6 +78,13 @@ pub enum Write {
         /// The deed.
         deed: SignedDeed,
     },
+    /// The source takes back what it handed over, from its frozen copy. Refused unless this store
+    /// handed the daemon over in the epoch before, still has the copy, and it ends at the position of
+    /// the deed's head.
+    Reclaim {
+        /// The deed.
+        deed: SignedDeed,
+    },
     /// A target keeps a copy that waits for its deed. Refused if a deed beyond `epoch` is known.
     /// A copy of the same attempt is replaced.
     SaveCopy {
@@ -236,7 +243,9 @@ impl Write {
     #[must_use]
     pub fn entity(&self) -> Option<EntityId> {
         match self {
-            Self::Birth { deed, .. } | Self::HandOver { deed } => Some(deed.deed.entity),
+            Self::Birth { deed, .. } | Self::HandOver { deed } | Self::Reclaim { deed } => {
+                Some(deed.deed.entity)
+            }
             Self::Append { entity, .. }
             | Self::Publish { entity, .. }
             | Self::Compact { entity, .. }

@@ -15,6 +15,10 @@ impl Seat {
             Tenure::Owner(owner) => owner.moments(see),
             Tenure::Departed(departed) => {
                 see(Moment::Due(&mut departed.resend_at));
+                departed
+                    .reclaiming
+                    .iter_mut()
+                    .for_each(|reclaiming| see(Moment::Due(&mut reclaiming.until)));
                 departed.departure.moments(see);
             }
             Tenure::Stranger | Tenure::Bearing(_) | Tenure::Deleted => {}

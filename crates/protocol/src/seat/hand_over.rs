@@ -56,6 +56,8 @@ impl Seat {
             resend_at: now,
             dropping: false,
             reading: false,
+            obeyed: false,
+            reclaiming: None,
         }));
         self.send_deed(now, out);
         out.push(Output::Event(Event::HandedOver { deed: Box::new(deed.clone()) }));
@@ -128,7 +130,9 @@ impl Seat {
         if let Tenure::Departed(departed) = &mut self.tenure {
             departed.reading = false;
         }
-        self.send_deed(now, out);
+        if !self.tick_reclaim(now, out) {
+            self.send_deed(now, out);
+        }
     }
 
     pub(super) fn state_dropped(&mut self, result: &Result<(), WriteError>, out: &mut Vec<Output>) {

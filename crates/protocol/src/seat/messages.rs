@@ -531,6 +531,7 @@ impl Seat {
         if let Tenure::Owner(owner) = &self.tenure
             && Some(owner.epoch) < epoch
         {
+            self.tell_taken_back(now, out);
             self.leave(now, out);
         }
         self.overtaken(now, out);
@@ -559,9 +560,10 @@ impl Seat {
         let returns = arrivals.values().any(|arrival| arrival.epoch >= departed.deed.deed.epoch);
         let named = departed.deed.digest() == deed || cfg!(feature = "mutant-any-ack");
         let heir = departed.deed.deed.owner() == from;
-        if !named || !heir || departed.dropping {
+        if !named || !heir || departed.dropping || departed.is_taken_back() {
             return;
         }
+        departed.obey(out);
         departed.dropping = true;
         let deed = departed.deed.digest();
         let mut desk = Self::desk(station, *entity, *origin, title, saves, now, out);

@@ -61,6 +61,11 @@ impl Seat {
             let message = TitleMessage::DeedAsked { after: Epoch::new(0), attempt: None };
             let message = whimbrel_wire::Message::Title { entity, message };
             self.own_desk(now, out).push(Output::Broadcast { message });
+            // Nobody asks for a deed to oneself, and the heir that it fences must hear of it.
+            let last = self.title.last();
+            if last.is_some_and(|signed| signed.deed.from == signed.deed.to) {
+                self.announce(now, out);
+            }
         }
     }
 
@@ -76,6 +81,8 @@ impl Seat {
             resend_at: now,
             dropping: false,
             reading: false,
+            obeyed: false,
+            reclaiming: None,
         }))
     }
 

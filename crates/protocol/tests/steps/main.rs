@@ -10,6 +10,7 @@ mod frame;
 mod moves;
 mod owner;
 mod reasons;
+mod reclaim;
 mod seat;
 mod source;
 mod stage;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use whimbrel_protocol::{
-    Append, Capture, DeliverError, Event, Input, MoveError, MoveOptions, Output, ReplayStep,
-    Restored, SaveTicket, Seat, SendError, Settings, Standing, Station, Ticket, TurnFailure,
-    Turned, Unprepared, Warning,
+    Append, Capture, DeliverError, Event, Input, MoveError, MoveOptions, Output, ReclaimError,
+    ReplayStep, Restored, SaveTicket, Seat, SendError, Settings, Standing, Station, Ticket,
+    TurnFailure, Turned, Unprepared, Warning,
 };
 use whimbrel_store::{Chunks, Journal, Memory, MemoryChunks, Titles};
 use whimbrel_wire::{
@@ -452,6 +452,7 @@ impl Stage {
             | Output::Sent { .. }
             | Output::SnapshotTaken { .. }
             | Output::Stopped { .. }
+            | Output::Reclaimed { .. }
             | Output::Event(_) => {}
             output => {
                 let input = self.work(node, output);
@@ -832,6 +833,34 @@ impl Stage {
             _ => None,
         });
         answers.collect()
+    }
+
+    /// How the taking back that was asked for has ended.
+    pub(crate) fn reclaimed(&self, ticket: Ticket) -> Vec<Result<(), ReclaimError>> {
+        let ends = self.seen.iter().filter_map(|seen| match &seen.output {
+            Output::Reclaimed { ticket: of, result } if *of == ticket => Some(result.clone()),
+            _ => None,
+        });
+        ends.collect()
+    }
+
+    /// An operator on `node` wants the daemon back.
+    pub(crate) fn reclaim(&mut self, node: usize) -> Ticket {
+        let ticket = self.ticket();
+        self.feed(node, Input::Reclaim { ticket, attempt: AttemptId::new(0x7ec) });
+        ticket
+    }
+
+    /// The node gets a new disk and starts again.
+    pub(crate) fn wipe(&mut self, node: usize) {
+        let place = &mut self.nodes[node];
+        place.store = StoreId::new(0x5707);
+        place.chunks = Arc::new(MemoryChunks::new());
+        let shared: Arc<dyn Chunks> = place.chunks.clone();
+        place.memory = Memory::new(place.store, Some(shared));
+        let settings = place.station.settings.clone();
+        place.station = Arc::new(Station::new(place.key.clone(), place.store, settings));
+        self.restart(node);
     }
 
     /// Forgets what was seen so far.

@@ -369,6 +369,7 @@ fn calls(stage: &Stage) -> Vec<(&'static str, Input)> {
         ("delete", Input::Delete { ticket }),
         ("move to B", Input::Move { attempt, source: None, target, options }),
         ("cancel", Input::Cancel { attempt: MOVE }),
+        ("reclaim", Input::Reclaim { ticket, attempt }),
     ]
 }
 
@@ -419,6 +420,7 @@ fn describe(stage: &Stage, from: Option<NodeId>, output: &Output) -> String {
         Output::Sent { result, .. } => answer("Sent", result),
         Output::SnapshotTaken { result, .. } => answer("SnapshotTaken", result),
         Output::Stopped { result, .. } => answer("Stopped", result),
+        Output::Reclaimed { result, .. } => answer("Reclaimed", result),
         other => first_word(other),
     }
 }

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
-use whimbrel_protocol::{DeliverError, SendError, SpawnError};
-use whimbrel_wire::MigrationFailureReason;
+use whimbrel_protocol::{DeliverError, ReclaimError, SendError, SpawnError};
+use whimbrel_wire::{MigrationFailureReason, WriteError};
 
 use crate::error::{DaemonError, MigrationError};
 
@@ -214,6 +214,7 @@ impl From<DaemonError> for AdminFault {
                 caller(Code::UnknownNode, "see whimbrel nodes for the members")
             }
             DaemonError::Store(_) => store_failed(text),
+            DaemonError::Reclaim(error) => reclaim_failed(&error),
             DaemonError::Migration(reason) => Self::from(MigrationError::Failed(reason)),
         }
     }
@@ -242,6 +243,24 @@ fn spawn_failed(error: &SpawnError) -> AdminFault {
         ),
         SpawnError::Store(_) => store_failed(text),
         SpawnError::Deed => internal(text),
+        _ => internal(text),
+    }
+}
+
+fn reclaim_failed(error: &ReclaimError) -> AdminFault {
+    let text = error.to_string();
+    match error {
+        ReclaimError::NotDeparted => AdminFault::caller(
+            Code::Elsewhere,
+            text,
+            "ask the node that handed it over last: whimbrel ps shows it as departed there",
+        ),
+        ReclaimError::Obeyed => {
+            AdminFault::caller(Code::Elsewhere, text, "move it back with whimbrel migrate")
+        }
+        ReclaimError::Busy => busy(text),
+        ReclaimError::Store(WriteError::Unknown(_)) => store_failed(text).perhaps(),
+        ReclaimError::Store(_) => store_failed(text),
         _ => internal(text),
     }
 }

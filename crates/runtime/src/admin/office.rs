@@ -139,6 +139,11 @@ impl Office {
                 Ok(Done::Nothing)
             }
             Ask::Delete { daemon } => self.delete(&daemon).await,
+            Ask::Reclaim { daemon } => {
+                let entity = self.daemon(&daemon)?;
+                self.runtime.reclaim(entity).await?;
+                Ok(Done::Daemon(self.known(entity)))
+            }
         }
     }
 

@@ -93,6 +93,11 @@ fn warn(warning: &Warning) -> String {
         Warning::Panicked { message } => format!("it panicked and was built anew: {message}"),
         Warning::NotRunnable { reason } => format!("it cannot run here: {reason}"),
         Warning::Store { error } => format!("the store failed, unsaved turns went back: {error}"),
+        Warning::TakenBack { epoch, turns } => {
+            format!(
+                "the node that gave it took it back, in {epoch}: {turns} turns made here are lost"
+            )
+        }
         Warning::LostTitle { epoch } => {
             format!("a deed names another data folder as heir, in {epoch}")
         }

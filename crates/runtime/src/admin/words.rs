@@ -116,6 +116,12 @@ pub enum Ask {
         /// Which.
         daemon: String,
     },
+    /// Take back a daemon that was handed over from here to a node whose disk was lost. All that the
+    /// heir took in is lost.
+    Reclaim {
+        /// Which.
+        daemon: String,
+    },
 }
 
 /// What a new daemon is given.

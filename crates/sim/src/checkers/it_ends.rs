@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use whimbrel_protocol::Event;
-use whimbrel_wire::{AttemptId, EntityId, MigrationPhase, Write};
+use whimbrel_wire::{AttemptId, EntityId, Epoch, MigrationPhase, Write};
 
 use super::{EndDaemon, Observed};
 
@@ -17,6 +17,8 @@ pub(super) struct ItEnds {
     moves: BTreeMap<AttemptId, Move>,
     /// Attempts by which a daemon was handed over.
     pub(super) handed: BTreeSet<AttemptId>,
+    /// The attempt that began each epoch.
+    begun: BTreeMap<(EntityId, Epoch), AttemptId>,
 }
 
 struct Move {
@@ -44,6 +46,15 @@ impl ItEnds {
                 let attempt = deed.deed.attempt;
                 if !self.handed.insert(attempt) {
                     return Err(format!("{attempt} handed the daemon over twice"));
+                }
+                self.begun.insert((deed.deed.entity, deed.deed.epoch), attempt);
+            }
+            // What was handed over came to nothing.
+            Observed::Committed { write: Write::Reclaim { deed }, .. } => {
+                let given = Epoch::new(deed.deed.epoch.get() - 1);
+                let attempt = self.begun.get(&(deed.deed.entity, given));
+                if !attempt.is_some_and(|attempt| self.handed.remove(attempt)) {
+                    return Err(format!("{} takes back what was not given", deed.deed.epoch));
                 }
             }
             Observed::Said { event: Event::Phase { attempt, phase }, .. } => {

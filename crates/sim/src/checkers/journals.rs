@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use whimbrel_wire::{CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, Turn, Write};
+use whimbrel_wire::{
+    CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, SignedDeed, Turn, Write,
+};
 
 use super::Observed;
 use crate::scribe::{AUTHOR_TIMER, Style};
@@ -99,14 +101,11 @@ impl Journals {
                     journal.deleted = true;
                 }
             }
-            Observed::Committed { write: Write::HandOver { deed }, .. } => {
-                let digest = deed.digest();
-                if let Some(journal) = self.daemons.get_mut(&deed.deed.entity) {
-                    let known = journal.deeds.insert(deed.deed.epoch, (deed.deed.head, digest));
-                    if known.is_some_and(|(_, known)| known != digest) && !self.wiped {
-                        return Err(format!("two deeds begin {}", deed.deed.epoch));
-                    }
-                }
+            Observed::Committed {
+                write: Write::HandOver { deed } | Write::Reclaim { deed },
+                ..
+            } => {
+                self.begin_epoch(deed)?;
             }
             Observed::Committed { .. }
             | Observed::Offered { .. }
@@ -120,6 +119,17 @@ impl Journals {
             | Observed::Live { .. }
             | Observed::MoveAsked { .. }
             | Observed::Died { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn begin_epoch(&mut self, deed: &SignedDeed) -> Result<(), String> {
+        let digest = deed.digest();
+        if let Some(journal) = self.daemons.get_mut(&deed.deed.entity) {
+            let known = journal.deeds.insert(deed.deed.epoch, (deed.deed.head, digest));
+            if known.is_some_and(|(_, known)| known != digest) && !self.wiped {
+                return Err(format!("two deeds begin {}", deed.deed.epoch));
+            }
         }
         Ok(())
     }

@@ -36,6 +36,12 @@ impl OneOwner {
                 self.left.insert((entity, *node), epoch);
                 Ok(())
             }
+            Observed::Committed { node, write: Write::Reclaim { deed } } => {
+                let (entity, epoch) = (deed.deed.entity, deed.deed.epoch);
+                self.left.remove(&(entity, *node));
+                self.deeds.insert((entity, epoch), deed.digest());
+                Ok(())
+            }
             Observed::Committed { node, write: Write::Accept { deeds } } => {
                 let Some(last) = deeds.last() else { return Ok(()) };
                 let (entity, epoch) = (last.deed.entity, last.deed.epoch);

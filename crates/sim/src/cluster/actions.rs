@@ -212,6 +212,13 @@ impl Cluster {
         }
     }
 
+    /// An operator at a node wants a daemon back.
+    pub(crate) fn reclaim(&mut self, node: usize, daemon: usize) {
+        let (ticket, attempt) = (self.ticket(Asker::Spawner), AttemptId::new(self.dice.wide()));
+        let entity = self.daemons[daemon].entity;
+        self.feed(node, entity, Input::Reclaim { ticket, attempt });
+    }
+
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::ClientSends(index) => self.client_sends(index),
@@ -335,6 +342,11 @@ impl Cluster {
         if results.iter().all(Result::is_ok) {
             self.say_fault(node, format_args!("is tampered with"));
         }
+    }
+
+    /// From here on events may be lost, as people accepted.
+    pub(crate) fn expect_losses(&mut self) {
+        self.see(&Observed::Wiped);
     }
 
     /// The node comes back with an empty disk.

@@ -766,7 +766,9 @@ impl Cluster {
     /// The newest epoch that a write puts on a disk.
     fn note_epoch(&mut self, node: usize, write: &Write) {
         let deed = match write {
-            Write::Birth { deed, .. } | Write::HandOver { deed } => Some(deed),
+            Write::Birth { deed, .. } | Write::HandOver { deed } | Write::Reclaim { deed } => {
+                Some(deed)
+            }
             Write::Accept { deeds } | Write::Learn { deeds } => deeds.last(),
             Write::Append { .. }
             | Write::Publish { .. }

@@ -100,9 +100,7 @@ impl Cluster {
                 let state = self.digest(node, entity, copy);
                 inputs.push_back((entity, Input::Digested { copy, state }));
             }
-            Output::Judge { copy } => {
-                inputs.push_back((entity, self.judged(node, entity, copy)));
-            }
+            Output::Judge { copy } => self.judged(node, entity, copy, inputs),
             Output::Prepare { attempt, copy, target } => {
                 let result = self.prepare(node, entity, copy, target);
                 inputs.push_back((entity, Input::Prepared { attempt, result }));
@@ -149,6 +147,7 @@ impl Cluster {
             Output::Sent { ticket, result } => self.sent(ticket, &result),
             Output::SnapshotTaken { ticket, result } => self.exported(ticket, result.ok()),
             Output::Stopped { ticket, .. } => self.stopped(ticket),
+            Output::Reclaimed { ticket, .. } => drop(self.tickets.remove(&ticket)),
             Output::Event(event) => self.said(node, entity, &event),
         }
     }
@@ -181,6 +180,7 @@ impl Cluster {
             | Write::Compact { .. }
             | Write::BeginAttempt { .. }
             | Write::HandOver { .. }
+            | Write::Reclaim { .. }
             | Write::AppendCopy { .. }
             | Write::Accept { .. }
             | Write::Learn { .. }
@@ -333,6 +333,7 @@ impl Cluster {
             | Write::AppendCopy { .. }
             | Write::Accept { .. }
             | Write::Learn { .. }
+            | Write::Reclaim { .. }
             | Write::DropCopy { .. }
             | Write::DropState { .. }
             | Write::Delete { .. } => {}
@@ -534,9 +535,16 @@ impl Cluster {
         if held { Ok(encode(bound).into()) } else { Err("the key is not here".to_owned()) }
     }
 
-    fn judged(&mut self, node: usize, entity: EntityId, copy: AttemptId) -> Input {
+    fn judged(
+        &mut self,
+        node: usize,
+        entity: EntityId,
+        copy: AttemptId,
+        inputs: &mut VecDeque<(EntityId, Input)>,
+    ) {
         let state = self.digest(node, entity, copy);
-        Input::Judged { copy, state, verdict: self.judge(node, entity, copy) }
+        let verdict = self.judge(node, entity, copy);
+        inputs.push_back((entity, Input::Judged { copy, state, verdict }));
     }
 
     fn judge(

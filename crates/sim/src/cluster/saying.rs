@@ -131,12 +131,10 @@ impl Cluster {
             }
             Output::SaveChunk { .. } => self.line(node, '>', entity, format_args!("SaveChunk")),
             Output::WipeKey => self.line(node, '>', entity, format_args!("WipeKey")),
-            Output::Post { number, .. } => {
-                self.line(node, '>', entity, format_args!("Post {number}"));
-            }
             Output::Recall { .. } => self.line(node, '>', entity, format_args!("Recall")),
-            Output::Posted { number, .. } => {
-                self.line(node, '>', entity, format_args!("Posted {number}"));
+            Output::Post { number, .. } | Output::Posted { number, .. } => {
+                let name = if matches!(output, Output::Post { .. }) { "Post" } else { "Posted" };
+                self.line(node, '>', entity, format_args!("{name} {number}"));
             }
             Output::Spawned { result, .. } => {
                 self.line(node, '>', entity, format_args!("Spawned {result:?}"));
@@ -145,6 +143,7 @@ impl Cluster {
             Output::Seal { .. } => self.line(node, '>', entity, format_args!("Seal")),
             Output::Admit { .. } => self.line(node, '>', entity, format_args!("Admit")),
             Output::SnapshotTaken { .. } => self.line(node, '>', entity, format_args!("Snapshot")),
+            Output::Reclaimed { .. } => self.line(node, '>', entity, format_args!("Reclaimed")),
             Output::Stopped { .. } => self.line(node, '>', entity, format_args!("Stopped")),
         }
     }
@@ -196,6 +195,7 @@ fn name_of(write: &Write) -> String {
         Write::Compact { through, .. } => format!("Compact {through}"),
         Write::BeginAttempt { attempt, .. } => format!("BeginAttempt {attempt}"),
         Write::HandOver { deed } => format!("HandOver {}", deed.deed.epoch),
+        Write::Reclaim { deed } => format!("Reclaim {}", deed.deed.epoch),
         Write::SaveCopy { attempt, .. } => format!("SaveCopy {attempt}"),
         Write::AppendCopy { after, turns, .. } => {
             format!("AppendCopy after {after} x{}", turns.len())

@@ -97,3 +97,70 @@ pub(super) fn wiped() -> Result<u64, Failure> {
     finish(&mut cluster, "before the vote")?;
     Ok(2)
 }
+
+/// The heir's disk is lost after the commit; an operator takes the daemon back at the source, and it
+/// moves on from there, to the new disk too.
+pub(super) fn taken_back() -> Result<u64, Failure> {
+    let mut runs = 0;
+    for style in [Style::Replays, Style::Freezes] {
+        for source_restarts in [false, true] {
+            let case = format!("{style:?}, the source restarts: {source_restarts}");
+            let mut cluster = stage(29, style, 10);
+            cluster.ask_move(2, 0, 1, MoveOptions::default());
+            while cluster.tally.hand_overs == 0 && cluster.now < 20 * SECOND {
+                cluster.run_until(cluster.now + MILLI / 20);
+            }
+            cluster.wipe(1);
+            cluster.restart(1);
+            cluster.run_until(cluster.now + SECOND);
+            if source_restarts {
+                cluster.crash(0, None);
+                cluster.restart(0);
+                cluster.run_until(cluster.now + SECOND);
+            }
+            cluster.reclaim(0, 0);
+            cluster.run_until(cluster.now + 8 * SECOND);
+            finish(&mut cluster, &case)?;
+            let back = cluster.owner_is(0, 0);
+            expect(&cluster, &case, "it-ends", back, "it did not come back")?;
+            cluster.ask_move(2, 0, 1, MoveOptions::default());
+            cluster.run_until(cluster.now + 5 * SECOND);
+            finish(&mut cluster, &case)?;
+            let there = cluster.owner_is(0, 1);
+            expect(&cluster, &case, "it-ends", there, "it does not move on")?;
+            runs += 1;
+        }
+    }
+    Ok(runs)
+}
+
+/// The heir was live, and only down: the daemon was taken back too early. When the heir starts again
+/// it hears of that before it serves.
+pub(super) fn taken_back_too_early() -> Result<u64, Failure> {
+    let case = "the heir comes back";
+    let mut cluster = stage(31, Style::Replays, 10);
+    cluster.ask_move(2, 0, 1, MoveOptions::default());
+    while cluster.tally.hand_overs == 0 && cluster.now < 20 * SECOND {
+        cluster.run_until(cluster.now + MILLI / 20);
+    }
+    // The deed arrives, and nothing that the heir says gets out.
+    cluster.network.cuts.extend([(1, 0), (1, 2)]);
+    cluster.run_until(cluster.now + SECOND);
+    let live = cluster.owner_is(0, 1);
+    expect(&cluster, case, "it-ends", live, "the heir did not go live")?;
+    cluster.crash(1, None);
+    cluster.network.cuts.clear();
+    cluster.expect_losses();
+    cluster.reclaim(0, 0);
+    cluster.run_until(cluster.now + 8 * SECOND);
+    let back = cluster.owner_is(0, 0);
+    expect(&cluster, case, "it-ends", back, "it did not come back")?;
+    cluster.restart(1);
+    for _ in 0..400 {
+        cluster.run_until(cluster.now + 10 * MILLI);
+        let twice = cluster.owner_is(0, 1);
+        expect(&cluster, case, "one-owner", !twice, "the heir served what was taken back")?;
+    }
+    finish(&mut cluster, case)?;
+    Ok(1)
+}

@@ -58,6 +58,8 @@ pub const STORIES: &[(&str, Story)] = &[
     ("every-kind-in-many-chunks", kinds::moves),
     ("a-shutdown-at-every-moment", chores::shutdowns),
     ("a-full-disk-at-every-moment", chores::full),
+    ("taken-back-from-a-lost-disk", disks::taken_back),
+    ("taken-back-too-early", disks::taken_back_too_early),
     ("two-orchestrators-two-targets", rivals::two),
     ("cancelled-at-every-moment", rivals::cancelled),
     ("a-third-node-speaks-for-the-target", liars::vote),

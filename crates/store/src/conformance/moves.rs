@@ -23,6 +23,8 @@ checks![
     an_acknowledgement_of_another_deed_forgets_nothing,
     an_acknowledged_state_is_gone_and_its_deeds_are_kept_for_ever,
     a_later_deed_acknowledges_an_earlier_one,
+    what_was_handed_over_is_taken_back_from_its_frozen_copy,
+    what_was_acknowledged_or_never_given_is_not_taken_back,
     a_copy_waits_grows_and_is_thrown_away,
     a_dropped_copy_is_gone_at_once_and_its_name_can_be_saved_again,
     a_copy_of_the_same_attempt_is_replaced,
@@ -452,6 +454,42 @@ fn an_epoch_has_one_deed_and_a_second_is_refused(harness: &mut dyn Harness) {
     let own = story.birth_deed();
     story.refused(&Write::Learn { deeds: vec![own] }, WriteRefusal::DeedKnown);
     assert_eq!(story.record().deeds, [birth, second]);
+}
+
+/// The deed by which the source takes back what `given` gave away.
+fn taking_back(story: &mut Story<'_>, given: &SignedDeed) -> SignedDeed {
+    let head = given.deed.head.through_deed(&given.digest());
+    story.reclaim(given, head)
+}
+
+fn what_was_handed_over_is_taken_back_from_its_frozen_copy(harness: &mut dyn Harness) {
+    let mut story = Story::new(harness);
+    let (_, deed, head) = story.gone(5);
+    let back = taking_back(&mut story, &deed);
+    story.done(&Write::Reclaim { deed: back.clone() });
+    story.harness.reopen();
+    let record = story.record();
+    assert_eq!(record.deeds.last(), Some(&back));
+    assert_eq!(story.owned().head().position, head.position);
+    story.refused(&Write::Reclaim { deed: back.clone() }, WriteRefusal::DeedKnown);
+    // An acknowledgement of what was taken back comes too late.
+    let late = drop_state(&story, &deed);
+    story.refused(&late, WriteRefusal::NotOwner);
+    let (append, _) = story.append(back.deed.epoch, head, 1);
+    story.done(&append);
+}
+
+fn what_was_acknowledged_or_never_given_is_not_taken_back(harness: &mut dyn Harness) {
+    let mut story = Story::new(harness);
+    let (birth, deed, _) = story.gone(5);
+    let back = taking_back(&mut story, &deed);
+    let elsewhere = story.reclaim(&deed, Story::head(9));
+    story.refused(&Write::Reclaim { deed: elsewhere }, WriteRefusal::NotOwner);
+    let skipping = taking_back(&mut story, &birth);
+    story.refused(&Write::Reclaim { deed: skipping }, WriteRefusal::DeedKnown);
+    let write = drop_state(&story, &deed);
+    story.done(&write);
+    story.refused(&Write::Reclaim { deed: back }, WriteRefusal::NotOwner);
 }
 
 fn an_owner_that_learns_of_its_hand_over_is_fenced(harness: &mut dyn Harness) {

@@ -128,6 +128,23 @@ impl<'h> Story<'h> {
         deed.sign(signer)
     }
 
+    /// The deed by which this node takes back what `given` gave away, at `head`.
+    pub(crate) fn reclaim(&mut self, given: &SignedDeed, head: Head) -> SignedDeed {
+        let store = self.store();
+        let deed = Deed {
+            entity: self.entity(),
+            epoch: given.deed.epoch.next(),
+            from: self.here.public(),
+            to: self.here.public(),
+            store,
+            attempt: AttemptId::new(0x7ec),
+            head,
+            snapshot: given.deed.snapshot,
+            previous: given.digest(),
+        };
+        deed.sign(&self.here)
+    }
+
     /// A birth deed for a node elsewhere.
     pub(crate) fn foreign_birth(&self) -> SignedDeed {
         Deed::birth(&self.identity, self.there.public(), ELSEWHERE, BIRTH)

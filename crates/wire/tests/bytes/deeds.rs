@@ -178,3 +178,52 @@ fn a_key_that_is_no_point_verifies_nothing() {
     (signed.deed.entity, signed.deed.from) = (entity, PublicKey::from_bytes([0xff; 32]));
     assert_eq!(signed.verify_birth(&entity), Err(DeedError::Signature));
 }
+
+/// The deed by which the first owner takes back what it gave to the second.
+fn taking_back() -> Deed {
+    let given = next().sign(&first_owner());
+    Deed {
+        epoch: Epoch::new(3),
+        from: first_owner().public(),
+        to: first_owner().public(),
+        store: StoreId::new(7),
+        attempt: AttemptId::new(20),
+        previous: given.digest(),
+        head: given.deed.head.through_deed(&given.digest()),
+        ..next()
+    }
+}
+
+#[test]
+fn what_was_given_is_taken_back_by_its_giver_for_itself_from_where_it_was_given() {
+    let given = next().sign(&first_owner());
+    assert_eq!(taking_back().sign(&first_owner()).verify_after(&given), Ok(()));
+    type Wrong = (fn(&mut Deed), NodeKey);
+    let wrong: [Wrong; 5] = [
+        (|deed| deed.to = second_owner().public(), first_owner()),
+        (|deed| deed.to = thief().public(), first_owner()),
+        (|deed| deed.from = thief().public(), thief()),
+        (|deed| deed.head = next().head, first_owner()),
+        (|deed| deed.snapshot = Digest::ZERO, first_owner()),
+    ];
+    for (alter, key) in wrong {
+        let mut deed = taking_back();
+        alter(&mut deed);
+        assert_eq!(deed.sign(&key).verify_after(&given), Err(DeedError::Sequence));
+    }
+    assert_eq!(
+        taking_back().sign(&thief()).verify_after(&given),
+        Err(DeedError::Signature),
+        "only its giver signs it"
+    );
+    // The heir gave it on: then nobody but the new owner has a say.
+    let on = Deed { from: second_owner().public(), to: thief().public(), ..taking_back() };
+    let on = on.sign(&second_owner());
+    assert_eq!(on.verify_after(&given), Ok(()));
+    let late = Deed { epoch: Epoch::new(4), previous: on.digest(), ..taking_back() };
+    assert_eq!(late.sign(&first_owner()).verify_after(&on), Err(DeedError::Sequence));
+    // Nobody takes a birth back.
+    let born = Deed { previous: birth().digest(), epoch: Epoch::new(2), ..taking_back() };
+    let identity = Deed { from: birth().deed.from, to: birth().deed.from, ..born };
+    assert!(!identity.takes_back(&birth().deed));
+}

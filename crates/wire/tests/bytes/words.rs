@@ -374,6 +374,7 @@ choices! {
         |r| Self::Compact { entity: r.any(), epoch: r.any(), through: r.any() },
         |r| Self::BeginAttempt { entity: r.any(), epoch: r.any(), attempt: r.any() },
         |r| Self::HandOver { deed: r.any() },
+        |r| Self::Reclaim { deed: r.any() },
         |r| Self::SaveCopy {
             entity: r.any(),
             attempt: r.any(),
