@@ -41,7 +41,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -54,6 +54,12 @@ const RULES: [Rule; 17] = [
             "thiserror",
             "zeroize",
         ]),
+        never: &["whimbrel-runtime", "whimbrel", "tokio"],
+    },
+    Rule {
+        package: "whimbrel-mutants",
+        arrows: Arrows::Only(&[]),
+        outside: Outside::Only(&[]),
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule {
@@ -76,13 +82,13 @@ const RULES: [Rule; 17] = [
     },
     Rule {
         package: "whimbrel-protocol",
-        arrows: Arrows::Only(&["whimbrel-wire"]),
+        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-mutants"]),
         outside: Outside::Only(&["bytes", "serde", "thiserror"]),
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule {
         package: "whimbrel-store",
-        arrows: Arrows::Only(&["whimbrel-wire"]),
+        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-mutants"]),
         outside: Outside::Any,
         never: &["whimbrel-runtime", "whimbrel"],
     },
@@ -108,6 +114,7 @@ const RULES: [Rule; 17] = [
             "whimbrel-isolate",
             "whimbrel-protocol",
             "whimbrel-store",
+            "whimbrel-mutants",
         ]),
         outside: Outside::Any,
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
@@ -125,7 +132,12 @@ const RULES: [Rule; 17] = [
     },
     Rule {
         package: "whimbrel-model",
-        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-protocol", "whimbrel-store"]),
+        arrows: Arrows::Only(&[
+            "whimbrel-wire",
+            "whimbrel-protocol",
+            "whimbrel-store",
+            "whimbrel-mutants",
+        ]),
         outside: Outside::Only(&["bytes"]),
         never: &["whimbrel-runtime", "whimbrel", "whimbrel-sim", "tokio"],
     },

@@ -119,7 +119,7 @@ fn is_done(mark: Option<&str>, state: &str) -> bool {
 }
 
 /// Names the content of the tree: a hash over the paths and bytes of all files.
-fn state(tree: &Tree) -> Result<String> {
+pub(crate) fn state(tree: &Tree) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     for path in tree.files()? {
         path.hash(&mut hasher);

@@ -36,9 +36,9 @@ pub(crate) enum Fact {
     /// A move was asked for.
     Asked { daemon: usize, node: usize, attempt: AttemptId },
     /// An event was given away.
-    Offered { daemon: usize, payload: u8 },
-    /// Its author was told that it was taken, or that it never will be.
-    Told { daemon: usize, number: u64, taken: bool },
+    Offered { daemon: usize, node: usize, payload: u8 },
+    /// Its author was told that it was taken, that it never will be, or that nobody knows.
+    Told { daemon: usize, number: u64, taken: Option<bool> },
     /// The daemon went live.
     Live {
         daemon: usize,
@@ -81,6 +81,8 @@ struct History {
     offered: BTreeSet<u8>,
     refused: BTreeSet<u8>,
     moves: BTreeMap<AttemptId, Asked>,
+    /// Events whose authors live and were not told anything, and on which node.
+    waiting: BTreeMap<u8, usize>,
 }
 
 /// A move that was asked for and whose asker lives.
@@ -118,6 +120,7 @@ impl Truth {
             Fact::Died { node } => {
                 for history in &mut self.daemons {
                     history.moves.retain(|_, move_| move_.node != *node);
+                    history.waiting.retain(|_, at| at != node);
                 }
                 Ok(())
             }
@@ -130,8 +133,9 @@ impl Truth {
                 self.daemons[*daemon].moves.insert(*attempt, asked);
                 Ok(())
             }
-            Fact::Offered { daemon, payload } => {
+            Fact::Offered { daemon, node, payload } => {
                 self.daemons[*daemon].offered.insert(*payload);
+                self.daemons[*daemon].waiting.insert(*payload, *node);
                 Ok(())
             }
             Fact::Told { daemon, number, taken } => {
@@ -158,6 +162,11 @@ impl Truth {
             let open = history.moves.iter().find(|(_, move_)| move_.ended.is_none());
             open.map(|(attempt, _)| *attempt)
         };
+        if let Some(payload) = self.daemons.iter().find_map(|history| history.waiting.keys().next())
+        {
+            let what = format!("nobody told the author of {}", char::from(*payload));
+            return broken("it-ends", what);
+        }
         match self.daemons.iter().find_map(open) {
             Some(attempt) => broken("it-ends", format!("the move {attempt} never ended")),
             None => Ok(()),
@@ -251,7 +260,9 @@ impl History {
         Ok(())
     }
 
-    fn told(&mut self, payload: u8, taken: bool) -> Result<(), Broken> {
+    fn told(&mut self, payload: u8, taken: Option<bool>) -> Result<(), Broken> {
+        self.waiting.remove(&payload);
+        let Some(taken) = taken else { return Ok(()) };
         let noted = self.notes().contains(&payload);
         let name = char::from(payload);
         if taken && !noted {
@@ -355,11 +366,11 @@ mod tests {
     }
 
     fn offered(payload: u8) -> Fact {
-        Fact::Offered { daemon: 0, payload }
+        Fact::Offered { daemon: 0, node: 0, payload }
     }
 
     fn told(number: u64, taken: bool) -> Fact {
-        Fact::Told { daemon: 0, number, taken }
+        Fact::Told { daemon: 0, number, taken: Some(taken) }
     }
 
     fn live(position: u64, notes: &[u8]) -> Fact {

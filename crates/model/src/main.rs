@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use whimbrel_model::{Limits, Plan, Story, Survey, explore, stories, story};
+use whimbrel_mutants::{Mutant, choose};
 
 const USAGE: &str = "\
 whimbrel-model [--config NAME] [--limits WAKES,OVERSLEEPS,REPEATS,CRASHES,DISK_FAULTS,COPIES_LOST]
-               [--states-max N] [--rest-every N] [--seed N] [--list] [--expect-violation]
+               [--states-max N] [--rest-every N] [--seed N] [--list] [--mutant NAME]
 ";
 
 /// States beyond which the search for a deliberate bug goes on with the next story.
@@ -23,7 +24,7 @@ struct Wishes {
     limits: Option<Limits>,
     plan: Plan,
     list: bool,
-    expect_violation: bool,
+    mutant: Option<Mutant>,
 }
 
 fn main() -> ExitCode {
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Some(wishes) if wishes.expect_violation => hunt(&wishes),
+        Some(wishes) if wishes.mutant.is_some() => hunt(&wishes),
         Some(wishes) => survey(&wishes),
         None => {
             eprint!("{USAGE}");
@@ -46,8 +47,7 @@ fn main() -> ExitCode {
 
 fn wishes(arguments: &[String]) -> Option<Wishes> {
     let plan = Plan { states_max: u64::MAX, rest_every: 1, seed: 1 };
-    let mut wishes =
-        Wishes { config: None, limits: None, plan, list: false, expect_violation: false };
+    let mut wishes = Wishes { config: None, limits: None, plan, list: false, mutant: None };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -57,7 +57,7 @@ fn wishes(arguments: &[String]) -> Option<Wishes> {
             "--rest-every" => wishes.plan.rest_every = words.next()?.parse().ok()?,
             "--seed" => wishes.plan.seed = words.next()?.parse().ok()?,
             "--list" => wishes.list = true,
-            "--expect-violation" => wishes.expect_violation = true,
+            "--mutant" => wishes.mutant = Some(Mutant::named(words.next()?)?),
             _ => return None,
         }
     }
@@ -78,7 +78,7 @@ fn chosen(wishes: &Wishes) -> Option<Vec<Story>> {
     let mut chosen = match &wishes.config {
         Some(name) => vec![story(name)?],
         // A bug may show in the first states of a long story; in those of the longest it does not.
-        None if wishes.expect_violation => {
+        None if wishes.mutant.is_some() => {
             stories().into_iter().filter(|story| story.name != NIGHT[0]).collect()
         }
         None => stories().into_iter().filter(|story| !NIGHT.contains(&story.name)).collect(),
@@ -149,6 +149,10 @@ fn memory_mib() -> u64 {
 
 /// Looks for a deliberate bug. The last line says by what it was found.
 fn hunt(wishes: &Wishes) -> ExitCode {
+    if !choose(wishes.mutant) {
+        println!("this build has no bugs; build it with the feature mutants");
+        return ExitCode::FAILURE;
+    }
     let mut states = 0;
     let mut count = 0;
     for story in chosen(wishes).unwrap_or_default() {

@@ -21,8 +21,9 @@ use whimbrel_protocol::{
 };
 use whimbrel_store::{Journal, Memory, Titles};
 use whimbrel_wire::{
-    AttemptId, CausalEvent, Digest, EntityId, Manifest, Message, MigrationFailureReason,
-    MigrationMessage, NodeId, OriginHash, Position, Time, Write, WriteError, WriteRefusal, encode,
+    AttemptId, CausalEvent, Digest, EntityId, Epoch, InputOrigin, Manifest, Message,
+    MigrationFailureReason, MigrationMessage, NodeId, OriginHash, Position, Time, Write,
+    WriteError, WriteRefusal, encode,
 };
 
 use crate::facts::{Fact, word};
@@ -135,7 +136,25 @@ pub(crate) enum KeyChange {
 #[allow(clippy::large_enum_variant, reason = "few live at a time; a box would say nothing")]
 pub(crate) enum Work {
     Report(Input),
-    Restore { copy: AttemptId, manifest: Box<Manifest>, dropped: bool },
+    Restore {
+        copy: AttemptId,
+        manifest: Box<Manifest>,
+        dropped: bool,
+    },
+    /// A turn that was begun, and whether the daemon was frozen then.
+    Turn {
+        turn: Box<Turning>,
+        frozen: bool,
+    },
+}
+
+/// A turn under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Turning {
+    copy: AttemptId,
+    epoch: Epoch,
+    origin: InputOrigin,
+    event: CausalEvent,
 }
 
 /// What becomes of one save.
@@ -369,8 +388,7 @@ impl Doing<'_> {
                 self.node.disk.push_back((daemon, request));
             }
             Output::Turn { copy, epoch, origin, event, .. } => {
-                let result = self.turn(daemon, copy, epoch, &origin, &event);
-                self.inputs.push_back((daemon, Input::Turned { copy, result }));
+                self.begin_turn(daemon, Turning { copy, epoch, origin, event });
             }
             other @ (Output::Digest { .. } | Output::Judge { .. } | Output::Prepare { .. }) => {
                 self.answer(daemon, &other);
@@ -503,16 +521,26 @@ impl Doing<'_> {
         self.node.berths[daemon].copies.get_mut(&copy)
     }
 
-    fn turn(
-        &mut self,
-        daemon: usize,
-        copy: AttemptId,
-        epoch: whimbrel_wire::Epoch,
-        origin: &whimbrel_wire::InputOrigin,
-        event: &CausalEvent,
-    ) -> Result<Turned, TurnFailure> {
-        let entity = self.world.daemons[daemon].entity;
+    fn begin_turn(&mut self, daemon: usize, turn: Turning) {
         let frozen = self.node.berths[daemon].seat.status().standing == Standing::Frozen;
+        let turn = Box::new(turn);
+        if self.world.tempo.work_at_once {
+            let turned = self.turn(daemon, &turn, frozen);
+            return self.inputs.push_back((daemon, turned));
+        }
+        self.node.work.push_back((daemon, Work::Turn { turn, frozen }));
+    }
+
+    /// The turn is made.
+    fn turn(&mut self, daemon: usize, turn: &Turning, frozen: bool) -> Input {
+        let copy = turn.copy;
+        Input::Turned { copy, result: self.made(daemon, turn, frozen) }
+    }
+
+    fn made(&mut self, daemon: usize, turn: &Turning, frozen: bool) -> Result<Turned, TurnFailure> {
+        let Turning { copy, epoch, origin, event } = turn;
+        let (copy, epoch) = (*copy, *epoch);
+        let entity = self.world.daemons[daemon].entity;
         let known = self.node.memory.record(&entity).ok();
         let known = known.and_then(|record| record.deeds.last().map(|deed| deed.deed.epoch));
         let tally = self.copy(daemon, copy).ok_or(TurnFailure::NoCopy)?;
@@ -591,6 +619,7 @@ impl Doing<'_> {
         let Some((daemon, work)) = self.node.work.pop_front() else { return false };
         let input = match work {
             Work::Report(input) => input,
+            Work::Turn { turn, frozen } => self.turn(daemon, &turn, frozen),
             Work::Restore { copy, manifest, dropped } => {
                 let built = self.rebuild(daemon, &manifest);
                 let result = built.map(|(tally, restored)| {
@@ -808,7 +837,11 @@ impl Doing<'_> {
             self.outcome.facts.push(Fact::Asked { daemon, node, attempt });
         }
         if command.is_event() {
-            self.outcome.facts.push(Fact::Offered { daemon, payload: word(number) });
+            self.outcome.facts.push(Fact::Offered {
+                daemon,
+                node: self.node.place,
+                payload: word(number),
+            });
         }
         self.feed(PRESENT, daemon, input);
     }
@@ -827,7 +860,7 @@ impl Doing<'_> {
             Err(DeliverError::OutcomeUnknown) => None,
             Err(_) => Some(false),
         };
-        self.outcome.facts.extend(reply.map(|taken| Fact::Told { daemon, number, taken }));
+        self.outcome.facts.push(Fact::Told { daemon, number, taken: reply });
     }
 
     fn sent(
@@ -844,7 +877,7 @@ impl Doing<'_> {
             Err(SendError::SessionLost | SendError::ReceiverRegressed) => None,
             Err(_) => Some(false),
         };
-        self.outcome.facts.extend(reply.map(|taken| Fact::Told { daemon, number, taken }));
+        self.outcome.facts.push(Fact::Told { daemon, number, taken: reply });
     }
 
     fn left(&mut self, daemon: usize, answer: &whimbrel_wire::Answer) {

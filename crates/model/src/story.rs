@@ -205,7 +205,7 @@ fn of_one_move() -> Vec<Story> {
     vec![
         Story {
             name: "slow",
-            about: "A to B, one event, all work takes its time, a crash",
+            about: "A to B, one event, all work takes its time, turns too, a crash",
             commands: one_event(),
             limits: Limits { crashes: 1, ..CALM },
             tempo: SLOW,

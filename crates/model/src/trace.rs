@@ -117,7 +117,8 @@ fn told(fact: &Fact) -> String {
         Fact::Left { event, .. } => format!("output {} left", event.link.sequence),
         Fact::Asked { attempt, .. } => format!("move {attempt} asked for"),
         Fact::Offered { payload, .. } => format!("event {} given away", char::from(*payload)),
-        Fact::Told { number, taken, .. } => format!("event {number} taken: {taken}"),
+        Fact::Told { number, taken: Some(taken), .. } => format!("event {number} taken: {taken}"),
+        Fact::Told { number, taken: None, .. } => format!("event {number}: nobody knows"),
         Fact::Live { epoch, head, .. } => format!("live in {epoch} at {}", head.position),
         Fact::Ended { attempt, by, .. } => format!("move {attempt} ended, done: {}", by.is_some()),
     }

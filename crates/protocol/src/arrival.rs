@@ -32,6 +32,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::limits::{CHUNK_BYTES_MAX, EVENTS_PER_MESSAGE_MAX};
 use whimbrel_wire::{
     AttemptId, CatchUp, CausalEvent, ChunkRef, Digest, Epoch, Frozen, Manifest,
@@ -225,6 +226,7 @@ impl Arrival {
     /// Whether it has voted or holds a deed: then only the source's word or the deed ends it.
     fn is_bound(&self) -> bool {
         let voted = match self.stage {
+            Stage::Voted if Mutant::CopyTimesOut.is_on() => false,
             Stage::Voted | Stage::Accepting | Stage::Folding(_) | Stage::Orphan => true,
             Stage::Vetting
             | Stage::Admitting
@@ -322,7 +324,7 @@ impl Arrival {
         if owner != Some(self.source) {
             return self.fail(desk, MigrationFailureReason::WrongPeer);
         }
-        let past = known > Some(self.epoch) && !cfg!(feature = "mutant-tombstones-ignored");
+        let past = known > Some(self.epoch) && !Mutant::TombstonesIgnored.is_on();
         if past && heir.is_none() {
             return self.fail(desk, MigrationFailureReason::StaleAttempt);
         }
@@ -431,7 +433,7 @@ impl Arrival {
         bytes: Bytes,
     ) -> Course {
         self.heard = desk.now;
-        let same = self.snapshot == *snapshot || cfg!(feature = "mutant-snapshots-mixed");
+        let same = self.snapshot == *snapshot || Mutant::SnapshotsMixed.strikes();
         let Stage::Fetching(fetching) = &mut self.stage else { return Course::Stay };
         if !same || !fetching.asked.contains(&index) {
             return Course::Stay;
@@ -441,7 +443,7 @@ impl Arrival {
             return Course::Stay;
         };
         let named = bytes.len() <= CHUNK_BYTES_MAX && chunk.names(&bytes);
-        if !named && !cfg!(feature = "mutant-snapshots-mixed") {
+        if !named && !Mutant::SnapshotsMixed.is_on() {
             let what = format!("piece {index} has another digest or length");
             return self.fail(desk, MigrationFailureReason::SnapshotInvalid(what));
         }
@@ -709,7 +711,7 @@ impl Arrival {
             return self.accept(desk);
         }
         match self.frozen {
-            Some(frozen) if frozen.head == replica.head => {
+            Some(frozen) if frozen.head == replica.head || Mutant::BufferingUnwired.is_on() => {
                 self.stage = Stage::Judging;
                 desk.push(Output::Judge { copy: self.attempt });
             }
@@ -737,7 +739,10 @@ impl Arrival {
             let what = "the state of the copy could not be named".to_owned();
             return self.fail(desk, MigrationFailureReason::StateFailed(what));
         }
-        if expected != Some(state) && !cfg!(feature = "mutant-state-digest-ignored") {
+        let compared = !Mutant::StateDigestIgnored.is_on()
+            && !Mutant::BufferingUnwired.is_on()
+            && !Mutant::SnapshotsMixed.has_struck();
+        if expected != Some(state) && compared {
             desk.warn(Warning::Diverged { copy: self.attempt });
             return self.fail(desk, MigrationFailureReason::Diverged);
         }
@@ -748,12 +753,15 @@ impl Arrival {
             return self.accept(desk);
         }
         if let Err(reason) = verdict
-            && !cfg!(feature = "mutant-gate-ignored")
+            && !Mutant::GateIgnored.is_on()
         {
             return self.fail(desk, reason);
         }
         self.stage = Stage::Voted;
         self.say_replayed(desk, self.state);
+        if Mutant::LiveAtTheVote.is_on() {
+            return Course::GoLive;
+        }
         Course::Stay
     }
 
@@ -785,10 +793,10 @@ impl Arrival {
         let Some(signed) = self.deeds.last() else { return Course::Stay };
         let head = self.replica.as_ref().map(|replica| replica.head);
         let fits = match self.stage {
-            Stage::Voted => head == Some(signed.deed.head),
+            Stage::Voted => head == Some(signed.deed.head) || Mutant::BufferingUnwired.is_on(),
             // The store compares the heads: the copy is on disk and not in memory.
             Stage::Orphan => true,
-            Stage::Following => cfg!(feature = "mutant-activate-unvoted"),
+            Stage::Following => Mutant::ActivateUnvoted.is_on(),
             Stage::Vetting
             | Stage::Admitting
             | Stage::Finding { .. }
@@ -874,7 +882,7 @@ impl Arrival {
 
     /// The source says that the attempt is over, or does not know it.
     pub(crate) fn ended(&self, from: NodeId) -> Course {
-        let word_of_source = from == self.source || cfg!(feature = "mutant-anyone-ends");
+        let word_of_source = from == self.source || Mutant::AnyoneEnds.is_on();
         if word_of_source && self.deeds.is_empty() && !matches!(self.stage, Stage::Accepting) {
             return Course::Leave;
         }
@@ -933,7 +941,7 @@ impl Arrival {
                 Course::Stay
             }
             // A copy with a vote and no news asks (rule 9): the source first, then anybody.
-            Stage::Voted | Stage::Orphan if cfg!(feature = "mutant-never-asks") => Course::Stay,
+            Stage::Voted | Stage::Orphan if Mutant::NeverAsks.is_on() => Course::Stay,
             Stage::Voted | Stage::Orphan => {
                 desk.ask(self.source, Some(self.attempt));
                 if desk.now.since(self.heard) >= desk.settings().resend_max {

@@ -19,6 +19,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::limits::PAYLOAD_BYTES_MAX;
 use whimbrel_wire::{
     Answer, CausalEvent, ClientId, DeliveryMessage, EntityId, Epoch, NodeId, Position, Refusal,
@@ -308,6 +309,9 @@ impl Courier {
             Refusal::Moved(_) | Refusal::NotHere => {
                 if let Some(index) = self.index(number) {
                     self.sent = self.sent.min(index);
+                    if Mutant::LetterDropped.is_on() {
+                        drop(self.letters.remove(index));
+                    }
                 }
                 self.rest(desk);
             }
@@ -386,6 +390,13 @@ impl Courier {
     /// The title has grown: everything unacknowledged goes to the new owner.
     pub(crate) fn title_grew(&mut self, desk: &mut Desk<'_>) {
         (self.sent, self.misled) = (0, None);
+        if Mutant::LettersRenumbered.is_on() && matches!(self.origin, Origin::Client(_)) {
+            (self.session, self.next) = (None, 1);
+            for letter in &mut self.letters {
+                letter.number = self.next;
+                self.next += 1;
+            }
+        }
         self.push_on(desk);
     }
 

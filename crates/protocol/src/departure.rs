@@ -38,6 +38,7 @@
 mod recent;
 
 use bytes::Bytes;
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::limits::RANGES_PER_MESSAGE_MAX;
 use whimbrel_wire::{
     AttemptId, CatchUp, ChunkRef, Deed, Digest, Epoch, Frozen, Head, Manifest, MigrationEnvelope,
@@ -393,6 +394,9 @@ impl Owner {
         self.departure = Some(Departure::new(request, desk.now));
         let (entity, epoch) = (desk.entity, self.epoch);
         let attempt = request.attempt;
+        if Mutant::AttemptUnsaved.is_on() {
+            return self.begun(desk);
+        }
         desk.save(Saving::Attempt(attempt), Write::BeginAttempt { entity, epoch, attempt });
     }
 
@@ -604,7 +608,7 @@ impl Owner {
         departure.hear_vote(desk.now, Vote { head, store, key });
         if let Some(frozen) = departure.frozen() {
             let final_vote = head == frozen.head && state == Some(frozen.state);
-            if final_vote || cfg!(feature = "mutant-early-vote") {
+            if final_vote || Mutant::EarlyVote.is_on() || Mutant::BufferingUnwired.is_on() {
                 departure.elected = true;
                 return self.commit_if_wanted(desk, frozen, Vote { head, store, key });
             }
@@ -679,8 +683,11 @@ impl Owner {
         let (epoch, durable) = (self.epoch, self.durable);
         let Some(departure) = &mut self.departure else { return };
         let frozen = departure.frozen();
-        let turns: Vec<Turn> =
-            turns.into_iter().filter(|turn| turn.position() <= durable).collect();
+        let turns: Vec<Turn> = turns
+            .into_iter()
+            .filter(|turn| turn.position() <= durable)
+            .filter(|_| !Mutant::BufferingUnwired.is_on())
+            .collect();
         if turns.is_empty() && frozen.is_none() {
             return;
         }
@@ -721,7 +728,7 @@ impl Owner {
     /// say so.
     fn commit_if_wanted(&mut self, desk: &mut Desk<'_>, frozen: Frozen, vote: Vote) {
         let wanted = self.departure.as_ref().is_some_and(|departure| departure.cutover_wanted);
-        if wanted || cfg!(feature = "mutant-commit-unasked") {
+        if wanted || Mutant::CommitUnasked.is_on() {
             self.commit(desk, frozen, vote);
         }
     }
@@ -797,13 +804,18 @@ impl Owner {
         };
         let deed = desk.station.sign(deed);
         departure.stage = Stage::Committing(Some(Box::new(deed.clone())));
+        if Mutant::SentUnsaved.is_on() {
+            let (daemon_origin, deed) = (desk.origin, deed.clone());
+            let message = MigrationMessage::ActivateTarget { daemon_origin, deed };
+            departure.send(desk, departure.target, self.epoch, message);
+        }
         desk.save(Saving::HandOver, Write::HandOver { deed });
     }
 
     /// Gives the attempt up, if it is not too late; the daemon goes on here.
     pub(crate) fn give_up(&mut self, desk: &mut Desk<'_>, reason: MigrationFailureReason) {
         let committing = self.departure.as_ref().is_some_and(Departure::is_committing);
-        if !committing {
+        if !committing || Mutant::CancelledInCommit.is_on() {
             self.abandon(desk, reason);
         }
     }
@@ -817,6 +829,9 @@ impl Owner {
         departure.send(desk, departure.orchestrator, epoch, failed);
         let attempt = departure.attempt;
         desk.event(Event::Thawed { attempt, reason });
+        if Mutant::HeldDropped.is_on() {
+            drop(self.take_held());
+        }
         self.pump(desk);
     }
 

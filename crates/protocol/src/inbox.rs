@@ -14,6 +14,7 @@
 //!   otherwise a new one is refused as *busy*.
 //! * `answers_max`: beyond it the sender is *busy* until it says which answers it has seen.
 
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{
     Answer, ClientId, Digest, EntityId, InputOrigin, Ledger, Outgoing, Position, Sender, Session,
     Time, Turn,
@@ -50,6 +51,7 @@ pub(crate) fn judge(
     let Some(session) = ledger.sessions.get(sender) else {
         return match sender {
             Sender::Host => Verdict::Next,
+            _ if Mutant::MarksLeftBehind.is_on() => Verdict::Next,
             Sender::Client { .. } => Verdict::UnknownSession,
             Sender::Daemon(_) if number == 1 => Verdict::Next,
             Sender::Daemon(_) => Verdict::Gap { expected: 1 },
@@ -58,14 +60,14 @@ pub(crate) fn judge(
     if number == session.mark && session.last != *digest {
         return Verdict::Forked;
     }
-    if number == session.mark && cfg!(feature = "mutant-repeats-taken") {
+    if number == session.mark && Mutant::RepeatsTaken.is_on() {
         return Verdict::Next;
     }
-    if number <= session.mark && !cfg!(feature = "mutant-marks-ignored") {
+    if number <= session.mark && !Mutant::MarksIgnored.is_on() {
         return Verdict::Repeat(session.answers.get(&number).cloned());
     }
     let expected = session.mark + 1;
-    if number != expected && !cfg!(feature = "mutant-gaps-accepted") {
+    if number != expected && !Mutant::GapsAccepted.is_on() {
         return Verdict::Gap { expected };
     }
     if session.answers.len() >= settings.answers_max {

@@ -35,6 +35,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{
     AttemptId, CatchUp, CausalEvent, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch,
     Frozen, Head, Holding, Ledger, Manifest, MigrationFailureReason, MigrationMessage,
@@ -446,7 +447,7 @@ impl Seat {
             Saving::Attempt(attempt) if self.is_departing(attempt) => {
                 self.with_owner(now, out, |owner, desk| match result {
                     Ok(()) => owner.begun(desk),
-                    Err(WriteError::Refused(_)) if cfg!(feature = "mutant-attempt-restarts") => {
+                    Err(WriteError::Refused(_)) if Mutant::AttemptRestarts.is_on() => {
                         owner.begun(desk);
                     }
                     Err(WriteError::Refused(_)) => {

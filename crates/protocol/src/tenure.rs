@@ -36,7 +36,9 @@ mod opening;
 mod snapshots;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, CausalLink, ClientId, DeliveryMessage, EntityId, Epoch,
     InputOrigin, Manifest, NodeId, OriginHash, Position, Refusal, Sender, Sequence, Stamp, Time,
@@ -244,7 +246,7 @@ impl Owner {
     /// Whether no turn is in the making and none is unsaved: what a freeze waits for (rule 8).
     pub(crate) fn is_settled(&self) -> bool {
         let settled = self.turning.is_none() && self.unsaved.is_empty() && !self.saving;
-        settled || cfg!(feature = "mutant-freeze-unsettled")
+        settled || Mutant::FreezeUnsettled.is_on()
     }
 
     /// Takes an event at the gate: it waits, or is refused at once.
@@ -294,7 +296,7 @@ impl Owner {
         let frozen = self.departure.as_ref().is_some_and(Departure::is_frozen);
         matches!(self.life, Life::Live)
             && self.turning.is_none()
-            && (!frozen || cfg!(feature = "mutant-serves-frozen"))
+            && (!frozen || Mutant::ServesFrozen.is_on())
             && self.unsaved.len() < desk.settings().unsaved_max
             && self.settling.len() < desk.settings().unsaved_max
     }
@@ -380,7 +382,7 @@ impl Owner {
             Verdict::Repeat(answer) => {
                 // The first answer comes once the turn is durable; a repeat gets no earlier one.
                 let unsettled = self.settling.iter().any(|settling| settling.is_of(sender, number));
-                if !unsettled {
+                if !unsettled || Mutant::RepeatAnsweredEarly.is_on() {
                     let answer = answer.unwrap_or_default();
                     reply(desk, waiting.route, sender, number, answer);
                 }
@@ -407,7 +409,7 @@ impl Owner {
             }
             Err(failure) => return self.spoilt(desk, turning.waiting, &failure),
         }
-        if cfg!(feature = "mutant-acked-unsaved") {
+        if Mutant::AckedUnsaved.is_on() {
             self.release(desk);
         }
         self.flush(desk);
@@ -521,11 +523,8 @@ impl Owner {
 
     /// Answers what is durable, and posts its outputs.
     pub(crate) fn release(&mut self, desk: &mut Desk<'_>) {
-        let durable = if cfg!(feature = "mutant-acked-unsaved") {
-            self.replica.head.position
-        } else {
-            self.durable
-        };
+        let durable =
+            if Mutant::AckedUnsaved.is_on() { self.replica.head.position } else { self.durable };
         let settled = self.snapshots.settled(durable, &self.replica);
         while self.settling.front().is_some_and(|settling| settling.position <= settled) {
             let Some(settling) = self.settling.pop_front() else { break };
@@ -556,7 +555,7 @@ impl Owner {
     /// The store did not save: what is in memory is ahead of the disk and is given up.
     fn save_failed(&mut self, desk: &mut Desk<'_>, error: &WriteError) {
         desk.warn(Warning::Store { error: error.to_string() });
-        let certain = !matches!(error, WriteError::Unknown(_));
+        let certain = !matches!(error, WriteError::Unknown(_)) || Mutant::UnknownIsLost.is_on();
         for settling in std::mem::take(&mut self.settling) {
             if let Route::Caller(ticket) = settling.route {
                 // What is durable and waits for its snapshot will be made anew.
@@ -607,7 +606,10 @@ impl Owner {
         if self.timer_waits || frozen || !matches!(self.life, Life::Live) {
             return None;
         }
-        self.replica.next_timer.map(|(at, _)| self.clock.local(at))
+        let again = self.epoch > Epoch::FIRST && Mutant::TimerRestarted.is_on();
+        let whole =
+            |at: Time| if again { at.since(self.snapshots.base().time) } else { Duration::ZERO };
+        self.replica.next_timer.map(|(at, _)| self.clock.local(at) + whole(at))
     }
 
     /// Stops taking events; the daemon stays on disk.

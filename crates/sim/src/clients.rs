@@ -38,7 +38,10 @@ pub(crate) enum Asker {
     /// Whoever takes a snapshot of a daemon that lives on this node.
     Exporter(usize),
     Client(usize),
+    /// Somebody on a node, in one life of it.
     Caller {
+        node: usize,
+        life: u64,
         entity: EntityId,
         author: u64,
         number: u64,

@@ -6,6 +6,8 @@
     reason = "rates and durations are for people; no run sees them"
 )]
 
+mod hunt;
+
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,8 +20,8 @@ whimbrel-sim --seeds N [--from M]     many runs
 whimbrel-sim --speed [SECONDS]        how much faster than the clock it is
 whimbrel-sim --directed [NAME]        the directed stories
 whimbrel-sim --scenarios [--update]   the stories in crates/sim/scenarios
-whimbrel-sim --expect-violation [--seeds N]
-                                      directed stories, then seeds, until a checker objects
+whimbrel-sim --mutant NAME [--seeds N] directed stories, then seeds, until a checker objects to this bug
+whimbrel-sim --mutants                the bugs that a build with the feature mutants can have
 ";
 
 fn main() -> ExitCode {
@@ -34,8 +36,11 @@ fn main() -> ExitCode {
     let flag = |name: &str| flags.iter().position(|flag| flag == name);
     let value = |name: &str| flag(name).and_then(|at| flags.get(at + 1)).cloned();
     let number = |name: &str| value(name).and_then(|text| text.parse::<u64>().ok());
-    let good = if flag("--expect-violation").is_some() {
-        expect_violation(number("--seeds").unwrap_or(2000))
+    let good = if flag("--mutants").is_some() {
+        hunt::list();
+        true
+    } else if let Some(name) = value("--mutant") {
+        hunt::hunt(&name, number("--seeds").unwrap_or(1000))
     } else if let Some(seed) = number("--seed") {
         one(seed, flag("--trace").is_some())
     } else if let Some(count) = number("--seeds") {
@@ -181,22 +186,4 @@ fn scenarios(update: bool) -> bool {
             false
         }
     }
-}
-
-fn expect_violation(seeds: u64) -> bool {
-    for (story, tell) in directed::STORIES {
-        if let Err(failure) = tell() {
-            println!("found by story {story}: {failure}");
-            return true;
-        }
-    }
-    for seed in 0..seeds {
-        let ran = run_seed(seed, false);
-        if let Some(violation) = ran.violation {
-            println!("found by seed {seed} after {} steps: {violation}", ran.tally.steps);
-            return true;
-        }
-    }
-    println!("not found by the directed stories and {seeds} seeds");
-    false
 }

@@ -1,19 +1,25 @@
 //! Takes the power from a store at each call of its disk, and says where it was tried.
 //!
-//! `cargo run -p whimbrel-store --example crashes -- [--seeds N] [--stride N] [--expect-violation]`
+//! `cargo run -p whimbrel-store --example crashes -- [--seeds N] [--stride N] [--mutant NAME]`
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints figures")]
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use whimbrel_mutants::{Mutant, choose};
 use whimbrel_store::crashes::{Plan, Tally};
 
 fn main() -> ExitCode {
-    let Some((plan, expected)) = read(std::env::args().skip(1)) else {
-        eprintln!("crashes takes --seeds N, --stride N and --expect-violation");
+    let Some((plan, mutant)) = read(std::env::args().skip(1)) else {
+        eprintln!("crashes takes --seeds N, --stride N and --mutant NAME");
         return ExitCode::from(2);
     };
+    if !choose(mutant) {
+        eprintln!("this build has no bugs; build it with the feature mutants");
+        return ExitCode::from(2);
+    }
+    let expected = mutant.is_some();
     let started = Instant::now();
     let mut tally = Tally::default();
     let outcome = plan.run(&mut tally);
@@ -27,17 +33,17 @@ fn main() -> ExitCode {
     if outcome.is_err() == expected { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The plan, and whether it should find something.
-fn read(mut words: impl Iterator<Item = String>) -> Option<(Plan, bool)> {
+/// The plan, and the bug that it should find.
+fn read(mut words: impl Iterator<Item = String>) -> Option<(Plan, Option<Mutant>)> {
     let mut plan = Plan { seeds: 4, stride: 1 };
-    let mut expected = false;
+    let mut mutant = None;
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seeds" => plan.seeds = words.next()?.parse().ok()?,
             "--stride" => plan.stride = words.next()?.parse().ok()?,
-            "--expect-violation" => expected = true,
+            "--mutant" => mutant = Some(Mutant::named(&words.next()?)?),
             _ => return None,
         }
     }
-    Some((plan, expected))
+    Some((plan, mutant))
 }

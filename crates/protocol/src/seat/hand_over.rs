@@ -27,7 +27,7 @@ impl Seat {
             Err(error) => error,
         };
         self.with_owner(now, out, |owner, desk| match error {
-            WriteError::Unknown(_) if !cfg!(feature = "mutant-unknown-is-refused") => {
+            WriteError::Unknown(_) if !Mutant::UnknownIsRefused.is_on() => {
                 owner.reopen(desk);
             }
             error @ (WriteError::Refused(_)
@@ -66,7 +66,7 @@ impl Seat {
         }
         let done = MigrationMessage::CleanupComplete { daemon_origin: self.origin, deed };
         self.migration(now, orchestrator, Role::Source, done, out);
-        if cfg!(feature = "mutant-state-dropped-early") {
+        if Mutant::StateDroppedEarly.is_on() {
             let deed = self.title.last().map_or(Digest::ZERO, SignedDeed::digest);
             self.acknowledged(now, target, deed, out);
         }
@@ -88,7 +88,7 @@ impl Seat {
                 Route::Node { reply_to, epoch },
             ) => {
                 let (sender, number, answered) = (*sender, *number, *answered);
-                if cfg!(feature = "mutant-held-events-acked") {
+                if Mutant::HeldAcked.is_on() {
                     let answer = whimbrel_wire::Answer { outputs: Vec::new(), failure: None };
                     let message = DeliveryMessage::Delivered { sender, number, answer, deed: None };
                     return self.own_desk(now, out).delivery(reply_to, message);
@@ -250,7 +250,9 @@ impl Seat {
                 owner.offer(desk, waiting.arrived, waiting.route);
             });
         }
-        self.with_owner(now, out, |owner, desk| owner.post_all(desk));
+        if !Mutant::OutboxNotResent.is_on() {
+            self.with_owner(now, out, |owner, desk| owner.post_all(desk));
+        }
         let others: Vec<AttemptId> = self.arrivals.keys().copied().collect();
         for other in others {
             self.drop_arrival(now, other, out);

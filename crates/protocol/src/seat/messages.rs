@@ -5,6 +5,7 @@
 //! * Q1 (role and peer): a message of a move acts only if it comes from the node that plays the
 //!   role it needs in that attempt.
 
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::limits::{DEEDS_PER_MESSAGE_MAX, PAYLOAD_BYTES_MAX};
 use whimbrel_wire::{
     AttemptId, DeliveryMessage, Digest, Epoch, Message, MigrationEnvelope, MigrationFailureReason,
@@ -139,7 +140,7 @@ impl Seat {
             let committing = owner.departure.as_ref().is_some_and(Departure::is_committing);
             if !cancel {
                 owner.cutover(desk);
-            } else if !committing {
+            } else if !committing || Mutant::CancelledInCommit.is_on() {
                 owner.give_up(desk, MigrationFailureReason::Cancelled);
             }
         });
@@ -151,7 +152,7 @@ impl Seat {
             .departure
             .as_ref()
             .is_some_and(|departure| departure::plays_role(departure, from, envelope));
-        plays || cfg!(feature = "mutant-any-peer")
+        plays || Mutant::AnyPeer.is_on()
     }
 
     /// A party of a move that is past its commit point is told so.
@@ -187,11 +188,13 @@ impl Seat {
         let here = self.station.node();
         let reason = match &self.tenure {
             Tenure::Owner(owner) => match &owner.life {
-                _ if owner.epoch != epoch && !cfg!(feature = "mutant-attempt-restarts") => {
+                _ if owner.epoch != epoch && !Mutant::AttemptRestarts.is_on() => {
                     Some(MigrationFailureReason::StaleAttempt)
                 }
                 _ if request.target == here => Some(MigrationFailureReason::SameNode),
-                _ if owner.departure.is_some() => Some(MigrationFailureReason::AlreadyMigrating),
+                _ if owner.departure.is_some() && !Mutant::TwoMovesAtOnce.is_on() => {
+                    Some(MigrationFailureReason::AlreadyMigrating)
+                }
                 Life::Live => None,
                 // It will run, or say why not: whoever asks comes again.
                 Life::Opening(_) => Some(MigrationFailureReason::NotReady),
@@ -228,7 +231,7 @@ impl Seat {
         }
         if let Some(arrival) = self.arrivals.get(&attempt) {
             let plays = arrival.source == from && arrival.epoch == envelope.epoch;
-            if !plays && !cfg!(feature = "mutant-any-peer") {
+            if !plays && !Mutant::AnyPeer.is_on() {
                 return self.wrong_peer(now, from, attempt, out);
             }
         }
@@ -252,6 +255,8 @@ impl Seat {
                 }
             }
             MigrationMessage::SnapshotReady { snapshot_bytes, chunk_index, snapshot, .. } => {
+                let other = self.arrivals.keys().find(|_| Mutant::SnapshotsMixed.is_on());
+                let attempt = other.copied().unwrap_or(attempt);
                 self.with_arrival(now, out, attempt, |arrival, desk| {
                     arrival.piece(desk, &snapshot, chunk_index, snapshot_bytes)
                 });
@@ -297,7 +302,7 @@ impl Seat {
             });
         }
         // Chunks at or below what the title has passed are refused (rule 2).
-        let past = self.title.epoch() > Some(epoch) && !cfg!(feature = "mutant-tombstones-ignored");
+        let past = self.title.epoch() > Some(epoch) && !Mutant::TombstonesIgnored.is_on();
         let reason = match &self.tenure {
             _ if past => Some(MigrationFailureReason::StaleAttempt),
             Tenure::Owner(_) | Tenure::Bearing(_) => Some(MigrationFailureReason::WrongPeer),
@@ -390,7 +395,7 @@ impl Seat {
         let Tenure::Departed(departed) = tenure else { return false };
         let heir =
             departed.deed.deed.owner() == from && departed.deed.deed.attempt == envelope.attempt;
-        if !heir {
+        if !heir || Mutant::CopyTimesOut.is_on() {
             return false;
         }
         let mut desk = Self::desk(station, *entity, *origin, title, saves, now, out);
@@ -502,13 +507,13 @@ impl Seat {
     ) {
         let epoch = newest.deed.epoch;
         let kept = newest.deed.store == self.station.store();
-        if !kept && !cfg!(feature = "mutant-any-store") {
+        if !kept && !Mutant::AnyStore.is_on() {
             return self.own_desk(now, out).warn(Warning::LostTitle { epoch });
         }
         if newest.deed.from == self.station.public() || epoch == Epoch::FIRST {
             return;
         }
-        if cfg!(feature = "mutant-ack-before-accept") {
+        if Mutant::AckBeforeAccept.is_on() {
             self.acknowledge(now, newest.deed.from.node_id(), &newest, out);
         }
         let attempt = newest.deed.attempt;
@@ -530,6 +535,7 @@ impl Seat {
         let epoch = self.title.epoch();
         if let Tenure::Owner(owner) = &self.tenure
             && Some(owner.epoch) < epoch
+            && !Mutant::OldEpochAccepted.is_on()
         {
             self.tell_taken_back(now, out);
             self.leave(now, out);
@@ -558,7 +564,7 @@ impl Seat {
         let Tenure::Departed(departed) = tenure else { return };
         // A copy that comes back has brought the key again.
         let returns = arrivals.values().any(|arrival| arrival.epoch >= departed.deed.deed.epoch);
-        let named = departed.deed.digest() == deed || cfg!(feature = "mutant-any-ack");
+        let named = departed.deed.digest() == deed || Mutant::AnyAck.is_on();
         let heir = departed.deed.deed.owner() == from;
         if !named || !heir || departed.dropping || departed.is_taken_back() {
             return;
@@ -569,7 +575,7 @@ impl Seat {
         let mut desk = Self::desk(station, *entity, *origin, title, saves, now, out);
         let entity = desk.entity;
         // The key goes first: after a crash in between, the acknowledgement comes again.
-        if !returns {
+        if !returns && !Mutant::KeyStays.is_on() {
             desk.push(Output::WipeKey);
         }
         desk.save(Saving::DropState, whimbrel_wire::Write::DropState { entity, deed });

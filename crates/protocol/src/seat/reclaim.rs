@@ -71,7 +71,7 @@ impl Seat {
         if reclaiming.deed.is_some() {
             return true;
         }
-        if now < reclaiming.until {
+        if now < reclaiming.until && !Mutant::TakenBackUnasked.is_on() {
             self.own_desk(now, out).ask_all(None);
             return false;
         }

@@ -15,6 +15,9 @@
 //! * Capturing: a kind that does not replay made its last turns anew, to other ends than the journal
 //!   names; it serves once a snapshot has them (rule 13).
 
+use std::time::Duration;
+
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{CatchUp, CopyRecord, Digest, Manifest, MigrationFailureReason, Time, Turn};
 
 use crate::desk::{Desk, Saving};
@@ -72,7 +75,9 @@ impl Owner {
         let mut owner = Self::live(epoch, record.attempt, manifest, replica, desk.now);
         owner.durable = record.head().position;
         owner.life = Life::Opening(if ask_first {
-            Opening::Asking { until: desk.now + desk.settings().ask_first }
+            let rest =
+                if Mutant::AsksNobody.is_on() { Duration::ZERO } else { desk.settings().ask_first };
+            Opening::Asking { until: desk.now + rest }
         } else {
             Opening::Settling
         });
@@ -89,7 +94,9 @@ impl Owner {
     /// Memory may be ahead of the disk: reads the record anew and obeys what it finds (rule 7).
     pub(crate) fn reopen(&mut self, desk: &mut Desk<'_>) {
         self.unsaved.clear();
-        self.settling.clear();
+        if !Mutant::TakenBackAnswered.is_on() {
+            self.settling.clear();
+        }
         self.turning = None;
         self.saving = false;
         self.timer_waits = false;
@@ -238,7 +245,9 @@ impl Owner {
         self.clock = Clock::starting(self.replica.time, desk.now);
         let (epoch, head) = (self.epoch, self.replica.head);
         desk.event(Event::Live { epoch, head });
-        self.post_all(desk);
+        if !Mutant::OutboxNotResent.is_on() {
+            self.post_all(desk);
+        }
         self.pump(desk);
     }
 

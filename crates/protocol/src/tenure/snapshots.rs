@@ -10,6 +10,7 @@
 //! * S1 (published within journal): a snapshot is published only at a durable position.
 //! * S2 (of this past): a capture of turns that were taken back is never published.
 
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{CatchUp, CausalEvent, Manifest, Position, Turn, Write, WriteError};
 
 use crate::desk::{Desk, Saving};
@@ -70,7 +71,7 @@ impl Snapshots {
 
     pub(super) fn give_up(&mut self) {
         let capturing = matches!(self.stage, Stage::Capturing);
-        self.late += u32::from(capturing && !cfg!(feature = "mutant-late-captures"));
+        self.late += u32::from(capturing && !Mutant::LateCaptures.is_on());
         self.stage = Stage::Idle;
     }
 
@@ -90,6 +91,7 @@ impl Snapshots {
     /// Up to where turns may be answered.
     pub(super) fn settled(&self, durable: Position, replica: &Replica) -> Position {
         match replica.catch_up {
+            _ if Mutant::AnsweredBeforeSnapshot.is_on() => durable,
             CatchUp::Replay => durable,
             CatchUp::Deltas | CatchUp::FreezeAndCopy => durable.min(self.base.head.position),
         }
@@ -149,12 +151,15 @@ impl Owner {
         self.snapshots.wanted = false;
         let tickets = std::mem::take(&mut self.snapshots.tickets);
         self.snapshots.served.extend(tickets);
-        let capture = Capture {
-            copy: self.copy,
-            epoch: self.epoch,
-            head: self.replica.head,
-            ledger: self.replica.ledger.clone(),
-        };
+        let mut ledger = self.replica.ledger.clone();
+        if Mutant::MarksLeftBehind.is_on() {
+            ledger.sessions.clear();
+        }
+        if Mutant::OutboxLeftBehind.is_on() {
+            ledger.outgoing.clear();
+        }
+        let (copy, epoch, head) = (self.copy, self.epoch, self.replica.head);
+        let capture = Capture { copy, epoch, head, ledger };
         desk.push(Output::Capture(Box::new(capture)));
     }
 
@@ -170,6 +175,12 @@ impl Owner {
         match result {
             Ok(manifest) => {
                 self.snapshots.stage = Stage::Waiting(Box::new(manifest));
+                self.publish(desk);
+            }
+            Err(_) if Mutant::SnapshotFailedGoesOn.is_on() => {
+                let (head, time, last) = (self.replica.head, self.replica.time, self.replica.last);
+                let stale = Manifest { head, time, last, epoch: self.epoch, ..self.base().clone() };
+                self.snapshots.stage = Stage::Waiting(Box::new(stale));
                 self.publish(desk);
             }
             Err(error) => self.snapshot_failed(desk, &error),
@@ -188,7 +199,7 @@ impl Owner {
     /// Publishes the snapshot that waits, once the journal has reached it.
     pub(crate) fn publish(&mut self, desk: &mut Desk<'_>) {
         let Stage::Waiting(manifest) = &self.snapshots.stage else { return };
-        if self.durable < manifest.head.position {
+        if self.durable < manifest.head.position && !Mutant::PublishedUnsaved.is_on() {
             return;
         }
         let manifest = manifest.clone();

@@ -85,6 +85,16 @@ impl OneLineage {
                 return Err(format!("the chain of {entity} breaks at p{position}"));
             }
         }
+        // What anybody was told is what happened in the end.
+        let told = self.seen.get(&entity).into_iter().flatten();
+        let mut outputs = journal.turns.values().flat_map(|fact| &fact.outputs);
+        for (sequence, output) in told {
+            if outputs.find(|made| made.link.sequence == *sequence) != Some(output) {
+                return Err(format!(
+                    "output {sequence} of {entity} left and is not in its history"
+                ));
+            }
+        }
         let Some((.., last)) = daemon.lives.first() else { return Ok(()) };
         if last.position != head.position || last.sequence != head.sequence {
             return Err(format!("{entity} stands at {last:?}, its history at {head:?}"));

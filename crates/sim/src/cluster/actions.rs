@@ -162,7 +162,8 @@ impl Cluster {
         let (author, number) = (line.author, line.number);
         let payload = self.daemons[daemon].style.payload(&line);
         let event = CausalEvent::unchained(entity.origin_hash(), 0, payload);
-        let ticket = self.ticket(Asker::Caller { entity, author, number });
+        let life = self.nodes[node].life;
+        let ticket = self.ticket(Asker::Caller { node, life, entity, author, number });
         self.tally.events += 1;
         self.see(&Observed::Offered { entity, author, number });
         // Some disks answer at once.

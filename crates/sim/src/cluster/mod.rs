@@ -750,6 +750,9 @@ impl Cluster {
         if self.violation.is_some() {
             return;
         }
+        if let Some(what) = self.unanswered() {
+            return self.broken(("it-ends", what));
+        }
         let endings = self.endings();
         let authors = self
             .daemons
@@ -761,6 +764,19 @@ impl Cluster {
             self.broken(broken);
         }
         self.tally.served = self.checkers.served();
+    }
+
+    /// A caller whose node lives and who was never told what became of an event.
+    fn unanswered(&self) -> Option<String> {
+        self.tickets.values().find_map(|asker| match asker {
+            Asker::Caller { node, life, entity, author, number } => {
+                let place = &self.nodes[*node];
+                let waits = place.up && place.life == *life;
+                waits
+                    .then(|| format!("nobody told {} of {author}:{number} to {entity}", place.name))
+            }
+            Asker::Spawner | Asker::Stopper(_) | Asker::Exporter(_) | Asker::Client(_) => None,
+        })
     }
 
     /// The newest epoch that a write puts on a disk.

@@ -19,7 +19,7 @@ pub(crate) const OFFSET_MAX: u64 = 3_600_000_000_000;
 /// One node.
 pub(crate) struct Node {
     pub(crate) station: Arc<Station>,
-    key: NodeKey,
+    pub(crate) key: NodeKey,
     pub(crate) id: NodeId,
     pub(crate) name: String,
     pub(crate) seats: BTreeMap<EntityId, Seat>,

@@ -620,7 +620,8 @@ impl Cluster {
     }
 
     fn delivered(&mut self, ticket: Ticket, result: &Result<Answer, DeliverError>) {
-        let Some(Asker::Caller { entity, author, number }) = self.tickets.remove(&ticket) else {
+        let Some(Asker::Caller { entity, author, number, .. }) = self.tickets.remove(&ticket)
+        else {
             return;
         };
         let reply = match result {

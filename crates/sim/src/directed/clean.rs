@@ -1,8 +1,9 @@
 //! Tells of moves that nothing disturbs: every way of catching up, every orchestrator.
 
 use whimbrel_protocol::{Event, MoveOptions, Settings, Warning};
+use whimbrel_wire::{EntityId, InputOrigin};
 
-use super::{Failure, expect, finish, stage};
+use super::{Failure, expect, finish, settings, stage};
 use crate::clients::AUTHOR_HOSTS;
 use crate::cluster::{Cluster, MILLI, SECOND};
 use crate::medium::Medium;
@@ -80,6 +81,55 @@ pub(super) fn timer_in_freeze() -> Result<u64, Failure> {
         runs += 1;
     }
     Ok(runs)
+}
+
+/// A timer goes on where it was when the daemon moves: it comes neither early nor late by more than
+/// the move takes, and does not begin again.
+pub(super) fn timer_goes_on() -> Result<u64, Failure> {
+    const SET: u64 = SECOND;
+    let mut runs = 0;
+    for after in 1..10 {
+        let case = format!("moved after {after} tenths of the time");
+        // The base snapshot stays the one of the birth.
+        let settings = Settings { snapshot_every: 0, ..settings() };
+        let mut cluster = Cluster::new(after, 3, &settings, Medium::Memory, false);
+        cluster.panics = false;
+        let daemon = cluster.spawn(0, Style::Replays);
+        cluster.run_until(cluster.now + 60 * MILLI);
+        let (entity, begun) = (cluster.daemons[daemon].entity, cluster.now);
+        let act = Act::Timer(SET);
+        cluster.deliver_line(0, daemon, Line { author: AUTHOR_HOSTS, number: 1, act });
+        let mut number = 1;
+        while !has_fired(&cluster, &entity) && cluster.now < begun + 4 * SECOND {
+            // Time is told by turns: some come all the time, wherever the daemon is.
+            number += 1;
+            let owner = usize::from(cluster.owner_is(daemon, 1));
+            let line = Line { author: AUTHOR_HOSTS, number, act: Act::Note };
+            cluster.deliver_line(owner, daemon, line);
+            cluster.run_until(cluster.now + 5 * MILLI);
+            if cluster.now == begun + after * SET / 10 {
+                cluster.ask_move(0, daemon, 1, MoveOptions::default());
+            }
+        }
+        let taken = cluster.now - begun;
+        finish(&mut cluster, &case)?;
+        let moved = cluster.tally.hand_overs == 1;
+        expect(&cluster, &case, "it-ends", moved, "the daemon did not move")?;
+        let in_time = (SET..SET + 300 * MILLI).contains(&taken);
+        let what = format!("a timer of {SET} ns came after {taken} ns");
+        expect(&cluster, &case, "same-meaning", in_time, &what)?;
+        runs += 1;
+    }
+    Ok(runs)
+}
+
+/// Whether a turn of a timer is on the disk of an owner.
+fn has_fired(cluster: &Cluster, entity: &EntityId) -> bool {
+    let journal = cluster.checkers.journals.of(entity);
+    journal.is_some_and(|journal| {
+        let mut turns = journal.turns.values();
+        turns.any(|fact| matches!(fact.origin, InputOrigin::Timer(_)))
+    })
 }
 
 /// A daemon that says it replays and does not is found out and moved by freeze-and-copy.

@@ -134,6 +134,29 @@ pub(super) fn taken_back() -> Result<u64, Failure> {
     Ok(runs)
 }
 
+/// The heir serves, and its acknowledgement was lost: it is asked first, answers, and keeps the daemon.
+pub(super) fn not_taken_back() -> Result<u64, Failure> {
+    for seed in 31..36 {
+        let case = format!("the heir serves, seed {seed}");
+        let mut cluster = stage(seed, Style::Replays, 10);
+        cluster.ask_move(2, 0, 1, MoveOptions::default());
+        while cluster.tally.hand_overs == 0 && cluster.now < 20 * SECOND {
+            cluster.run_until(cluster.now + MILLI / 20);
+        }
+        cluster.network.cuts.extend([(1, 0), (1, 2)]);
+        cluster.run_until(cluster.now + SECOND);
+        let live = cluster.owner_is(0, 1);
+        expect(&cluster, &case, "it-ends", live, "the heir did not go live")?;
+        cluster.network.cuts.clear();
+        cluster.reclaim(0, 0);
+        cluster.run_until(cluster.now + 8 * SECOND);
+        let stays = cluster.owner_is(0, 1);
+        expect(&cluster, &case, "one-owner", stays, "it was taken from an heir that serves")?;
+        finish(&mut cluster, &case)?;
+    }
+    Ok(5)
+}
+
 /// The heir was live, and only down: the daemon was taken back too early. When the heir starts again
 /// it hears of that before it serves.
 pub(super) fn taken_back_too_early() -> Result<u64, Failure> {

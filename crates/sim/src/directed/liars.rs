@@ -2,8 +2,8 @@
 
 use whimbrel_protocol::{Event, Input, MoveOptions, Warning};
 use whimbrel_wire::{
-    Digest, Epoch, Message, MigrationEnvelope, MigrationFailureReason, MigrationMessage, NodeId,
-    Role, Write,
+    AttemptId, Deed, Digest, Epoch, Message, MigrationEnvelope, MigrationFailureReason,
+    MigrationMessage, NodeId, Role, Write,
 };
 
 use super::{Failure, expect, finish, stage};
@@ -148,4 +148,47 @@ pub(super) fn acknowledgement() -> Result<u64, Failure> {
         expect(&cluster, &case, "it-ends", there, "the daemon is not on the target")?;
     }
     Ok(2)
+}
+
+/// C signs a deed that makes it the owner, in the name of A: A goes on.
+pub(super) fn forged_deed() -> Result<u64, Failure> {
+    for seed in 0..10 {
+        let case = format!("seed {seed}");
+        let mut cluster = stage(seed, Style::Replays, 20);
+        let entity = cluster.daemons[0].entity;
+        let (liar, thief) = (cluster.nodes[2].id, cluster.nodes[2].station.clone());
+        let title =
+            cluster.nodes[0].seats.get(&entity).and_then(|seat| seat.title().last().cloned());
+        let Some(title) = title else {
+            return expect(&cluster, &case, "one-owner", false, "the daemon has no title")
+                .map(|()| 0);
+        };
+        let attempt = AttemptId::new(0xf0);
+        let deed = Deed {
+            entity,
+            epoch: title.deed.epoch.next(),
+            from: title.deed.to,
+            to: thief.public(),
+            store: thief.store(),
+            attempt,
+            head: title.deed.head,
+            snapshot: title.deed.snapshot,
+            previous: title.digest(),
+        };
+        let deed = deed.sign(&cluster.nodes[2].key);
+        let message =
+            MigrationMessage::ActivateTarget { daemon_origin: entity.origin_hash(), deed };
+        let (epoch, role) = (Epoch::FIRST, Role::Source);
+        let message =
+            Message::Migration(MigrationEnvelope { entity, attempt, epoch, role, message });
+        for to in [0, 1] {
+            let message = message.clone();
+            cluster.feed(to, entity, Input::Message { from: liar, message });
+        }
+        cluster.run_until(cluster.now + SECOND);
+        finish(&mut cluster, &case)?;
+        let stays = cluster.owner_is(0, 0);
+        expect(&cluster, &case, "one-owner", stays, "the daemon is not where it was")?;
+    }
+    Ok(10)
 }

@@ -39,6 +39,7 @@ pub const STORIES: &[(&str, Story)] = &[
     ("served-while-it-travels", clean::served),
     ("clocks-apart", clean::clocks),
     ("a-timer-due-in-the-freeze", clean::timer_in_freeze),
+    ("a-timer-goes-on", clean::timer_goes_on),
     ("it-drifts-and-is-copied", clean::drifting),
     ("it-minds-being-moved", clean::choosy),
     ("keys-given-beforehand", clean::provisioned),
@@ -60,12 +61,14 @@ pub const STORIES: &[(&str, Story)] = &[
     ("a-full-disk-at-every-moment", chores::full),
     ("taken-back-from-a-lost-disk", disks::taken_back),
     ("taken-back-too-early", disks::taken_back_too_early),
+    ("not-taken-back", disks::not_taken_back),
     ("two-orchestrators-two-targets", rivals::two),
     ("cancelled-at-every-moment", rivals::cancelled),
     ("a-third-node-speaks-for-the-target", liars::vote),
     ("a-third-node-asks-for-the-cut-over", liars::cut_over),
     ("a-third-node-ends-the-move", liars::end),
     ("an-acknowledgement-of-another-deed", liars::acknowledgement),
+    ("a-third-node-forges-a-deed", liars::forged_deed),
 ];
 
 /// Three nodes, one daemon on A, clients on B and C that have begun to send.

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{ChunkRef, Digest};
 
 use super::Place;
@@ -118,7 +119,7 @@ fn open_writer(place: &Place) -> Result<Connection, StoreError> {
     );
     connection.execute_batch(&settings).map_err(failed)?;
     prepare(&connection, TABLES)?;
-    if cfg!(feature = "mutant-unsynced-chunks") {
+    if Mutant::UnsyncedChunks.is_on() {
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
     }
     Ok(connection)
@@ -206,9 +207,8 @@ impl Chunks for SqliteChunks {
             // Held until the removals are done, so that whoever is told that a chunk is present
             // is told before and protects it, or after.
             let moments = self.touched.lock();
-            let held = |digest: &Digest| {
-                moments.protects(digest, floor) && !cfg!(feature = "mutant-holds-ignored")
-            };
+            let held =
+                |digest: &Digest| moments.protects(digest, floor) && !Mutant::HoldsIgnored.is_on();
             let dead = |digest: &&Digest| !keep(digest) && !held(digest);
             let mut swept = Swept { removed: 0, last: seen.last().copied() };
             for digest in seen.iter().filter(dead) {

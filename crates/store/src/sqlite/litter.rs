@@ -18,6 +18,7 @@
 //! * Nothing bounds how much lies in `litter`, but that each row of it was once written by a turn.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use whimbrel_mutants::Mutant;
 
 use super::rows::failed;
 use crate::error::StoreError;
@@ -41,7 +42,7 @@ impl Slice {
 
 /// Notes that the turns of a copy up to `through` are not wanted any more.
 pub(super) fn note(connection: &Connection, copy: i64, through: i64) -> Result<(), StoreError> {
-    if cfg!(feature = "mutant-litter-unnoted") {
+    if Mutant::LitterUnnoted.is_on() {
         return Ok(());
     }
     let sql = "INSERT INTO litter (copy, through) VALUES (?1, ?2)
@@ -56,7 +57,7 @@ pub(super) fn tidy(connection: &mut Connection, slice: Slice) -> Result<bool, St
     let behavior = TransactionBehavior::Immediate;
     let transaction = connection.transaction_with_behavior(behavior).map_err(failed)?;
     let (last, more) = pick(&transaction, copy, through, slice)?;
-    let more = more && !cfg!(feature = "mutant-litter-struck-early");
+    let more = more && !Mutant::LitterStruckEarly.is_on();
     if let Some(last) = last {
         let sql = "DELETE FROM turn WHERE copy = ?1 AND first <= ?2";
         let mut statement = transaction.prepare_cached(sql).map_err(failed)?;

@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{AttemptId, EntityId, Position, SeatRecord, StoreId, Turn, Write, WriteError};
 use zeroize::Zeroizing;
 
@@ -211,10 +212,10 @@ impl Sqlite {
     /// Finds out whether the commit with this number happened.
     fn resolve(&mut self, next: i64, answers: Vec<Result<(), WriteError>>, error: &str) -> Outcome {
         self.state = State::Broken;
-        if cfg!(feature = "mutant-unknown-is-done") {
+        if Mutant::UnknownIsDone.is_on() {
             return Outcome::Done(answers);
         }
-        if cfg!(feature = "mutant-failed-unchecked") {
+        if Mutant::FailedUnchecked.is_on() {
             return Outcome::Failed(error.to_owned());
         }
         let seen = schema::look(&self.place)

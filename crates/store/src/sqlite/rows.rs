@@ -3,6 +3,7 @@
 //! Whatever is read is checked: lengths, numbers, encodings, that deeds and turns have no gaps.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{
     AttemptId, CopyRecord, EntityId, Epoch, Head, Holding, Manifest, Position, SeatRecord,
     SignedDeed, StoreId, Turn, decode, encode,
@@ -380,7 +381,7 @@ impl View for Rows<'_> {
     }
 
     fn chunks_complete(&mut self, manifest: &Manifest) -> Result<bool, StoreError> {
-        if cfg!(feature = "mutant-pointers-unchecked") {
+        if Mutant::PointersUnchecked.is_on() {
             return Ok(true);
         }
         self.chunks.map_or(Ok(true), |chunks| names_present(chunks, manifest))

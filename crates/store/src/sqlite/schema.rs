@@ -4,6 +4,7 @@
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::StoreId;
 
 use super::Place;
@@ -86,9 +87,9 @@ pub(super) fn connect(place: &Place) -> Result<Connection, StoreError> {
 /// With a log EXTRA is what FULL is. It adds that the removal of the journal with which a new file
 /// begins is synced too: that journal must not come back and undo everything.
 pub(super) fn keep_log(connection: &Connection) -> Result<(), StoreError> {
-    let level = if cfg!(feature = "mutant-commit-unsynced") {
+    let level = if Mutant::CommitUnsynced.is_on() {
         "NORMAL"
-    } else if cfg!(feature = "mutant-removal-unsynced") {
+    } else if Mutant::RemovalUnsynced.is_on() {
         "FULL"
     } else {
         "EXTRA"
@@ -106,7 +107,7 @@ pub(super) fn keep_log(connection: &Connection) -> Result<(), StoreError> {
 /// Opens the database, with its tables, and makes everything that can be seen durable.
 pub(super) fn open(place: &Place) -> Result<Connection, StoreError> {
     let connection = look(place)?;
-    if !cfg!(feature = "mutant-log-trusted") {
+    if !Mutant::LogTrusted.is_on() {
         empty_log(&connection)?;
     }
     super::log::take_place(place);
