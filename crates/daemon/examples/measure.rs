@@ -159,7 +159,7 @@ fn state() {
     let mut shelf = ChunkShelf::new();
     let parts = host.capture().unwrap().write(&mut shelf).unwrap();
     let luggage = parts.host.clone();
-    let manifest = parts.manifest(Default::default(), Vec::new(), &mut shelf).unwrap();
+    let manifest = parts.manifest(Default::default(), &mut shelf).unwrap();
     let kind = manifest.kind.clone();
     let body = Native::boxed(Kv::new());
     let mut copy = timed("restoring it", || {

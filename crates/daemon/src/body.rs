@@ -10,6 +10,7 @@ use thiserror::Error;
 use whimbrel_wire::{CatchUp, CausalEvent, Manifest, StateVersion, TimerId};
 
 use crate::capture::FrozenState;
+use crate::channels::News;
 use crate::context::Context;
 use crate::contract::{ProcessError, Requirements};
 use crate::restore::{RestoreError, StateReader};
@@ -104,6 +105,8 @@ pub enum Input<'a> {
     Event(&'a CausalEvent),
     /// A timer came due.
     Timer(TimerId),
+    /// Something happened on a channel that it listens to.
+    News(&'a News),
     /// The body yielded: it goes on where it was.
     More,
 }

@@ -128,8 +128,10 @@ pub struct CaptureParts {
     pub time: Time,
     /// The state by name; empty until it was written.
     pub state: StateRef,
-    /// What the host keeps beside the state: timers and seed. Goes into [`Luggage::host`].
+    /// What the host keeps beside the state: timers, seed, channels. Goes into [`Luggage::host`].
     pub host: Bytes,
+    /// The channels that it listens to.
+    pub subscriptions: Vec<SubscriptionBinding>,
 }
 
 impl Capture {
@@ -200,10 +202,10 @@ impl CaptureParts {
     pub fn manifest(
         self,
         ledger: Ledger,
-        subscriptions: Vec<SubscriptionBinding>,
         sink: &mut dyn ChunkSink,
     ) -> Result<Manifest, CaptureError> {
-        let Self { entity, kind, version, epoch, head, last, time, state, host } = self;
+        let Self { entity, kind, version, epoch, head, last, time, state, host, subscriptions } =
+            self;
         let bytes = Bytes::from(encode(&Luggage { ledger, host, subscriptions }));
         if bytes.len().div_ceil(CHUNK_BYTES_MAX) > LUGGAGE_CHUNKS_MAX {
             return Err(CaptureError::TooLarge);

@@ -132,7 +132,7 @@ pub fn a_replay_comes_out_equal(subject: &Subject<'_>) -> Result<(), Broken> {
     subject.feed(&mut original, 0..middle, PROMISE)?;
     let capture = said(PROMISE, original.capture())?;
     subject.feed(&mut original, middle..subject.events.len(), PROMISE)?;
-    let snapshot = said(PROMISE, StateSnapshot::of(capture, Ledger::default(), Vec::new()))?;
+    let snapshot = said(PROMISE, StateSnapshot::of(capture, Ledger::default()))?;
     let mut copy = said(PROMISE, snapshot.host(&subject.kind, (subject.fresh)()))?;
     subject.feed(&mut copy, middle..subject.events.len(), PROMISE)?;
     alike(PROMISE, &mut original, &mut copy)
@@ -148,7 +148,7 @@ pub fn a_restore_refuses_what_is_wrong(subject: &Subject<'_>) -> Result<(), Brok
     let mut host = subject.born();
     subject.feed(&mut host, 0..subject.events.len(), PROMISE)?;
     let capture = said(PROMISE, host.capture())?;
-    let snapshot = said(PROMISE, StateSnapshot::of(capture, Ledger::default(), Vec::new()))?;
+    let snapshot = said(PROMISE, StateSnapshot::of(capture, Ledger::default()))?;
     let good = snapshot.manifest().clone();
     for (what, kind, manifest, luggage) in damaged(subject, &snapshot)? {
         let mut chunks = snapshot.chunks().clone();
@@ -234,7 +234,7 @@ impl Subject<'_> {
     /// A daemon that went through a snapshot in bytes.
     fn copy(&self, host: &mut Host, promise: &'static str) -> Result<Host, Broken> {
         let capture = said(promise, host.capture())?;
-        let snapshot = said(promise, StateSnapshot::of(capture, Ledger::default(), Vec::new()))?;
+        let snapshot = said(promise, StateSnapshot::of(capture, Ledger::default()))?;
         let snapshot = said(promise, StateSnapshot::from_bytes(snapshot.to_bytes()))?;
         said(promise, snapshot.host(&self.kind, (self.fresh)()))
     }

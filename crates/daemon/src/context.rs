@@ -1,5 +1,5 @@
-//! Decides what a daemon can know and ask for during a turn: its time, its randomness, its timers
-//! and its messages to other daemons.
+//! Decides what a daemon can know and ask for during a turn: its time, its randomness, its timers,
+//! its messages to other daemons and its channels.
 //!
 //! Everything here is a function of the journal, so that a replay of the turn sees the same.
 //! What becomes of the wishes is decided by the [`Host`](crate::Host) after the turn.
@@ -9,7 +9,12 @@
 //! * X1 (deterministic): randomness depends on seed, position and how much of it was drawn.
 
 use bytes::Bytes;
-use whimbrel_wire::{DigestWriter, EntityId, Position, Purpose, Time, TimerId};
+use whimbrel_wire::{
+    ChannelName, ChannelWord, DigestWriter, EntityId, Hearing, Position, Purpose, Start, Time,
+    TimerId,
+};
+
+use crate::channels::Wish;
 
 /// How much randomness is made at a time.
 const BLOCK_BYTES: usize = 64;
@@ -30,6 +35,8 @@ pub(crate) struct Desk {
     pub(crate) sends: Vec<(EntityId, Bytes)>,
     /// In order; none cancels.
     pub(crate) timers: Vec<(TimerId, Option<Time>)>,
+    /// About channels, in order.
+    pub(crate) wishes: Vec<Wish>,
 }
 
 /// A stream of randomness that costs nothing until it is used.
@@ -52,6 +59,7 @@ impl Desk {
     pub(crate) fn clear(&mut self) {
         self.sends.clear();
         self.timers.clear();
+        self.wishes.clear();
     }
 }
 
@@ -111,7 +119,38 @@ impl Context<'_> {
     /// Sends `payload` to another daemon, after this turn is durable, exactly once. Outputs to
     /// other daemons come before the answers of the turn in the daemon's chain.
     pub fn send(&mut self, to: EntityId, payload: impl Into<Bytes>) {
-        self.desk.sends.push((to, payload.into()));
+        self.desk.sends.push((to, ChannelWord::escape(payload.into())));
+    }
+
+    /// Opens a channel on which this daemon publishes, or changes how many of the last messages it
+    /// retains for those who come late: at most
+    /// [`RETAINED_MAX`](crate::limits::RETAINED_MAX) messages and
+    /// [`RETAINED_BYTES_MAX`](crate::limits::RETAINED_BYTES_MAX).
+    pub fn open_channel(&mut self, channel: ChannelName, retained: u32) {
+        self.desk.wishes.push(Wish::Open { channel, retained });
+    }
+
+    /// Publishes `payload`, after this turn is durable: everyone who listens hears it once, in the
+    /// order in which this daemon published. A channel that was not opened is, and retains nothing.
+    pub fn publish(&mut self, channel: ChannelName, payload: impl Into<Bytes>) {
+        self.desk.wishes.push(Wish::Publish { channel, payload: payload.into() });
+    }
+
+    /// Listens to a channel of another daemon. What becomes of it is told to
+    /// [`hear`](crate::MeshDaemon::hear); one that stands or is on its way stays as it is.
+    pub fn subscribe(
+        &mut self,
+        publisher: EntityId,
+        channel: ChannelName,
+        hearing: Hearing,
+        start: Start,
+    ) {
+        self.desk.wishes.push(Wish::Join { publisher, channel, hearing, start });
+    }
+
+    /// Listens no more. Messages still come until the publisher has heard of it.
+    pub fn unsubscribe(&mut self, publisher: EntityId, channel: ChannelName) {
+        self.desk.wishes.push(Wish::Leave { publisher, channel });
     }
 
     /// Calls [`on_timer`](crate::MeshDaemon::on_timer) at `at` or as soon afterwards as the

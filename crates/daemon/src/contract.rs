@@ -11,6 +11,7 @@ use whimbrel_wire::{CatchUp, CausalEvent, StateVersion, TimerId};
 
 use crate::body::Misfit;
 use crate::capture::FrozenState;
+use crate::channels::News;
 use crate::context::Context;
 use crate::paged::PagedMap;
 use crate::restore::{RestoreError, StateReader};
@@ -81,6 +82,21 @@ pub trait MeshDaemon: Send {
         context: &mut Context<'_>,
         event: &CausalEvent,
     ) -> Result<Vec<Bytes>, ProcessError>;
+
+    /// Something happened on a channel that it listens to. Unless told otherwise, a message is an
+    /// event like any other, and the rest is passed over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`process`](Self::process); a message that is declined counts as heard.
+    fn hear(&mut self, context: &mut Context<'_>, news: &News) -> Result<Vec<Bytes>, ProcessError> {
+        match news {
+            News::Message { event, .. } => self.process(context, event),
+            News::Subscribed { .. } | News::Refused { .. } | News::Unsubscribed { .. } => {
+                Ok(Vec::new())
+            }
+        }
+    }
 
     /// A timer came due.
     fn on_timer(&mut self, _context: &mut Context<'_>, _timer: TimerId) {}

@@ -1,7 +1,7 @@
 //! Decides how one daemon takes its turns: what it is told, what becomes of its wishes, and how
 //! its outputs form one chain.
 //!
-//! The host knows neither journals nor networks: a driver gives it turns in the order of the
+//! Words about channels are taken in `hearing`. The host knows neither journals nor networks: a driver gives it turns in the order of the
 //! journal and saves and sends what comes out. Marks, answers and outboxes are kept elsewhere.
 //!
 //! # States
@@ -25,6 +25,8 @@
 //! * [`OUTPUTS_PER_TURN_MAX`], [`ANSWER_BYTES_MAX`], [`SENT_BYTES_MAX`], [`TIMERS_MAX`],
 //!   [`YIELDS_PER_TURN_MAX`]: whoever exceeds one has a bug, and the host is spoilt.
 
+mod hearing;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -33,12 +35,14 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use whimbrel_wire::limits::{PAYLOAD_BYTES_MAX, REASON_BYTES_MAX};
 use whimbrel_wire::{
-    Answer, CatchUp, CausalEvent, CausalLink, Digest, DigestWriter, EntityId, Epoch, Head,
-    InputOrigin, Kind, Manifest, OriginHash, Purpose, StateRef, Time, TimerId, decode, encode,
+    Answer, CatchUp, CausalEvent, CausalLink, ChannelWord, Digest, DigestWriter, EntityId, Epoch,
+    Head, InputOrigin, Kind, Manifest, OriginHash, Purpose, Sender, StateRef, Time, TimerId,
+    decode, encode,
 };
 
 use crate::body::{Body, Budget, Idle, Input, Misfit, Step};
 use crate::capture::{Capture, CaptureParts, state_ref};
+use crate::channels::{Channels, Words};
 use crate::context::{Context, Desk, Random};
 use crate::contract::{ProcessError, Requirements};
 use crate::limits::{
@@ -54,6 +58,9 @@ const POISONED: &str = "the daemon panicked on this event";
 /// The format of what a host keeps beside the state.
 const LUGGAGE_FORMAT: u8 = 1;
 
+/// The format for a daemon that has channels.
+const LUGGAGE_FORMAT_CHANNELS: u8 = 2;
+
 /// Runs one daemon.
 pub struct Host {
     entity: EntityId,
@@ -66,6 +73,8 @@ pub struct Host {
     last: Option<CausalLink>,
     time: Time,
     timers: Timers,
+    /// Most daemons have none.
+    channels: Option<Box<Channels>>,
     desk: Desk,
     stats: Stats,
     spoilt: bool,
@@ -148,6 +157,18 @@ pub enum Limit {
     /// See [`TIMERS_MAX`].
     #[error("timers")]
     Timers,
+    /// See [`PUBLISHED_PER_TURN_MAX`](crate::limits::PUBLISHED_PER_TURN_MAX).
+    #[error("messages published in a turn")]
+    Published,
+    /// See [`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX).
+    #[error("bytes in one message")]
+    MessageBytes,
+    /// See [`CHANNELS_MAX`](crate::limits::CHANNELS_MAX).
+    #[error("channels")]
+    Channels,
+    /// See [`SUBSCRIPTIONS_MAX`](crate::limits::SUBSCRIPTIONS_MAX).
+    #[error("subscriptions")]
+    Subscriptions,
 }
 
 /// What a host keeps beside the state, as it travels.
@@ -157,6 +178,13 @@ struct HostLuggage {
     seed: [u8; 32],
     /// By id.
     timers: Vec<(TimerId, Time)>,
+}
+
+/// What was kept, as it is read.
+struct Kept {
+    seed: [u8; 32],
+    timers: Timers,
+    channels: Option<Box<Channels>>,
 }
 
 impl Host {
@@ -180,6 +208,7 @@ impl Host {
             last: None,
             time: Time::ZERO,
             timers: Timers::default(),
+            channels: None,
             desk: Desk::default(),
             stats: Stats::default(),
             spoilt: false,
@@ -205,7 +234,7 @@ impl Host {
         if !manifest.is_sound() {
             return Err(RestoreError::Sizes);
         }
-        let (seed, timers) = read_luggage(luggage)?;
+        let Kept { seed, timers, channels } = read_luggage(luggage)?;
         let origin = manifest.entity.origin_hash();
         check_last(manifest, origin)?;
         let mut reader = StateReader::new(&manifest.state, chunks);
@@ -228,6 +257,7 @@ impl Host {
             last: manifest.last,
             time: manifest.time,
             timers,
+            channels,
             desk: Desk::default(),
             stats: Stats::default(),
             spoilt: false,
@@ -255,6 +285,12 @@ impl Host {
         }
         let now = time.max(self.time);
         match origin {
+            InputOrigin::Event { sender, .. } if speaks_of_channels(sender, event) => {
+                self.hear(now, *sender, event, true)
+            }
+            InputOrigin::Poisoned { sender, .. } if speaks_of_channels(sender, event) => {
+                self.hear(now, *sender, event, false)
+            }
             InputOrigin::Event { .. } => self.give(now, Input::Event(event)),
             InputOrigin::Timer(timer) if !self.timers.contains(*timer) => {
                 Err(HostError::UnknownTimer(*timer))
@@ -273,7 +309,7 @@ impl Host {
         match self.process(now, input) {
             Ok(Ok(answers)) => {
                 self.check(&answers)?;
-                Ok(self.put_out(now, answers))
+                Ok(self.put_out(now, answers, Words::new()))
             }
             Ok(Err(error)) => {
                 self.desk.clear();
@@ -308,7 +344,8 @@ impl Host {
 
     /// Spoils the host if the body asked for too much.
     fn check(&mut self, answers: &[Bytes]) -> Result<(), HostError> {
-        match exceeded(answers, &self.desk, self.timers.len()) {
+        let limit = exceeded(answers, &self.desk, self.timers.len());
+        match limit.or_else(|| self.exceeded_channels(&self.desk.wishes)) {
             None => Ok(()),
             Some(limit) => Err(self.spoil(HostError::Exceeded(limit))),
         }
@@ -320,8 +357,9 @@ impl Host {
         error
     }
 
-    /// The turn is taken; its wishes are done.
-    fn put_out(&mut self, now: Time, answers: Vec<Bytes>) -> Turned {
+    /// The turn is taken; its wishes are done. The host's own words come first, then what the body
+    /// sends, then what it publishes.
+    fn put_out(&mut self, now: Time, answers: Vec<Bytes>, words: Words) -> Turned {
         self.step(now);
         for (timer, at) in self.desk.timers.drain(..) {
             match at {
@@ -329,7 +367,13 @@ impl Host {
                 None => drop(self.timers.cancel(timer)),
             }
         }
-        let sent = if self.desk.sends.is_empty() { Vec::new() } else { self.chain_sends() };
+        let sent = if !words.is_empty() || !self.desk.wishes.is_empty() {
+            self.chain_words_and_wishes(words)
+        } else if self.desk.sends.is_empty() {
+            Vec::new()
+        } else {
+            self.chain_sends()
+        };
         let outputs = answers.into_iter().map(|payload| self.chain(payload)).collect();
         Turned { head: self.head, answer: Answer { outputs, failure: None }, sent }
     }
@@ -339,6 +383,14 @@ impl Host {
         let sent = sends.drain(..).map(|(to, payload)| (to, self.chain(payload))).collect();
         self.desk.sends = sends;
         sent
+    }
+
+    fn chain_words_and_wishes(&mut self, mut words: Words) -> Vec<(EntityId, CausalEvent)> {
+        words.append(&mut self.desk.sends);
+        if !self.desk.wishes.is_empty() {
+            self.grant(&mut words);
+        }
+        words.into_iter().map(|(to, payload)| (to, self.chain(payload))).collect()
     }
 
     fn chain(&mut self, payload: Bytes) -> CausalEvent {
@@ -420,7 +472,8 @@ impl Host {
     }
 
     /// The same state as a daemon of its own, born under the deed with the digest `birth`: a copy
-    /// carries no title, so its chain starts anew. Timers and randomness go on.
+    /// carries no title, so its chain starts anew. Timers and randomness go on; its channels do not,
+    /// since those who publish to it and those who listen know another daemon.
     #[must_use]
     pub fn reborn(mut self, entity: EntityId, birth: &Digest) -> Self {
         self.entity = entity;
@@ -428,6 +481,7 @@ impl Host {
         self.epoch = Epoch::FIRST;
         self.head = Head::newborn(&entity, birth);
         self.last = None;
+        self.channels = None;
         self
     }
 
@@ -450,6 +504,7 @@ impl Host {
             time: self.time,
             state: StateRef { bytes: 0, chunks: 0, lists: Vec::new() },
             host: self.luggage(),
+            subscriptions: self.subscriptions(),
         };
         Ok(Capture { state, parts })
     }
@@ -481,7 +536,12 @@ impl Host {
 
     fn luggage(&self) -> Bytes {
         let timers = self.timers.iter().collect();
-        encode(&HostLuggage { format: LUGGAGE_FORMAT, seed: self.seed, timers }).into()
+        let (seed, format) = (self.seed, LUGGAGE_FORMAT);
+        let Some(channels) = &self.channels else {
+            return encode(&HostLuggage { format, seed, timers }).into();
+        };
+        let format = LUGGAGE_FORMAT_CHANNELS;
+        encode(&(HostLuggage { format, seed, timers }, channels)).into()
     }
 
     /// Who the daemon is.
@@ -572,18 +632,39 @@ fn exceeded(answers: &[Bytes], desk: &Desk, timers: usize) -> Option<Limit> {
     }
 }
 
-fn read_luggage(bytes: &[u8]) -> Result<([u8; 32], Timers), RestoreError> {
+fn read_luggage(bytes: &[u8]) -> Result<Kept, RestoreError> {
     const BROKEN: RestoreError = RestoreError::Malformed("what the host kept is broken");
-    let HostLuggage { format, seed, timers } = decode(bytes).map_err(|_| BROKEN)?;
+    let (luggage, channels) = if bytes.first() == Some(&LUGGAGE_FORMAT_CHANNELS) {
+        let kept: (HostLuggage, Box<Channels>) = decode(bytes).map_err(|_| BROKEN)?;
+        (kept.0, Some(kept.1))
+    } else {
+        let luggage: HostLuggage = decode(bytes).map_err(|_| BROKEN)?;
+        if luggage.format != LUGGAGE_FORMAT {
+            return Err(BROKEN);
+        }
+        (luggage, None)
+    };
+    let HostLuggage { seed, timers, .. } = luggage;
     let sorted = timers.is_sorted_by(|(a, _), (b, _)| a < b);
-    if format != LUGGAGE_FORMAT || timers.len() > TIMERS_MAX || !sorted {
+    let sound = channels.as_ref().is_none_or(|channels| channels.is_sound());
+    if timers.len() > TIMERS_MAX || !sorted || !sound {
         return Err(BROKEN);
     }
     let mut set = Timers::default();
     for (timer, at) in timers {
         set.set(timer, at);
     }
-    Ok((seed, set))
+    Ok(Kept { seed, timers: set, channels })
+}
+
+/// Whether an event is a word about a channel, from one who may say such. Clients may not.
+#[inline]
+fn speaks_of_channels(sender: &Sender, event: &CausalEvent) -> bool {
+    let may = match sender {
+        Sender::Host | Sender::Daemon(_) => true,
+        Sender::Client { .. } => false,
+    };
+    may && ChannelWord::is_marked(&event.payload)
 }
 
 /// Whether the last link of a manifest is that of its head.

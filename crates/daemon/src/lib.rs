@@ -7,6 +7,7 @@
 
 mod body;
 mod capture;
+mod channels;
 pub mod conformance;
 mod context;
 mod contract;
@@ -27,6 +28,7 @@ pub use capture::{
     Capture, CaptureError, CaptureParts, ChunkSink, ChunkVisitor, FrozenList, FrozenState,
     ListVisitor, SinkError, Whole,
 };
+pub use channels::{News, Publication};
 pub use context::Context;
 pub use contract::{MeshDaemon, Paged, ProcessError, Requirements};
 pub use host::{Host, HostError, Limit, Stats, Turned};

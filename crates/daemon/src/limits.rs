@@ -42,3 +42,27 @@ pub const PROOF_LINKS_MAX: usize = 1024 * 1024;
 
 /// Most hand-overs in one proof of continuity.
 pub const PROOF_DEEDS_MAX: usize = 64 * 1024;
+
+/// Most channels on which one daemon publishes. A body that opens more is treated as if it had
+/// panicked; a host is told.
+pub const CHANNELS_MAX: usize = 64;
+
+/// Most subscribers of one channel. Further ones are refused as *full*; whoever needs more lets a
+/// subscriber publish what it hears.
+pub const SUBSCRIBERS_MAX: usize = 256;
+
+/// Most messages that a body publishes in one turn, on all channels together. Beyond it: as for a
+/// panic. With [`SUBSCRIBERS_MAX`] it bounds what one turn sends: 4,096 messages.
+pub const PUBLISHED_PER_TURN_MAX: usize = 16;
+
+/// Longest message, in bytes. Beyond it: as for a panic; a host is told.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024;
+
+/// Most messages that a channel retains for those who come late. More are not kept.
+pub const RETAINED_MAX: u32 = 1024;
+
+/// Most bytes of messages that a channel retains. Beyond it the oldest are forgotten.
+pub const RETAINED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most subscriptions of one daemon. Beyond it: as for a panic; a host is told.
+pub const SUBSCRIPTIONS_MAX: usize = 4096;

@@ -79,6 +79,7 @@ impl Body for Native {
                 self.daemon.on_timer(context, timer);
                 Ok(Step::Done(Vec::new()))
             }
+            Input::News(news) => self.daemon.hear(context, news).map(Step::Done),
             Input::More => Ok(Step::Done(Vec::new())),
         }
     }

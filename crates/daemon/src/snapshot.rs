@@ -21,8 +21,7 @@ use bytes::{Buf, Bytes};
 use thiserror::Error;
 use whimbrel_wire::limits::{CHUNK_BYTES_MAX, CHUNK_LISTS_MAX, LUGGAGE_CHUNKS_MAX};
 use whimbrel_wire::{
-    ChunkRef, Digest, EntityId, Kind, Ledger, Luggage, Manifest, Purpose, SubscriptionBinding,
-    decode, encode,
+    ChunkRef, Digest, EntityId, Kind, Ledger, Luggage, Manifest, Purpose, decode, encode,
 };
 
 use crate::body::Body;
@@ -83,13 +82,9 @@ impl StateSnapshot {
     /// # Errors
     ///
     /// [`SnapshotError::Capture`], [`SnapshotError::TooLarge`].
-    pub fn of(
-        capture: Capture,
-        ledger: Ledger,
-        subscriptions: Vec<SubscriptionBinding>,
-    ) -> Result<Self, SnapshotError> {
+    pub fn of(capture: Capture, ledger: Ledger) -> Result<Self, SnapshotError> {
         let mut shelf = ChunkShelf::new();
-        let manifest = capture.write(&mut shelf)?.manifest(ledger, subscriptions, &mut shelf)?;
+        let manifest = capture.write(&mut shelf)?.manifest(ledger, &mut shelf)?;
         Self::gather(manifest, &mut shelf)
     }
 

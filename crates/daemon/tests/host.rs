@@ -7,15 +7,19 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use whimbrel_daemon::fakes::{Churning, Counting};
 use whimbrel_daemon::kinds::{Kv, KvCommand};
-use whimbrel_daemon::limits::{OUTPUTS_PER_TURN_MAX, TIMERS_MAX};
+use whimbrel_daemon::limits::{
+    CHANNELS_MAX, MESSAGE_BYTES_MAX, OUTPUTS_PER_TURN_MAX, PUBLISHED_PER_TURN_MAX,
+    SUBSCRIPTIONS_MAX, TIMERS_MAX,
+};
 use whimbrel_daemon::{
     Body, Budget, Capture, ChunkShelf, ChunkSink, Context, Host, HostError, Idle, Input, Limit,
     MeshDaemon, Native, ProcessError, RestoreError, SinkError, StateReader, StateSnapshot, Step,
     Turned, Whole,
 };
 use whimbrel_wire::{
-    CatchUp, CausalEvent, ChunkList, ChunkRef, ClientId, Digest, EntityId, Epoch, Head,
-    InputOrigin, Kind, Ledger, OriginHash, Purpose, Sender, StateVersion, Time, TimerId, decode,
+    CatchUp, CausalEvent, ChannelName, ChunkList, ChunkRef, ClientId, Digest, EntityId, Epoch,
+    Head, Hearing, InputOrigin, Kind, Ledger, OriginHash, Purpose, Sender, Start, StateVersion,
+    Time, TimerId, decode,
 };
 
 const ENTITY: EntityId = EntityId::from_bytes([1; 32]);
@@ -176,6 +180,10 @@ fn randomness_is_deterministic_however_it_is_drawn() {
     assert_ne!(whole.0, draw(&[200], 4).0);
 }
 
+fn channel(index: usize) -> ChannelName {
+    ChannelName::new(index.to_string()).unwrap()
+}
+
 /// Puts out too much of something.
 struct Greedy(Limit);
 
@@ -197,7 +205,18 @@ impl MeshDaemon for Greedy {
             Limit::SentBytes => (0..20).for_each(|_| context.send(ENTITY, half.clone())),
             Limit::Timers => (0..=TIMERS_MAX as u64)
                 .for_each(|timer| context.set_timer(TimerId::new(timer), Time::ZERO)),
-            other => panic!("{other}"),
+            Limit::Published => {
+                (0..=PUBLISHED_PER_TURN_MAX).for_each(|_| context.publish(channel(0), Bytes::new()))
+            }
+            Limit::MessageBytes => context.publish(channel(0), vec![0; MESSAGE_BYTES_MAX + 1]),
+            Limit::Channels => {
+                (0..=CHANNELS_MAX).for_each(|index| context.open_channel(channel(index), 0));
+            }
+            Limit::Subscriptions => (0..=SUBSCRIPTIONS_MAX).for_each(|index| {
+                let (hearing, start) = (Hearing::All, Start::Next);
+                context.subscribe(EntityId::from_bytes([2; 32]), channel(index), hearing, start);
+            }),
+            _ => unreachable!("the test names each"),
         }
         Ok(Vec::new())
     }
@@ -205,8 +224,17 @@ impl MeshDaemon for Greedy {
 
 #[test]
 fn a_daemon_that_asks_for_too_much_spoils_its_host() {
-    let limits =
-        [Limit::Outputs, Limit::PayloadBytes, Limit::AnswerBytes, Limit::SentBytes, Limit::Timers];
+    let limits = [
+        Limit::Outputs,
+        Limit::PayloadBytes,
+        Limit::AnswerBytes,
+        Limit::SentBytes,
+        Limit::Timers,
+        Limit::Published,
+        Limit::MessageBytes,
+        Limit::Channels,
+        Limit::Subscriptions,
+    ];
     for limit in limits {
         let mut host = born(Native::boxed(Greedy(limit)));
         let head = host.head();
@@ -244,7 +272,7 @@ impl Body for Slow {
         match (input, self.steps) {
             (Input::Event(_), Some(steps)) => self.left = steps,
             (Input::More, Some(_)) => self.left -= 1,
-            (Input::Timer(_), _) | (_, None) => return Ok(Step::Yield),
+            (Input::Timer(_) | Input::News(_), _) | (_, None) => return Ok(Step::Yield),
         }
         if self.left > 0 {
             return Ok(Step::Yield);
@@ -304,7 +332,7 @@ impl MeshDaemon for Fragile {
 #[test]
 fn a_panic_while_restoring_is_an_error() {
     let mut host = born(Native::boxed(Fragile));
-    let snapshot = StateSnapshot::of(host.capture().unwrap(), Ledger::default(), Vec::new());
+    let snapshot = StateSnapshot::of(host.capture().unwrap(), Ledger::default());
     let tried = snapshot.unwrap().host(host.kind(), Native::boxed(Fragile)).map(drop);
     assert_eq!(tried, Err(RestoreError::Panicked("at the sight of it".to_owned())));
 }
@@ -315,7 +343,7 @@ fn a_state_without_pages_that_claims_to_be_huge_is_refused_before_it_is_read() {
     let mut shelf = ChunkShelf::new();
     let parts = host.capture().unwrap().write(&mut shelf).unwrap();
     let luggage = parts.host.clone();
-    let mut manifest = parts.manifest(Ledger::default(), Vec::new(), &mut shelf).unwrap();
+    let mut manifest = parts.manifest(Ledger::default(), &mut shelf).unwrap();
     manifest.state.bytes = 1 << 40;
     manifest.state.chunks = u32::MAX;
     let body = Native::boxed(Counting::new());

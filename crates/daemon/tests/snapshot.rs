@@ -12,7 +12,7 @@ use whimbrel_daemon::{
 use whimbrel_wire::{
     AttemptId, CausalEvent, Deed, DeedError, Digest, EntityId, Epoch, Head, Identity, InputOrigin,
     Kind, Ledger, NodeKey, OriginHash, Position, Purpose, Sender, Sequence, SignedDeed, StoreId,
-    SubscriptionBinding, Time,
+    Time,
 };
 
 fn kind() -> Kind {
@@ -32,11 +32,7 @@ fn snapshot() -> StateSnapshot {
         let put = KvCommand::Put { key: &[index], value: &[index; 2000] };
         give(&mut host, put.to_bytes());
     }
-    let channel = SubscriptionBinding {
-        publisher: whimbrel_wire::NodeId::new(4),
-        channel: "birds".to_owned(),
-    };
-    StateSnapshot::of(host.capture().unwrap(), Ledger::default(), vec![channel]).unwrap()
+    StateSnapshot::of(host.capture().unwrap(), Ledger::default()).unwrap()
 }
 
 #[test]
@@ -44,7 +40,6 @@ fn a_snapshot_comes_back_from_its_bytes() {
     let snapshot = snapshot();
     assert_eq!(snapshot.kind(), &kind());
     assert_eq!(snapshot.entity_id(), EntityId::from_bytes([1; 32]));
-    assert_eq!(snapshot.luggage().subscriptions.len(), 1);
     let bytes = snapshot.to_bytes();
     let back = StateSnapshot::from_bytes(bytes.clone()).unwrap();
     assert_eq!(back, snapshot);
@@ -95,7 +90,7 @@ proptest! {
         let mut host = Host::born(entity, kind(), body, [0; 32], &Digest::ZERO);
         give(&mut host, Bytes::from_static(b"put key value"));
         let capture = host.capture().unwrap();
-        let sealed = StateSnapshot::of(capture, Ledger::default(), Vec::new()).unwrap().to_bytes();
+        let sealed = StateSnapshot::of(capture, Ledger::default()).unwrap().to_bytes();
         let mut bytes = sealed[..sealed.len() - 32].to_vec();
         let at = at.index(bytes.len());
         bytes[at] ^= flip;

@@ -270,8 +270,7 @@ pub(crate) fn keep_capture(
 ) -> Result<Manifest, String> {
     let mut sink = BatchSink { chunks: &**chunks, batch: Vec::new() };
     let parts = frozen.write(&mut sink).map_err(|error| error.to_string())?;
-    let manifest =
-        parts.manifest(ledger, Vec::new(), &mut sink).map_err(|error| error.to_string())?;
+    let manifest = parts.manifest(ledger, &mut sink).map_err(|error| error.to_string())?;
     sink.flush().map_err(|error| error.to_string())?;
     Ok(manifest)
 }

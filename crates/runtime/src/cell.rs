@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use whimbrel_daemon::Host;
 use whimbrel_protocol::{
     Append, DeliverError, Input, Output, ReclaimError, Seat, SendError, SpawnError, Standing,
@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     /// Copies whose state is being named beforehand.
     pub(crate) warming: BTreeMap<AttemptId, Arc<AtomicBool>>,
     pub(crate) replies: BTreeMap<Ticket, Reply>,
+    /// Told of each word about a channel, once somebody waits for one.
+    pub(crate) channels_changed: Option<Arc<Notify>>,
     /// The end of a question whose asker holds the lock.
     pub(crate) finished: Option<(Ticket, Result<Answer, DeliverError>)>,
     pub(crate) pending: VecDeque<Input>,
@@ -147,6 +149,7 @@ impl Cell {
             captured: None,
             warming: BTreeMap::new(),
             replies: BTreeMap::new(),
+            channels_changed: None,
             finished: None,
             pending: VecDeque::new(),
             out,
@@ -186,7 +189,10 @@ impl Cell {
         let undone = std::mem::take(&mut line.work);
         drop(line);
         drop(undone);
-        let replies = std::mem::take(&mut lock(&self.inner).replies);
+        let mut inner = lock(&self.inner);
+        let replies = std::mem::take(&mut inner.replies);
+        inner.wake_listeners();
+        drop(inner);
         drop(replies);
     }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 use whimbrel_daemon::SnapshotError;
 use whimbrel_protocol::{DeliverError, ReclaimError, SendError, SpawnError};
 use whimbrel_store::{FolderError, StoreError};
-use whimbrel_wire::{KindError, MigrationFailureReason, NodeId, OriginHash};
+use whimbrel_wire::{KindError, MigrationFailureReason, NodeId, OriginHash, SubscribeRefusal};
 
 use crate::link::LinkError;
 
@@ -88,6 +88,13 @@ pub enum DaemonError {
     /// The event did not reach its daemon for certain. See the cause.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// The publisher does not take the subscriber. See the reason.
+    #[error("the subscription was refused: {0}")]
+    Subscribe(#[from] SubscribeRefusal),
+    /// Somebody else ended the subscription meanwhile. Fault: nobody. Changed: there is none.
+    /// Again: yes.
+    #[error("the subscription was ended meanwhile")]
+    Unsubscribed,
     /// The call would block a thread that runs async tasks. Fault: caller. Changed: nothing.
     /// Again: with the async variant.
     #[error("this would block an async thread: use the async variant")]

@@ -16,6 +16,7 @@ pub mod admin;
 mod alarms;
 mod bulk;
 mod cell;
+mod channels;
 mod chores;
 mod claims;
 mod client;
@@ -38,6 +39,7 @@ mod stores;
 pub mod trace;
 mod workers;
 
+pub use channels::SubscribeOptions;
 pub use client::Client;
 pub use config::{DaemonHostConfig, Durability, MeshConfig, MigrationOpts};
 pub use core::RuntimeEvent;

@@ -11,8 +11,8 @@ use whimbrel_protocol::{
 };
 use whimbrel_store::{Journal, Titles, Vault};
 use whimbrel_wire::{
-    AttemptId, CausalEvent, Digest, EntityId, Epoch, Holding, InputOrigin, Manifest, Message,
-    MigrationFailureReason, NodeId, Position, SeatRecord, Time, Write,
+    AttemptId, CausalEvent, ChannelWord, Digest, EntityId, Epoch, Holding, InputOrigin, Manifest,
+    Message, MigrationFailureReason, NodeId, Position, SeatRecord, Time, Write,
 };
 
 use crate::bulk;
@@ -132,6 +132,7 @@ fn drop_copy(core: &Core, cell: &Cell, inner: &mut Inner, copy: AttemptId) {
     inner.arriving.remove(&copy);
     inner.holds.remove(&copy);
     inner.warming.remove(&copy);
+    inner.wake_listeners();
     if inner.hosts.is_empty() && inner.arriving.is_empty() {
         core.claims.release(&cell.entity());
     }
@@ -166,7 +167,11 @@ fn turn(
     event: &CausalEvent,
 ) -> Result<Turned, TurnFailure> {
     let host = inner.hosts.get_mut(&copy).ok_or(TurnFailure::NoCopy)?;
-    host_turn(host, epoch, time, origin, event)
+    let turned = host_turn(host, epoch, time, origin, event);
+    if ChannelWord::is_marked(&event.payload) {
+        inner.wake_listeners();
+    }
+    turned
 }
 
 /// Makes one turn.

@@ -1,5 +1,6 @@
 //! Decides what people can ask of a node that hosts daemons.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -8,8 +9,8 @@ use tokio::sync::{broadcast, oneshot};
 use whimbrel_daemon::{Body, ContinuityProof, MeshDaemon, StateSnapshot, Stats};
 use whimbrel_protocol::{DeliverError, Input, MoveOptions, Standing};
 use whimbrel_wire::{
-    Answer, AttemptId, CausalEvent, ClientId, EntityId, Identity, Kind, Message,
-    MigrationFailureReason, MigrationPhase, NodeId, OriginHash, SubscriptionBinding, TitleMessage,
+    Answer, AttemptId, CausalEvent, ChannelWord, ClientId, EntityId, Identity, Kind, Message,
+    MigrationFailureReason, MigrationPhase, NodeId, OriginHash, TitleMessage,
 };
 
 use crate::bulk::StoreSource;
@@ -364,7 +365,7 @@ impl DaemonRuntime {
         if waits && tokio::runtime::Handle::try_current().is_ok() {
             return Err(DaemonError::WouldBlock);
         }
-        let delivery = cell.deliver(self.core(), event, || {
+        let delivery = cell.deliver(self.core(), &escaped(event), || {
             let (tell, told) = std::sync::mpsc::sync_channel(1);
             (Reply::Blocked(tell), told)
         });
@@ -385,8 +386,17 @@ impl DaemonRuntime {
         origin_hash: impl Into<OriginHash>,
         event: &CausalEvent,
     ) -> Result<Vec<CausalEvent>, DaemonError> {
+        self.deliver_marked(origin_hash.into(), &escaped(event)).await
+    }
+
+    /// As [`deliver_async`](Self::deliver_async), of an event that may be a word of this host.
+    pub(crate) async fn deliver_marked(
+        &self,
+        origin: OriginHash,
+        event: &CausalEvent,
+    ) -> Result<Vec<CausalEvent>, DaemonError> {
         self.is_up()?;
-        let cell = self.local(origin_hash.into())?;
+        let cell = self.local(origin)?;
         let delivery = cell.deliver(self.core(), event, || {
             let (tell, told) = oneshot::channel();
             (Reply::Delivered(tell), told)
@@ -480,18 +490,6 @@ impl DaemonRuntime {
     pub fn migration_phase(&self, origin_hash: impl Into<OriginHash>) -> Option<MigrationPhase> {
         let cell = self.local(origin_hash.into()).ok()?;
         cell.look(|inner| inner.seat.migration_phase())
-    }
-
-    /// The channels that a daemon listens to. Channels do not exist yet, so the list is empty.
-    ///
-    /// # Errors
-    ///
-    /// [`DaemonError::NotFound`].
-    pub fn subscriptions(
-        &self,
-        origin_hash: impl Into<OriginHash>,
-    ) -> Result<Vec<SubscriptionBinding>, DaemonError> {
-        self.local(origin_hash.into()).map(|_| Vec::new())
     }
 
     /// Announces a daemon whose key will not travel, and gives its key.
@@ -669,7 +667,7 @@ impl DaemonRuntime {
     }
 
     /// The daemon of an index, among those that this node has heard of.
-    fn local(&self, origin: OriginHash) -> Result<Arc<Cell>, DaemonError> {
+    pub(crate) fn local(&self, origin: OriginHash) -> Result<Arc<Cell>, DaemonError> {
         self.core().sole(origin).map_err(|count| match count {
             0 => DaemonError::NotFound(origin),
             _ => DaemonError::Ambiguous(origin),
@@ -704,6 +702,15 @@ fn answers(result: Result<Answer, DeliverError>) -> Result<Vec<CausalEvent>, Dae
         Answer { failure: Some(reason), .. } => Err(DaemonError::Declined(reason)),
         Answer { outputs, failure: None } => Ok(outputs),
     }
+}
+
+/// The event as the daemon is to see it: nobody but the host itself says words about channels.
+fn escaped(event: &CausalEvent) -> Cow<'_, CausalEvent> {
+    if !ChannelWord::is_marked(&event.payload) {
+        return Cow::Borrowed(event);
+    }
+    let payload = ChannelWord::escape(event.payload.clone());
+    Cow::Owned(CausalEvent { payload, ..event.clone() })
 }
 
 fn same_identity(identity: &Identity, snapshot: &StateSnapshot) -> Result<(), DaemonError> {

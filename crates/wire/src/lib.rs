@@ -14,6 +14,7 @@
 //!
 //! See [`limits`].
 
+mod channel;
 mod chunk;
 mod deed;
 mod delivery;
@@ -32,6 +33,10 @@ mod record;
 mod time;
 mod turn;
 
+pub use channel::{
+    ChannelName, ChannelNameError, ChannelWord, Hearing, Start, SubscribeRefusal,
+    SubscriptionBinding, SubscriptionState,
+};
 pub use chunk::{ChunkList, ChunkRef};
 pub use deed::{Deed, DeedError, SignedDeed};
 pub use delivery::{DeliveryMessage, Refusal};
@@ -45,7 +50,7 @@ pub use id::{
 pub use key::{Identity, KeyError, NodeKey, PublicKey, Signature};
 pub use ledger::{Ledger, Outgoing, Session};
 pub use link::{CausalEvent, CausalLink, Head};
-pub use manifest::{Luggage, Manifest, StateRef, SubscriptionBinding};
+pub use manifest::{Luggage, Manifest, StateRef};
 pub use message::{Message, MigrationEnvelope, Role, TitleMessage};
 pub use migration::{CatchUp, Frozen, MigrationMessage, MigrationPhase, Offer, Progress};
 pub use record::{CopyRecord, Holding, SeatRecord, Write, WriteError, WriteRefusal};

@@ -38,3 +38,9 @@ pub const DEEDS_PER_MESSAGE_MAX: usize = 256;
 
 /// Most ranges of chunk indices in one `ChunksWanted`.
 pub const RANGES_PER_MESSAGE_MAX: usize = 1024;
+
+/// Longest name of a channel, in bytes.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
+
+/// Most messages on their way to a subscriber that hears [`Recent`](crate::Hearing::Recent).
+pub const HEARING_WINDOW_MAX: u32 = 256;

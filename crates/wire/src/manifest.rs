@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::channel::SubscriptionBinding;
 use crate::chunk::ChunkRef;
 use crate::digest::{Digest, Purpose};
 use crate::frame::encode;
-use crate::id::{EntityId, Epoch, Kind, NodeId, StateVersion};
+use crate::id::{EntityId, Epoch, Kind, StateVersion};
 use crate::ledger::Ledger;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_LISTS_MAX, LUGGAGE_CHUNKS_MAX};
 use crate::link::{CausalLink, Head};
@@ -53,17 +54,9 @@ pub struct Luggage {
     pub ledger: Ledger,
     /// What its host keeps for it (timers, seed), in the host's own format.
     pub host: Bytes,
-    /// The channels that it listens to.
+    /// The channels that it listens to, for readers that do not know the host's own format, which
+    /// is what counts.
     pub subscriptions: Vec<SubscriptionBinding>,
-}
-
-/// One channel that a daemon listens to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SubscriptionBinding {
-    /// Who publishes.
-    pub publisher: NodeId,
-    /// On which channel.
-    pub channel: String,
 }
 
 impl Manifest {

@@ -10,6 +10,7 @@ use whimbrel_wire::{CatchUp, ChunkList, ChunkRef, Digest, Purpose, StateVersion,
 
 use crate::body::{Body, Budget, Idle, Input, Step};
 use crate::capture::{ChunkVisitor, FrozenList, FrozenState, ListVisitor, SinkError};
+use crate::channels::News;
 use crate::context::Context;
 use crate::contract::ProcessError;
 use crate::restore::{RestoreError, StateReader};
@@ -108,7 +109,10 @@ impl Body for Churning {
         input: Input<'_>,
         _budget: Budget,
     ) -> Result<Step, ProcessError> {
-        let Input::Event(event) = input else { return Ok(Step::Done(Vec::new())) };
+        let event = match input {
+            Input::Event(event) | Input::News(News::Message { event, .. }) => event,
+            Input::News(_) | Input::Timer(_) | Input::More => return Ok(Step::Done(Vec::new())),
+        };
         let events = self.register(8) + 1;
         self.frame(0)[8..REGISTERS].copy_from_slice(&events.to_le_bytes());
         self.scribble(&event.payload);

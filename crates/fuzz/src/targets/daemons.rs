@@ -97,7 +97,7 @@ pub(super) const RESTORES: Target = Target {
 /// If it becomes a daemon, that one has exactly this state, and takes events.
 fn restore(kind: &str, body: Box<dyn Body>, mut shelf: ChunkShelf, lists: Vec<Vec<ChunkRef>>) {
     let born = host(kind, Native::boxed(Kv::new())).capture().expect("a newborn is captured");
-    let snapshot = StateSnapshot::of(born, Ledger::default(), Vec::new()).expect("it is short");
+    let snapshot = StateSnapshot::of(born, Ledger::default()).expect("it is short");
     let chunks = lists.iter().flatten();
     let bytes = chunks.clone().map(|chunk| u64::from(chunk.bytes)).sum();
     let count = u32::try_from(chunks.count()).unwrap_or(u32::MAX);
@@ -180,7 +180,7 @@ fn grown(kind: &str, body: Box<dyn Body>, count: u8) -> StateSnapshot {
         give(&mut host, &payload);
     }
     let capture = host.capture().expect("a daemon in order is captured");
-    StateSnapshot::of(capture, Ledger::default(), Vec::new()).expect("it is short")
+    StateSnapshot::of(capture, Ledger::default()).expect("it is short")
 }
 
 pub(super) fn commands() -> Vec<Vec<u8>> {

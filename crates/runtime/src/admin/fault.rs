@@ -204,6 +204,11 @@ impl From<DaemonError> for AdminFault {
             }
             DaemonError::Spawn(error) => spawn_failed(&error),
             DaemonError::Deliver(error) => deliver_failed(&error),
+            DaemonError::Subscribe(_) => caller(
+                Code::Elsewhere,
+                "open the channel at its publisher, or let another one leave",
+            ),
+            DaemonError::Unsubscribed => caller(Code::Elsewhere, "subscribe again"),
             DaemonError::Declined(_) => caller(Code::Malformed, "send what the kind understands"),
             DaemonError::Send(error) => send_failed(&error),
             DaemonError::WouldBlock | DaemonError::Randomness => {

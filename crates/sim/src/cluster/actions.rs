@@ -42,8 +42,7 @@ impl Cluster {
         let (head, catch_up) = (host.head(), host.catch_up());
         let mut sink = super::perform::Shelf(place.disk.files.chunks.clone());
         let parts = host.capture().ok().and_then(|capture| capture.write(&mut sink).ok());
-        let manifest =
-            parts.and_then(|parts| parts.manifest(Ledger::default(), Vec::new(), &mut sink).ok());
+        let manifest = parts.and_then(|parts| parts.manifest(Ledger::default(), &mut sink).ok());
         let Some(manifest) = manifest else {
             self.broken(("same-meaning", "a newborn could not be captured".to_owned()));
             return index;

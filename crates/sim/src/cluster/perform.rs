@@ -454,7 +454,7 @@ impl Cluster {
         }
         let mut shelf = Shelf(self.nodes[node].disk.files.chunks.clone());
         let written = frozen.write(&mut shelf);
-        let manifest = written.and_then(|parts| parts.manifest(ledger, Vec::new(), &mut shelf));
+        let manifest = written.and_then(|parts| parts.manifest(ledger, &mut shelf));
         let result = manifest.map_err(|error| error.to_string());
         self.report(node, entity, Input::Captured { copy, result });
     }

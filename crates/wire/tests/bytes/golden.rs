@@ -10,13 +10,14 @@ use std::path::Path;
 
 use bytes::Bytes;
 use whimbrel_wire::{
-    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChunkList, ChunkRef, ClientId, Deed,
-    DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Identity, InputOrigin, Kind, Ledger,
-    Luggage, Manifest, Message, MigrationEnvelope, MigrationFailureReason, MigrationMessage,
-    MigrationPhase, NodeId, NodeKey, Offer, OriginHash, Outgoing, Position, Progress, PublicKey,
-    Purpose, Refusal, Role, Sender, Sequence, Session, SignedDeed, Stamp, StateRef, StateVersion,
-    StoreId, SubscriptionBinding, Time, TimerId, TitleMessage, Turn, decode, decode_frame, encode,
-    encode_frame,
+    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, ChannelWord, ChunkList,
+    ChunkRef, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Hearing,
+    Identity, InputOrigin, Kind, Ledger, Luggage, Manifest, Message, MigrationEnvelope,
+    MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, NodeKey, Offer, OriginHash,
+    Outgoing, Position, Progress, PublicKey, Purpose, Refusal, Role, Sender, Sequence, Session,
+    SignedDeed, Stamp, Start, StateRef, StateVersion, StoreId, SubscribeRefusal,
+    SubscriptionBinding, SubscriptionState, Time, TimerId, TitleMessage, Turn, decode,
+    decode_frame, encode, encode_frame,
 };
 
 const ORIGIN: OriginHash = OriginHash::new(0x0102_0304);
@@ -286,8 +287,7 @@ fn hex(bytes: &[u8]) -> String {
 /// What lies on a disk or is signed: its bytes.
 fn kept() -> Vec<(&'static str, Vec<u8>)> {
     let turn = Turn { event: event(), stamp: stamp(InputOrigin::Timer(TimerId::new(1))) };
-    let subscriptions =
-        vec![SubscriptionBinding { publisher: NodeId::new(0x0e), channel: "news".to_owned() }];
+    let subscriptions = vec![SubscriptionBinding { publisher: ENTITY, channel: news() }];
     let luggage = Luggage { ledger: ledger(), host: Bytes::from_static(b"host"), subscriptions };
     vec![
         ("turn", encode(&turn)),
@@ -297,6 +297,42 @@ fn kept() -> Vec<(&'static str, Vec<u8>)> {
         ("deed", encode(&deed().deed)),
         ("signed-deed", encode(&deed())),
         ("answer", encode(&answer())),
+        ("subscription", encode(&SubscriptionState::Leaving { next: Some(7) })),
+    ]
+}
+
+fn news() -> ChannelName {
+    ChannelName::new("news").unwrap()
+}
+
+/// What is said about channels, as payloads of events.
+fn channel_words() -> Vec<(&'static str, ChannelWord)> {
+    let (subscription, payload) = (3, Bytes::from_static(b"payload"));
+    let (hearing, start) = (Hearing::Recent { window: 8 }, Start::After(6));
+    let refusal = SubscribeRefusal::Window;
+    let publisher = ENTITY;
+    vec![
+        ("plain", ChannelWord::Plain(payload.clone())),
+        ("subscribe", ChannelWord::Subscribe { channel: news(), subscription, hearing, start }),
+        ("subscribed", ChannelWord::Subscribed { channel: news(), subscription, next: 7 }),
+        ("refused", ChannelWord::Refused { channel: news(), subscription, refusal }),
+        ("unsubscribe", ChannelWord::Unsubscribe { channel: news(), subscription }),
+        ("unsubscribed", ChannelWord::Unsubscribed { channel: news(), subscription }),
+        (
+            "message",
+            ChannelWord::Message {
+                channel: news(),
+                number: 7,
+                omitted: 2,
+                payload: payload.clone(),
+            },
+        ),
+        ("heard", ChannelWord::Heard { channel: news(), count: 4 }),
+        ("join", ChannelWord::Join { publisher, channel: news(), hearing, start }),
+        ("leave", ChannelWord::Leave { publisher, channel: news() }),
+        ("ask", ChannelWord::Ask { publisher, channel: news() }),
+        ("open", ChannelWord::Open { channel: news(), retained: 16 }),
+        ("publish", ChannelWord::Publish { channel: news(), payload }),
     ]
 }
 
@@ -332,6 +368,9 @@ fn golden() -> String {
     }
     for (name, bytes) in kept() {
         writeln!(text, "kept {name}: {}", hex(&bytes)).unwrap();
+    }
+    for (name, word) in channel_words() {
+        writeln!(text, "channel {name}: {}", hex(&word.to_payload())).unwrap();
     }
     for (name, value) in hashed() {
         writeln!(text, "hashed {name}: {value}").unwrap();

@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use proptest::prelude::*;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use whimbrel_wire::limits::{FRAME_BYTES_MAX, KIND_BYTES_MAX};
+use whimbrel_wire::limits::{CHANNEL_NAME_BYTES_MAX, FRAME_BYTES_MAX, KIND_BYTES_MAX};
 use whimbrel_wire::{
-    CausalEvent, ChunkList, ChunkRef, DeliveryMessage, FrameError, Kind, Ledger, Luggage, Manifest,
-    Message, MigrationMessage, SignedDeed, Stamp, TitleMessage, Turn, Write, decode, decode_frame,
-    encode, encode_frame,
+    CausalEvent, ChannelName, ChannelWord, ChunkList, ChunkRef, DeliveryMessage, FrameError, Kind,
+    Ledger, Luggage, Manifest, Message, MigrationMessage, SignedDeed, Stamp, TitleMessage, Turn,
+    Write, decode, decode_frame, encode, encode_frame,
 };
 
 use crate::words::{Random, Word};
@@ -57,6 +57,7 @@ fn judge_all(bytes: &[u8]) {
     judged::<Turn>(bytes);
     judged::<SignedDeed>(bytes);
     judged::<Kind>(bytes);
+    judged::<ChannelWord>(bytes);
 }
 
 /// How many lives each property has; an interpreter takes a thousand times as long for one.
@@ -82,6 +83,7 @@ proptest! {
         strict_bytes_of::<Turn>(seed);
         strict_bytes_of::<SignedDeed>(seed);
         strict_bytes_of::<Kind>(seed);
+        strict_bytes_of::<ChannelWord>(seed);
     }
 
     #[test]
@@ -227,4 +229,25 @@ fn a_claimed_length_that_nothing_could_hold_is_a_typed_error() {
             judged::<Message>(&forged);
         }
     }
+}
+
+#[test]
+fn a_channel_has_a_name_that_fits_a_line() {
+    for name in ["", "two\nlines", "\0", &"x".repeat(CHANNEL_NAME_BYTES_MAX + 1)] {
+        assert!(ChannelName::new(name).is_err(), "{name:?}");
+        assert_eq!(decode::<ChannelName>(&encode(&name)), Err(FrameError::Malformed));
+    }
+    let longest = "x".repeat(CHANNEL_NAME_BYTES_MAX);
+    assert_eq!(decode::<ChannelName>(&encode(&longest)), Ok(ChannelName::new(longest).unwrap()));
+}
+
+#[test]
+fn a_word_about_a_channel_is_told_from_any_other_payload() {
+    let word: ChannelWord = Random(1).any();
+    let payload = word.to_payload();
+    assert_eq!(ChannelWord::of(&payload), Some(word));
+    assert_eq!(ChannelWord::of(&payload[1..]), None);
+    assert_eq!(ChannelWord::of(&payload[..payload.len() - 1]), None);
+    assert_eq!(ChannelWord::of(&[&payload[..], b"more"].concat()), None);
+    assert!(!ChannelWord::is_marked(b"a text, or any other payload"));
 }

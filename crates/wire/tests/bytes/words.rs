@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use whimbrel_wire::{
-    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChunkList, ChunkRef, ClientId, Deed,
-    DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Identity, InputOrigin, Kind, Ledger,
-    Luggage, Manifest, Message, MigrationEnvelope, MigrationFailureReason, MigrationMessage,
-    MigrationPhase, NodeId, Offer, OriginHash, Outgoing, Position, Progress, PublicKey, Purpose,
-    Refusal, Role, Sender, Sequence, Session, Signature, SignedDeed, Stamp, StateRef, StateVersion,
-    StoreId, SubscriptionBinding, Time, TimerId, TitleMessage, Turn, Write,
+    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, ChannelWord, ChunkList,
+    ChunkRef, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Hearing,
+    Identity, InputOrigin, Kind, Ledger, Luggage, Manifest, Message, MigrationEnvelope,
+    MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, Offer, OriginHash, Outgoing,
+    Position, Progress, PublicKey, Purpose, Refusal, Role, Sender, Sequence, Session, Signature,
+    SignedDeed, Stamp, Start, StateRef, StateVersion, StoreId, SubscribeRefusal,
+    SubscriptionBinding, SubscriptionState, Time, TimerId, TitleMessage, Turn, Write,
 };
 
 /// SplitMix64.
@@ -207,6 +208,13 @@ impl Word for Kind {
     }
 }
 
+impl Word for ChannelName {
+    fn any(random: &mut Random) -> Self {
+        let name = format!("c{}", random.any::<String>()).replace('\0', "");
+        Self::new(name).unwrap()
+    }
+}
+
 impl Word for ChunkList {
     fn any(random: &mut Random) -> Self {
         Self(random.any())
@@ -249,6 +257,51 @@ choices! {
         |r| Self::Poisoned { sender: r.any(), number: r.any(), answered: r.any() },
         |r| Self::Timer(r.any()),
         |r| Self::SessionOpened(r.any()),
+    }
+    Hearing { |_| Self::All, |r| Self::Recent { window: r.any() } }
+    Start { |_| Self::Next, |_| Self::Retained, |r| Self::After(r.any()) }
+    SubscribeRefusal {
+        |_| Self::NoChannel,
+        |_| Self::Full,
+        |_| Self::Window,
+        |_| Self::Itself,
+    }
+    SubscriptionState {
+        |_| Self::Asked,
+        |r| Self::Live { next: r.any() },
+        |r| Self::Leaving { next: r.any() },
+        |r| Self::Refused(r.any()),
+        |_| Self::Nothing,
+    }
+    ChannelWord {
+        |r| Self::Plain(r.any()),
+        |r| Self::Subscribe {
+            channel: r.any(),
+            subscription: r.any(),
+            hearing: r.any(),
+            start: r.any(),
+        },
+        |r| Self::Subscribed { channel: r.any(), subscription: r.any(), next: r.any() },
+        |r| Self::Refused { channel: r.any(), subscription: r.any(), refusal: r.any() },
+        |r| Self::Unsubscribe { channel: r.any(), subscription: r.any() },
+        |r| Self::Unsubscribed { channel: r.any(), subscription: r.any() },
+        |r| Self::Message {
+            channel: r.any(),
+            number: r.any(),
+            omitted: r.any(),
+            payload: r.any(),
+        },
+        |r| Self::Heard { channel: r.any(), count: r.any() },
+        |r| Self::Join {
+            publisher: r.any(),
+            channel: r.any(),
+            hearing: r.any(),
+            start: r.any(),
+        },
+        |r| Self::Leave { publisher: r.any(), channel: r.any() },
+        |r| Self::Ask { publisher: r.any(), channel: r.any() },
+        |r| Self::Open { channel: r.any(), retained: r.any() },
+        |r| Self::Publish { channel: r.any(), payload: r.any() },
     }
     CatchUp { |_| Self::Replay, |_| Self::Deltas, |_| Self::FreezeAndCopy }
     Role { |_| Self::Source, |_| Self::Target, |_| Self::Orchestrator }
