@@ -570,6 +570,16 @@ impl Owner {
         self.reopen(desk);
     }
 
+    /// Turns that were made and not answered may or may not stand: whoever waits here is told so.
+    pub(crate) fn forsake(&mut self, desk: &mut Desk<'_>) {
+        for settling in std::mem::take(&mut self.settling) {
+            if let Route::Caller(ticket) = settling.route {
+                let result = Err(DeliverError::OutcomeUnknown);
+                desk.push(Output::Delivered { ticket, result });
+            }
+        }
+    }
+
     /// Another daemon acknowledged outputs.
     pub(crate) fn posted(&mut self, desk: &mut Desk<'_>, to: &EntityId, number: u64) {
         inbox::acknowledged(&mut self.replica.ledger, to, number);

@@ -111,6 +111,7 @@ impl Seat {
 
     /// Someone else owns the daemon: what waits here is sent on by its senders.
     pub(super) fn leave(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.with_owner(now, out, |owner, desk| owner.forsake(desk));
         if let Tenure::Owner(owner) = &mut self.tenure {
             let held = owner.take_held();
             let copy = owner.copy;

@@ -95,7 +95,7 @@ impl Owner {
     pub(crate) fn reopen(&mut self, desk: &mut Desk<'_>) {
         self.unsaved.clear();
         if !Mutant::TakenBackAnswered.is_on() {
-            self.settling.clear();
+            self.forsake(desk);
         }
         self.turning = None;
         self.saving = false;
@@ -254,6 +254,10 @@ impl Owner {
     /// The daemon is owned and cannot run: it says so instead of serving.
     pub(crate) fn park(&mut self, desk: &mut Desk<'_>, reason: String) {
         self.life = Life::Parked { reason: reason.clone() };
+        // No snapshot will settle what waits for one.
+        if self.replica.catch_up != CatchUp::Replay {
+            self.forsake(desk);
+        }
         self.give_up(desk, MigrationFailureReason::StateFailed(reason.clone()));
         desk.push(Output::DropCopy { copy: self.copy });
         desk.warn(Warning::NotRunnable { reason: reason.clone() });

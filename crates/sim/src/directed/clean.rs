@@ -132,6 +132,27 @@ fn has_fired(cluster: &Cluster, entity: &EntityId) -> bool {
     })
 }
 
+/// A daemon panics at every moment after an event was taken: whoever sent that is told something.
+pub(super) fn panicking() -> Result<u64, Failure> {
+    let mut runs = 0;
+    for style in [Style::Replays, Style::Deltas, Style::Freezes] {
+        for after in 0..20 {
+            let case = format!("{style:?}, a panic after {after} ms");
+            let mut cluster = stage(after, style, 10);
+            let say = |cluster: &mut Cluster, number, act| {
+                cluster.deliver_line(0, 0, Line { author: AUTHOR_HOSTS, number, act });
+            };
+            say(&mut cluster, 1, Act::Note);
+            cluster.run_until(cluster.now + after * MILLI);
+            say(&mut cluster, 2, Act::Panic);
+            cluster.run_until(cluster.now + SECOND);
+            finish(&mut cluster, &case)?;
+            runs += 1;
+        }
+    }
+    Ok(runs)
+}
+
 /// A daemon that says it replays and does not is found out and moved by freeze-and-copy.
 pub(super) fn drifting() -> Result<u64, Failure> {
     let mut runs = 0;

@@ -57,6 +57,7 @@ pub const STORIES: &[(&str, Story)] = &[
     ("an-old-folder-is-put-back", folders::old),
     ("a-snapshot-becomes-another-daemon", folders::exported),
     ("every-kind-in-many-chunks", kinds::moves),
+    ("it-panics-while-answers-are-owed", clean::panicking),
     ("a-shutdown-at-every-moment", chores::shutdowns),
     ("a-full-disk-at-every-moment", chores::full),
     ("taken-back-from-a-lost-disk", disks::taken_back),
