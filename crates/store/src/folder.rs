@@ -6,6 +6,7 @@
 //! generation    how often the folder was opened; the database holds the same number
 //! whimbrel.db   titles, journals, keys, notes
 //! chunks.db     chunks of snapshots
+//! upgrading     only while an upgrade is under way
 //! backup-N      everything as it was before the upgrade from format N
 //! ```
 //!
@@ -18,12 +19,15 @@
 //!
 //! # Upgrades
 //!
-//! An older folder is copied first, then brought forward step by step, then its format is raised.
-//! A crash in between starts again from the copy. There is one format so far, so there are no
-//! steps; a folder of a format that no step leads from is refused.
+//! An older folder is copied first, then brought forward step by step, then its format is raised
+//! ([`upgrade`]). There is one format so far, so there are no steps; a folder of a format that no step leads from
+//! is refused.
+
+mod files;
+mod upgrade;
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +37,8 @@ use whimbrel_wire::StoreId;
 use crate::engine::Vault;
 use crate::error::StoreError;
 use crate::sqlite::{Place, Sqlite, SqliteChunks};
+use files::{Files as _, Real, replace};
+use upgrade::Step;
 
 /// The format of folders that this version makes and reads.
 const FORMAT: u32 = 1;
@@ -42,9 +48,6 @@ const STEPS: &[Step] = &[];
 
 const GENERATION: &str = "folder.generation";
 const CLOSED: &str = "folder.closed";
-
-/// One step of an upgrade: from which format, and what to do in the folder.
-type Step = (u32, fn(&Path) -> Result<(), FolderError>);
 
 /// A data folder in use. The lock lasts as long as this value: drop the stores first.
 #[must_use = "the folder is locked only while this lives"]
@@ -140,9 +143,9 @@ impl Folder {
         format: u32,
         steps: &[Step],
     ) -> Result<(Self, Sqlite, Arc<SqliteChunks>), FolderError> {
-        make_private(path)?;
+        Real.make_folder(path)?;
         let lock = lock(path)?;
-        let new = bring_to(path, format, steps)?;
+        let new = upgrade::bring_to(&mut Real, path, format, steps)?;
         let chunks = Arc::new(SqliteChunks::open(Place::real(path.join("chunks.db")))?);
         let database = Place::real(path.join("whimbrel.db"));
         let mut engine = Sqlite::open(database, fresh, Some(chunks.clone()))?;
@@ -174,14 +177,6 @@ impl Folder {
     }
 }
 
-fn make_private(path: &Path) -> Result<(), FolderError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    Ok(builder.create(path)?)
-}
-
 fn lock(path: &Path) -> Result<File, FolderError> {
     let file = File::options().create(true).append(true).open(path.join("lock"))?;
     match file.try_lock() {
@@ -189,99 +184,6 @@ fn lock(path: &Path) -> Result<File, FolderError> {
         Err(TryLockError::WouldBlock) => Err(FolderError::Locked(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
-}
-
-/// Sees that the folder has this format; whether it is new.
-fn bring_to(path: &Path, format: u32, steps: &[Step]) -> Result<bool, FolderError> {
-    let Some(mut found) = read_format(path)? else {
-        if path.join("whimbrel.db").exists() {
-            let reason = "there is a database and no file `format`";
-            return Err(FolderError::Foreign { path: path.to_owned(), reason });
-        }
-        write_file(path, "format", &format!("whimbrel {format}\n"))?;
-        return Ok(true);
-    };
-    if format < found {
-        return Err(FolderError::Newer { found, known: format });
-    }
-    let older = FolderError::Older { found, known: format };
-    let steps: Vec<_> = (found..format)
-        .map(|from| steps.iter().find(|(first, _)| *first == from))
-        .collect::<Option<_>>()
-        .ok_or(older)?;
-    if steps.is_empty() {
-        return Ok(false);
-    }
-    back_up(path, found)?;
-    for (_, step) in steps {
-        step(path)?;
-        found += 1;
-    }
-    write_file(path, "format", &format!("whimbrel {found}\n"))?;
-    Ok(false)
-}
-
-fn read_format(path: &Path) -> Result<Option<u32>, FolderError> {
-    let text = match fs::read(path.join("format")) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let text = std::str::from_utf8(&text).ok();
-    let number = text.and_then(|text| text.trim_end().strip_prefix("whimbrel "));
-    let reason = "its file `format` says nothing that we know";
-    let foreign = || FolderError::Foreign { path: path.to_owned(), reason };
-    number.and_then(|number| number.parse().ok()).map(Some).ok_or_else(foreign)
-}
-
-/// Replaces a small file, durably, as a whole.
-fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), FolderError> {
-    let partial = folder.join(format!("{name}.partial"));
-    let mut file = File::create(&partial)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&partial, folder.join(name))?;
-    Ok(sync_folder(folder)?)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Copies the files of the folder aside; if an upgrade was cut off, copies them back.
-fn back_up(path: &Path, format: u32) -> Result<(), FolderError> {
-    let backup = path.join(format!("backup-{format}"));
-    if backup.exists() {
-        for name in files(path)?.iter().filter(|name| *name != "format") {
-            fs::remove_file(path.join(name))?;
-        }
-        return copy_files(&backup, path);
-    }
-    let partial = path.join(format!("backup-{format}.partial"));
-    make_private(&partial)?;
-    copy_files(path, &partial)?;
-    fs::rename(&partial, &backup)?;
-    Ok(sync_folder(path)?)
-}
-
-fn copy_files(from: &Path, to: &Path) -> Result<(), FolderError> {
-    for name in files(from)? {
-        fs::copy(from.join(&name), to.join(&name))?;
-        File::open(to.join(&name))?.sync_all()?;
-    }
-    Ok(sync_folder(to)?)
-}
-
-/// The names of all plain files but the lock.
-fn files(path: &Path) -> Result<Vec<std::ffi::OsString>, FolderError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() && entry.file_name() != "lock" {
-            names.push(entry.file_name());
-        }
-    }
-    Ok(names)
 }
 
 fn number(engine: &mut Sqlite, name: &str) -> Result<u64, StoreError> {
@@ -312,7 +214,7 @@ fn bump(path: &Path, engine: &mut Sqlite, last: LastClose) -> Result<u64, Folder
         generation = generation.max(folder + 1);
     }
     engine.set_note(GENERATION, &generation.to_le_bytes())?;
-    write_file(path, "generation", &format!("{generation}\n"))?;
+    replace(&mut Real, path, "generation", &format!("{generation}\n"))?;
     Ok(generation)
 }
 
@@ -400,13 +302,13 @@ mod tests {
         fs::write(path.join("format"), "whimbrel 0\n").unwrap();
     }
 
-    fn rename(path: &Path) -> Result<(), FolderError> {
+    fn rename(_: &mut dyn files::Files, path: &Path) -> Result<(), FolderError> {
         fs::rename(path.join("journal.db-wal"), path.join("whimbrel.db-wal"))?;
         Ok(fs::rename(path.join("journal.db"), path.join("whimbrel.db"))?)
     }
 
     /// The power goes in the middle of `rename`.
-    fn rename_half(path: &Path) -> Result<(), FolderError> {
+    fn rename_half(_: &mut dyn files::Files, path: &Path) -> Result<(), FolderError> {
         fs::rename(path.join("journal.db-wal"), path.join("whimbrel.db-wal"))?;
         Err(FolderError::Disk(io::Error::other("cut off")))
     }
