@@ -32,9 +32,10 @@
 //! # Limits
 //!
 //! * `silence_max` (of the target, and of the orchestrator until it asked for the cut-over),
-//!   `freeze_max`, `rounds_max`: beyond them the attempt ends with a typed reason.
+//!   `freeze_max`, `rounds_max` (`pace`): beyond them the attempt ends with a typed reason.
 //! * `pieces_in_flight_max`: pieces sent for one request.
 
+mod pace;
 mod recent;
 
 use bytes::Bytes;
@@ -50,6 +51,7 @@ use crate::desk::{Desk, Saving};
 use crate::port::{Event, Moment, Output, Unprepared};
 use crate::rarely::Spot;
 use crate::tenure::{Life, Owner};
+use pace::Pace;
 use recent::Recent;
 
 /// One attempt to leave.
@@ -72,7 +74,7 @@ pub(crate) struct Departure {
     frozen_since: Option<Time>,
     heard: Time,
     resend_at: Time,
-    rounds: u32,
+    pace: Pace,
     reading: bool,
     /// A round was sent and the target has not answered it.
     unanswered: bool,
@@ -151,7 +153,7 @@ impl Departure {
             frozen_since: None,
             heard: now,
             resend_at: now,
-            rounds: 0,
+            pace: Pace::default(),
             reading: false,
             unanswered: false,
             recent: Recent::default(),
@@ -195,7 +197,14 @@ impl Departure {
         self.heard = now;
         self.unanswered = false;
         self.recent.forget(vote.head.position);
+        let before = self.vote.map_or(vote.head.position, |vote| vote.head.position);
+        self.pace.replayed(now, vote.head.position.get().saturating_sub(before.get()));
         self.vote = Some(vote);
+    }
+
+    /// Whether a turn may start after `made`, as far as this attempt goes.
+    pub(crate) fn admits(&self, made: Position) -> bool {
+        (!self.is_frozen() || Mutant::ServesFrozen.is_on()) && self.pace.admits(made)
     }
 
     /// Whether the daemon takes no turns because of this attempt.
@@ -303,6 +312,7 @@ impl Departure {
         see(Moment::Since(&mut self.wanted));
         see(Moment::Since(&mut self.heard));
         see(Moment::Due(&mut self.resend_at));
+        self.pace.moments(see);
         if let Some(since) = &mut self.frozen_since {
             see(Moment::Since(since));
         }
@@ -593,6 +603,7 @@ impl Owner {
             self.report(desk);
         }
         self.follow(desk);
+        self.pump(desk);
     }
 
     /// The target has replayed and saved up to a head.
@@ -614,6 +625,8 @@ impl Owner {
             }
         }
         self.follow(desk);
+        // What was replayed may let more turns start.
+        self.pump(desk);
     }
 
     /// Sends what the target lacks, or freezes when that is little enough and wanted.
@@ -649,13 +662,13 @@ impl Owner {
 
     /// Sends the turns after `after`, which are read from the journal unless they are at hand.
     fn read_on(&mut self, desk: &mut Desk<'_>, after: Position) {
-        let copy = self.copy;
+        let (copy, made) = (self.copy, self.replica.head.position);
         let Some(departure) = &mut self.departure else { return };
         if departure.reading || departure.unanswered {
             return;
         }
-        departure.rounds += 1;
-        if departure.rounds > desk.settings().rounds_max && departure.cutover_wanted {
+        let lag = self.durable.get().saturating_sub(after.get());
+        if departure.cutover_wanted && !departure.pace.begin(desk.now, lag, made, desk.settings()) {
             return self.give_up(desk, MigrationFailureReason::CouldNotCatchUp);
         }
         let none_lacking = (self.durable <= after).then(Vec::new);
@@ -705,9 +718,6 @@ impl Owner {
             return;
         }
         let Some(departure) = &mut self.departure else { return };
-        if !departure.cutover_wanted {
-            departure.rounds = 0;
-        }
         departure.cutover_wanted = true;
         match (departure.frozen(), departure.vote) {
             (Some(frozen), Some(vote)) if departure.elected => {
@@ -874,6 +884,9 @@ impl Owner {
             !departure.cutover_wanted && desk.now.since(departure.wanted) >= settings.silence_max;
         if silent || frozen_long || forsaken {
             return self.give_up(desk, MigrationFailureReason::TimedOut);
+        }
+        if departure.pace.stands(desk.now, settings) && !departure.is_frozen() {
+            return self.give_up(desk, MigrationFailureReason::CouldNotCatchUp);
         }
         if departure.resend_at > desk.now {
             return;

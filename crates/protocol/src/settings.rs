@@ -37,7 +37,7 @@ pub struct Settings {
     pub snapshot_every: u64,
     /// Turns that the target may lack when the source freezes.
     pub cutover_lag_max: u64,
-    /// Rounds of catching up before the move fails.
+    /// Rounds of catching up in vain before the move fails; beyond half of them the source throttles.
     pub rounds_max: u32,
     /// Turns in one round message.
     pub round_turns_max: usize,

@@ -293,10 +293,10 @@ impl Owner {
     }
 
     fn may_turn(&self, desk: &Desk<'_>) -> bool {
-        let frozen = self.departure.as_ref().is_some_and(Departure::is_frozen);
+        let made = self.replica.head.position;
         matches!(self.life, Life::Live)
             && self.turning.is_none()
-            && (!frozen || Mutant::ServesFrozen.is_on())
+            && self.departure.as_ref().is_none_or(|departure| departure.admits(made))
             && self.unsaved.len() < desk.settings().unsaved_max
             && self.settling.len() < desk.settings().unsaved_max
     }

@@ -9,6 +9,7 @@ mod delivery;
 mod frame;
 mod moves;
 mod owner;
+mod pace;
 mod reasons;
 mod reclaim;
 mod seat;
