@@ -304,14 +304,19 @@ impl Owner {
     /// What waits and may be taken. While the outbox is full that is only what other daemons say:
     /// two daemons that wait for each other's acknowledgement would otherwise wait for ever.
     fn next(&mut self, desk: &Desk<'_>) -> Option<Waiting> {
+        let place = self.place_of_next(desk)?;
+        self.queue.remove(place)
+    }
+
+    /// Where it is in the queue.
+    fn place_of_next(&self, desk: &Desk<'_>) -> Option<usize> {
         let owed = inbox::unacknowledged(&self.replica.ledger);
         let outbox_max = desk.settings().outbox_max;
         if owed < outbox_max {
-            return self.queue.pop_front();
+            return (!self.queue.is_empty()).then_some(0);
         }
         let spare = owed < outbox_max.saturating_mul(OUTBOX_SPARE);
-        let place = self.queue.iter().position(|waiting| spare && waiting.is_of_daemon())?;
-        self.queue.remove(place)
+        self.queue.iter().position(|waiting| spare && waiting.is_of_daemon())
     }
 
     fn start(&mut self, desk: &mut Desk<'_>, waiting: Waiting) {
@@ -628,15 +633,15 @@ impl Owner {
         self.pump(desk);
     }
 
-    /// Whether everything that was taken is done with. What waits while the daemon does not run is
-    /// not taken.
-    fn is_at_rest(&self) -> bool {
-        let running = matches!(self.life, Life::Live) && !self.queue.is_empty();
+    /// Whether everything that was taken is done with. What waits while the daemon does not run, or behind a
+    /// full outbox, is not taken: the receiver may be stopped as well, and would be waited for for ever.
+    fn is_at_rest(&self, desk: &Desk<'_>) -> bool {
+        let running = matches!(self.life, Life::Live) && self.place_of_next(desk).is_some();
         !running && self.is_settled() && self.settling.is_empty()
     }
 
     fn finish_stop(&mut self, desk: &mut Desk<'_>) {
-        if self.stopping.is_empty() || !self.is_at_rest() {
+        if self.stopping.is_empty() || !self.is_at_rest(desk) {
             return;
         }
         for waiting in self.take_held() {
@@ -656,7 +661,7 @@ impl Owner {
     }
 
     fn save_deletion(&mut self, desk: &mut Desk<'_>) {
-        if self.deleting.tickets.is_empty() || self.deleting.saving || !self.is_at_rest() {
+        if self.deleting.tickets.is_empty() || self.deleting.saving || !self.is_at_rest(desk) {
             return;
         }
         self.deleting.saving = true;

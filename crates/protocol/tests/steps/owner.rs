@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use whimbrel_protocol::{DeliverError, Event, Input, Output, Standing, Warning};
+use whimbrel_protocol::{DeliverError, Event, Input, Output, Settings, Standing, Warning};
 use whimbrel_wire::{AttemptId, InputOrigin, Position, Write};
 
 use crate::counter::FRIEND;
@@ -34,6 +34,23 @@ fn acked_after_durable_and_posted_after_it_too() {
     let said = ["97", "652"].map(|sum| vec![Ok(sum.to_owned())]);
     assert_eq!(tickets.map(|ticket| stage.delivered(ticket)), said);
     assert_eq!(posts(&stage), [1]);
+}
+
+/// Whom it writes to may be stopped as well: what waits behind a full outbox is refused, and not waited for.
+#[test]
+fn a_daemon_whose_outbox_is_full_can_be_stopped() {
+    let mut stage = Stage::with(2, Settings { outbox_max: 1, ..Settings::default() });
+    stage.spawn(A);
+    let written = stage.deliver(A, "write");
+    let waiting = stage.deliver(A, "a");
+    stage.pass(Duration::from_secs(60));
+    assert_eq!(stage.delivered(written).len(), 1);
+    assert_eq!(stage.delivered(waiting), [], "its friend has acknowledged nothing");
+    let ticket = stage.ticket();
+    stage.feed(A, Input::Stop { ticket });
+    stage.run();
+    assert_eq!(stage.delivered(waiting), [Err(DeliverError::Stopped)]);
+    assert_eq!(stage.standing(A), Standing::Stopped);
 }
 
 #[test]
