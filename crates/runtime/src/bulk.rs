@@ -281,6 +281,9 @@ pub(crate) fn restore(core: &Arc<Core>, cell: &Arc<Cell>, copy: AttemptId, manif
     core.bulk.run(move || {
         let work = match build(&shared, &cell, &manifest) {
             Ok((host, ledger)) => {
+                if cell.look(|inner| inner.arriving.contains_key(&copy)) {
+                    shared.handler().restored(cell.entity());
+                }
                 shared.claims.insist(cell.entity(), host.requirements().memory_bytes);
                 let restored =
                     Restored { ledger, next_timer: host.next_timer(), catch_up: host.catch_up() };

@@ -20,6 +20,8 @@ use crate::cell::{Cell, Work};
 use crate::chores::Chores;
 use crate::claims::Claims;
 use crate::config::{DaemonHostConfig, Durability};
+use crate::handler::MigrationSubprotocolHandler;
+use crate::identity::{EnvelopeUnsealFn, unsealer};
 use crate::kinds::Kinds;
 use crate::link::{Inbound, Lane, LinkFault, Links, Members, Pause};
 use crate::migration::Moves;
@@ -62,6 +64,9 @@ pub(crate) struct Core {
     pub(crate) bulk: Bulk,
     pub(crate) chores: Arc<Chores>,
     pub(crate) moves: Moves,
+    /// Opens envelopes that are sealed to this node.
+    pub(crate) unseal: EnvelopeUnsealFn,
+    handler: RwLock<MigrationSubprotocolHandler>,
     pub(crate) clock: Clock,
     pub(crate) ready: AtomicBool,
     pub(crate) unready_on_purpose: AtomicBool,
@@ -119,6 +124,8 @@ impl Core {
             parts;
         Self {
             station: Arc::new(station),
+            unseal: unsealer(key.clone()),
+            handler: RwLock::default(),
             key,
             stores,
             members,
@@ -143,6 +150,15 @@ impl Core {
             events: broadcast::channel(EVENTS_KEPT).0,
             tickets: AtomicU64::new(1),
         }
+    }
+
+    /// What messages of moves go through.
+    pub(crate) fn handler(&self) -> MigrationSubprotocolHandler {
+        read(&self.handler).clone()
+    }
+
+    pub(crate) fn set_handler(&self, handler: MigrationSubprotocolHandler) {
+        *self.handler.write().unwrap_or_else(PoisonError::into_inner) = handler;
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -290,6 +306,9 @@ impl Core {
     /// Sends a message to another node. What does not get through is sent again by the machines.
     pub(crate) fn send(&self, to: NodeId, message: &Message) {
         let lane = lane(message);
+        if let Message::Migration(_) = message {
+            self.handler().outbound(to, message);
+        }
         match (encode_frame(message), self.links()) {
             (Ok(frame), Some(links)) => {
                 if let Err(error) = links.send(to, lane, frame) {
@@ -318,6 +337,9 @@ impl Inbound for Inlet {
         let core = self.0.upgrade()?;
         match decode_frame(&frame) {
             Ok(message) => {
+                if let Message::Migration(envelope) = &message {
+                    core.handler().inbound(from, envelope);
+                }
                 let cell = core.cell(message.entity());
                 core.post(&cell, Work::Input(Input::Message { from, message }));
             }

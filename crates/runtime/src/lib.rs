@@ -25,6 +25,7 @@ mod core;
 mod crash;
 mod error;
 mod handle;
+mod handler;
 mod identity;
 mod keys;
 mod kinds;
@@ -45,6 +46,11 @@ pub use config::{DaemonHostConfig, Durability, MeshConfig, MigrationOpts};
 pub use core::RuntimeEvent;
 pub use error::{DaemonError, MeshError, MigrationError};
 pub use handle::{DaemonHandle, DaemonStatus};
+pub use handler::{
+    FailureCallback, MigrationHandlerHooks, MigrationIdentityContext, MigrationSubprotocolHandler,
+    OutboundCallback, OutboundMigrationMessage, PostRestoreCallback, PreCleanupCallback,
+    ReadinessCallback,
+};
 pub use identity::{Binding, EnvelopeUnsealFn, IdentityError, unsealer};
 pub use mesh::Mesh;
 pub use migration::MigrationHandle;

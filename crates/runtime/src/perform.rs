@@ -277,6 +277,17 @@ fn post(core: &Core, entity: EntityId, input: Input) {
     core.post(&cell, Work::Input(input));
 }
 
+/// Tells whoever wants to know that the state of a daemon that has left is about to be dropped.
+fn tell_cleanup(core: &Core, cell: &Cell, inner: &Inner, write: &Write) {
+    let handler = core.handler();
+    if !matches!(write, Write::DropState { .. }) || !handler.minds_cleanup() {
+        return;
+    }
+    let frozen = inner.hosts.values().max_by_key(|host| host.head().position);
+    let listened = frozen.map(Host::subscriptions).unwrap_or_default();
+    handler.cleaning(cell.entity(), &listened);
+}
+
 fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicket, write: Write) {
     let key = KeyChange::of(core, cell.entity(), inner, &write);
     // What the write names is protected until it is on disk; then the record protects it.
@@ -288,6 +299,7 @@ fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicke
         None
     };
     core.chores.note(&write);
+    tell_cleanup(core, cell, inner, &write);
     let writer = cell.store.writer.clone();
     match writer {
         Writer::Direct(memory) => {
@@ -453,7 +465,9 @@ fn admit(
     if !core.hosts {
         return Err(MigrationFailureReason::ComputeNotSupported);
     }
-    if !core.ready.load(Ordering::Acquire) || core.unready_on_purpose.load(Ordering::Acquire) {
+    let handler = core.handler();
+    let started = core.ready.load(Ordering::Acquire);
+    if !started || core.unready_on_purpose.load(Ordering::Acquire) || !handler.is_ready() {
         return Err(MigrationFailureReason::NotReady);
     }
     let expected = core.kinds.expected(cell.origin());
@@ -472,8 +486,7 @@ fn admit(
             let source = source.ok_or_else(|| failed("the source is not known"))?;
             let snapshot = manifest.digest();
             let bound = Binding { entity: cell.entity(), attempt, epoch, snapshot };
-            identity::open(&core.key, &source, envelope, &bound)
-                .map_err(|error| failed(&error.to_string()))?
+            handler.open(core, envelope, &bound, &source).map_err(|error| failed(&error))?
         }
         (None, Some(identity)) if identity.entity_id() == cell.entity() => identity,
         (None, Some(_)) => return Err(failed("the identity that was given is of another daemon")),

@@ -117,7 +117,7 @@ pub(super) fn seal_seed(
 /// [`UnusableKey`](IdentityError::UnusableKey) for a bad `source`;
 /// [`NotAuthentic`](IdentityError::NotAuthentic) for another node, another move or altered bytes;
 /// [`WrongDaemon`](IdentityError::WrongDaemon) when an honest envelope holds another daemon's key.
-pub(crate) fn open(
+pub(super) fn open(
     target: &NodeKey,
     source: &PublicKey,
     envelope: &[u8],

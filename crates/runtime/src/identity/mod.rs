@@ -37,7 +37,7 @@ mod rest;
 mod tests;
 
 pub use binding::Binding;
+pub(crate) use envelope::seal;
 pub use envelope::{EnvelopeUnsealFn, unsealer};
-pub(crate) use envelope::{open, seal};
 pub use error::IdentityError;
 pub(crate) use rest::{lock, unlock};

@@ -6,9 +6,9 @@ use ed25519_dalek::VerifyingKey;
 use whimbrel_wire::limits::ENVELOPE_BYTES_MAX;
 use whimbrel_wire::{AttemptId, Digest, EntityId, Epoch, Identity, NodeKey, PublicKey};
 
-use super::envelope::{ENVELOPE_BYTES, seal_seed};
+use super::envelope::{ENVELOPE_BYTES, open, seal_seed};
 use super::rest::{LOCKED_BYTES, lock_seed};
-use super::{Binding, IdentityError, curve, lock, open, seal, unlock, unsealer};
+use super::{Binding, IdentityError, curve, lock, seal, unlock, unsealer};
 
 /// An envelope and a locked key that the first version made of the cast below.
 const ENVELOPE_OF_VERSION_1: &str = "0166dd1675868862d5e75282f4b2c6cb8db05296c54de1fa04abd454e38e8a577e15edccee0a64ee5fe14009e41acc8cfac17c5a99cb971aac043e2942a344c18421e47412feba5ba3a604f80465336a9b";
