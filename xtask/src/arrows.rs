@@ -64,7 +64,7 @@ const RULES: [Rule; 18] = [
     },
     Rule {
         package: "whimbrel-daemon",
-        arrows: Arrows::Only(&["whimbrel-wire"]),
+        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-mutants"]),
         outside: Outside::Only(&["blake3", "bytes", "imbl", "postcard", "serde", "thiserror"]),
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },

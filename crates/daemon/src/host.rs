@@ -541,6 +541,7 @@ impl Host {
             return encode(&HostLuggage { format, seed, timers }).into();
         };
         let format = LUGGAGE_FORMAT_CHANNELS;
+        let channels = channels.written();
         encode(&(HostLuggage { format, seed, timers }, channels)).into()
     }
 

@@ -1,6 +1,6 @@
 //! Decides which deliberate bug is switched on: none, or one of a list.
 //!
-//! The places in `protocol` and `store` that a bug changes ask [`Mutant::is_on`]. In a build without the
+//! The places in `protocol`, `daemon` and `store` that a bug changes ask [`Mutant::is_on`]. In a build without the
 //! feature `switch` the answer is false and known to the compiler, so nothing is left of the question. With
 //! it, a program that looks for bugs chooses one by name before it starts, so that all of them are in one
 //! build.

@@ -99,6 +99,7 @@ impl Style {
                     | Act::Panic
                     | Act::Random
                     | Act::Timer(_)
+                    | Act::Publish
                     | Act::Send(_) => KvCommand::Add { key, by: 1 }.to_bytes(),
                 }
             }
@@ -121,7 +122,7 @@ impl Style {
                     Act::Decline => b'!',
                     Act::Panic => b'#',
                     Act::Random => b'?',
-                    Act::Note | Act::Timer(_) | Act::Send(_) | Act::Fill(_) => b'.',
+                    Act::Note | Act::Timer(_) | Act::Send(_) | Act::Fill(_) | Act::Publish => b'.',
                 };
                 [vec![first], encode(line)].concat().into()
             }

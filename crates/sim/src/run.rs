@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use whimbrel_protocol::{Rarely, Settings};
+use whimbrel_wire::{Hearing, Start};
 
 use crate::checkers::{Seconds, Violation};
 use crate::cluster::{Action, Cluster, Happening, MILLI, SECOND, Tally};
@@ -144,6 +145,7 @@ fn play(cluster: &mut Cluster, seed: u64) {
     moves(cluster, &mut dice, length);
     faults(cluster, &mut dice, length);
     chores(cluster, &mut dice, length);
+    channels(cluster, &mut dice, length);
     let end = cluster.now + length;
     cluster.run_until(end);
     quiet(cluster);
@@ -281,6 +283,38 @@ fn chores(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
         for _ in 0..dice.between(1, 20) {
             let node = dice.index(nodes);
             cluster.plan(dice.below(length), Happening::Act(Action::Collect { node }));
+        }
+    }
+}
+
+/// In some runs scribes publish, and others listen, some of them not all the time.
+fn channels(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
+    // One that drifts is parked in the end, and a publisher that must tell it all waits for ever.
+    let sound = [Style::Replays, Style::Deltas, Style::Freezes, Style::Choosy];
+    let is_sound = |at: &usize| sound.contains(&cluster.daemons[*at].style);
+    let scribes: Vec<usize> = (0..cluster.daemons.len()).filter(is_sound).collect();
+    if scribes.len() < 2 || !dice.chance(300) {
+        return;
+    }
+    let publishers = 1 + dice.index(scribes.len().min(3));
+    for &publisher in &scribes[..publishers] {
+        cluster.open_channel(0, publisher, u32::try_from(dice.below(6)).unwrap_or(0));
+        for &daemon in scribes.iter().filter(|daemon| **daemon != publisher) {
+            if dice.chance(250) {
+                continue;
+            }
+            let window = u32::try_from(dice.between(2, 8)).unwrap_or(2);
+            let hearing = if dice.chance(400) { Hearing::Recent { window } } else { Hearing::All };
+            let start = [Start::Next, Start::Retained, Start::After(0)][dice.index(3)];
+            cluster.join(dice.below(length / 2), daemon, publisher, hearing, start);
+            if dice.chance(200) {
+                cluster.leave(dice.below(length), daemon, publisher);
+                cluster.join(dice.below(length), daemon, publisher, hearing, start);
+            }
+        }
+        for _ in 0..dice.between(5, 60) {
+            let publish = Action::Publish { daemon: publisher };
+            cluster.plan(dice.below(length), Happening::Act(publish));
         }
     }
 }

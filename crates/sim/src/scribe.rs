@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use whimbrel_daemon::{Context, MeshDaemon, Misfit, ProcessError, RestoreError};
-use whimbrel_wire::{CatchUp, CausalEvent, EntityId, Kind, TimerId, decode, encode};
+use whimbrel_daemon::{Context, MeshDaemon, Misfit, News, ProcessError, RestoreError};
+use whimbrel_wire::{CatchUp, CausalEvent, ChannelName, EntityId, Kind, TimerId, decode, encode};
 
 use crate::kinds::filler;
 
@@ -64,6 +64,8 @@ pub(crate) enum Act {
     Send(EntityId),
     /// Adds so many bytes to the state.
     Fill(u32),
+    /// Publishes.
+    Publish,
 }
 
 /// The daemon.
@@ -88,6 +90,11 @@ pub(crate) struct Pages {
     pub(crate) mixture: u64,
     /// Which author it is when it tells others.
     pub(crate) author: u64,
+    /// How much it published.
+    pub(crate) published: u64,
+    /// What it heard of whom: the number of each message, and how many were missing before it; for the
+    /// beginning of a subscription its first number, and none.
+    pub(crate) heard: BTreeMap<EntityId, Vec<(u64, Option<u64>)>>,
     /// What makes it large.
     pub(crate) ballast: Vec<u8>,
 }
@@ -124,6 +131,11 @@ impl Style {
     pub(crate) fn kind(self) -> Kind {
         Kind::new(self.name()).expect("the names of kinds are short")
     }
+}
+
+/// The channel on which scribes publish.
+pub(crate) fn channel() -> ChannelName {
+    ChannelName::new("pages").expect("the name is short")
 }
 
 impl Scribe {
@@ -189,6 +201,11 @@ impl MeshDaemon for Scribe {
                 let told = Line { author: self.pages.author, number: *sent, act: Act::Note };
                 context.send(*to, encode(&told));
             }
+            Act::Publish => {
+                self.pages.published += 1;
+                let (author, number) = (self.pages.author, self.pages.published);
+                context.publish(channel(), encode(&Line { author, number, act: Act::Note }));
+            }
             Act::Fill(bytes) => self.pages.ballast.extend(filler(line.number, *bytes)),
         }
         self.write(line.author, line.number);
@@ -205,6 +222,25 @@ impl MeshDaemon for Scribe {
             | Style::Churning => self.pages.lines.len() as u64,
         };
         Ok(vec![encode(&(line.author, line.number, shown)).into()])
+    }
+
+    fn hear(
+        &mut self,
+        _context: &mut Context<'_>,
+        news: &News,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        if let News::Message { publisher, number, missed, event, .. } = news {
+            let said: Line = decode(&event.payload).map_err(|_| ProcessError::new("no line"))?;
+            if said.number != *number {
+                return Err(ProcessError::new("another message than its number says"));
+            }
+            self.mix(*number);
+            self.pages.heard.entry(*publisher).or_default().push((*number, Some(*missed)));
+        }
+        if let News::Subscribed { publisher, next, .. } = news {
+            self.pages.heard.entry(*publisher).or_default().push((*next, None));
+        }
+        Ok(Vec::new())
     }
 
     fn on_timer(&mut self, context: &mut Context<'_>, timer: TimerId) {

@@ -37,8 +37,11 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{
     CausalEvent, ChannelName, ChannelWord, EntityId, Hearing, Start, SubscriptionBinding,
     SubscriptionState, encode,
@@ -246,9 +249,26 @@ impl Channels {
         self.heard.state(binding)
     }
 
+    /// How it listens.
+    pub(crate) fn hearing(&self, binding: &SubscriptionBinding) -> Option<Hearing> {
+        self.heard.hearing(binding)
+    }
+
     /// The channels on which it publishes.
     pub(crate) fn publications(&self) -> Vec<Publication> {
         self.published.list()
+    }
+
+    /// What of it is written down: all, but for a bug.
+    pub(crate) fn written(&self) -> Cow<'_, Self> {
+        let mut written = Cow::Borrowed(self);
+        if Mutant::RosterLeftBehind.is_on() {
+            written.to_mut().published.forget_rosters();
+        }
+        if Mutant::LedgerLeftBehind.is_on() {
+            written.to_mut().heard = Subscriptions::default();
+        }
+        written
     }
 
     /// Whether what came from a peer or a disk is within the limits and agrees with itself.

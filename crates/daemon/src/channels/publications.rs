@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::limits::HEARING_WINDOW_MAX;
 use whimbrel_wire::{ChannelName, ChannelWord, EntityId, Hearing, Start, SubscribeRefusal};
 
@@ -143,6 +144,11 @@ impl Publications {
         channel.push_on(name, from, words);
     }
 
+    /// A bug: nobody listens.
+    pub(super) fn forget_rosters(&mut self) {
+        self.channels.values_mut().for_each(|channel| channel.subscribers.clear());
+    }
+
     pub(super) fn list(&self) -> Vec<Publication> {
         let list = self.channels.iter().map(|(name, channel)| Publication {
             channel: name.clone(),
@@ -243,8 +249,12 @@ impl Subscriber {
             if number >= next {
                 return;
             }
-            words.push((to, message(name, retained, next, number, number - self.cursor)));
+            let omitted = number - self.cursor;
+            words.push((to, message(name, retained, next, number, omitted)));
             self.sent(number);
+            if Mutant::WindowInNumbers.is_on() && self.hearing != Hearing::All {
+                self.under_way = self.under_way.saturating_add(u32::try_from(omitted).unwrap_or(0));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! is spoilt and the word comes again as a poisoned one, which changes the ledger and is not told.
 
 use whimbrel_wire::{
-    CausalEvent, ChannelWord, Sender, SubscriptionBinding, SubscriptionState, Time,
+    CausalEvent, ChannelWord, Hearing, Sender, SubscriptionBinding, SubscriptionState, Time,
 };
 
 use super::{Host, HostError, POISONED, Turned};
@@ -108,6 +108,12 @@ impl Host {
     pub fn subscription(&self, binding: &SubscriptionBinding) -> SubscriptionState {
         let channels = self.channels.as_deref();
         channels.map_or(SubscriptionState::Nothing, |channels| channels.subscription(binding))
+    }
+
+    /// How it listens to a channel, if it does or asked to.
+    #[must_use]
+    pub fn hearing(&self, binding: &SubscriptionBinding) -> Option<Hearing> {
+        self.channels.as_deref()?.hearing(binding)
     }
 
     /// The channels on which it publishes.

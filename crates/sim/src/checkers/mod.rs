@@ -3,6 +3,7 @@
 //! The cluster tells what happens as [`Observed`]; a checker answers at once when that breaks its
 //! promise, and once more at the end.
 
+mod each_heard;
 mod it_ends;
 mod journals;
 mod nothing_lost;
@@ -17,7 +18,8 @@ use std::fmt;
 
 use whimbrel_protocol::Event;
 use whimbrel_wire::{
-    Answer, AttemptId, CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, SeatRecord, Write,
+    Answer, AttemptId, CausalEvent, Digest, EntityId, Epoch, Head, Hearing, InputOrigin,
+    SeatRecord, SubscriptionBinding, SubscriptionState, Write,
 };
 
 use crate::kinds::Shown;
@@ -126,6 +128,8 @@ pub(crate) struct EndDaemon {
     pub(crate) entity: EntityId,
     pub(crate) lives: Vec<(usize, Epoch, Head)>,
     pub(crate) shown: Option<Shown>,
+    /// To whom it listens, in which way, and how that stands.
+    pub(crate) listens: Vec<(SubscriptionBinding, Hearing, SubscriptionState)>,
     /// It was deleted.
     pub(crate) deleted: bool,
     pub(crate) standings: Vec<String>,
@@ -196,6 +200,9 @@ impl Checkers {
             self.nothing_lost.end(daemon, journals).map_err(|what| (nothing_lost::NAME, what))?;
             self.nothing_twice.end(daemon, journals).map_err(|what| (nothing_twice::NAME, what))?;
             self.one_lineage.end(daemon, journals).map_err(|what| (one_lineage::NAME, what))?;
+        }
+        if !self.wiped {
+            each_heard::end(daemons).map_err(|what| (each_heard::NAME, what))?;
         }
         nothing_lost::end_between(daemons, authors).map_err(|what| (nothing_lost::NAME, what))
     }

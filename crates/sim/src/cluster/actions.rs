@@ -267,6 +267,8 @@ impl Cluster {
             Action::Delete { daemon } => self.delete(daemon),
             Action::Collect { node } => self.collect(node),
             Action::Export { daemon } => self.export(daemon),
+            Action::Word { daemon, word } => self.say_word(daemon, &word),
+            Action::Publish { daemon } => self.publish(daemon),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod actions;
 mod at_once;
+mod channels;
 mod chores;
 mod node;
 mod perform;
@@ -14,7 +15,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use whimbrel_daemon as daemon;
 use whimbrel_protocol::{Event, Input, Output, Seat, Settings, Standing, Ticket};
-use whimbrel_wire::{AttemptId, EntityId, Epoch, Ledger, Manifest, Message, NodeId, Write};
+use whimbrel_wire::{
+    AttemptId, ChannelWord, EntityId, Epoch, Hearing, Ledger, Manifest, Message, NodeId,
+    SubscriptionBinding, SubscriptionState, Write,
+};
 
 use crate::checkers::{Checkers, EndDaemon, Observed, Seconds, Violation};
 use crate::clients::{Asker, Client};
@@ -220,6 +224,15 @@ pub(crate) enum Action {
         node: usize,
     },
     Export {
+        daemon: usize,
+    },
+    /// A host says a word about channels to a daemon that lives on its node.
+    Word {
+        daemon: usize,
+        word: ChannelWord,
+    },
+    /// A daemon publishes.
+    Publish {
         daemon: usize,
     },
 }
@@ -700,7 +713,7 @@ impl Cluster {
     fn ending(&mut self, entity: EntityId) -> EndDaemon {
         let settled = self.is_daemon_settled(entity);
         let waiting_clients = self.waiting_of(entity);
-        let (mut lives, mut shown) = (Vec::new(), None);
+        let (mut lives, mut shown, mut listens) = (Vec::new(), None, Vec::new());
         let journal = self.checkers.journals.of(&entity);
         let deleted = journal.is_some_and(|journal| journal.deleted);
         let style = self.styles.get(&entity).copied();
@@ -722,6 +735,7 @@ impl Cluster {
             let Some((copy, epoch)) = seat.live_copy() else { continue };
             lives.extend(status.head.map(|head| (index, epoch, head)));
             if let Some(host) = node.hosts.get_mut(&(entity, copy)) {
+                listens = listens_to(host);
                 shown = style.and_then(|style| style.shown(host));
             }
         }
@@ -729,6 +743,7 @@ impl Cluster {
             entity,
             lives,
             shown,
+            listens,
             deleted,
             standings,
             phases,
@@ -819,6 +834,16 @@ impl Cluster {
         }
         disk.files.set_full(full);
     }
+}
+
+/// To whom a daemon listens, in which way, and how that stands.
+fn listens_to(host: &daemon::Host) -> Vec<(SubscriptionBinding, Hearing, SubscriptionState)> {
+    let stands = |binding: SubscriptionBinding| {
+        let hearing = host.hearing(&binding).unwrap_or_default();
+        let state = host.subscription(&binding);
+        (binding, hearing, state)
+    };
+    host.subscriptions().into_iter().map(stands).collect()
 }
 
 impl Happening {

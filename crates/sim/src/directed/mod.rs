@@ -2,6 +2,7 @@
 //! where it can be.
 
 mod again;
+mod channels;
 mod chores;
 mod clean;
 mod crashes;
@@ -63,6 +64,9 @@ pub const STORIES: &[(&str, Story)] = &[
     ("taken-back-from-a-lost-disk", disks::taken_back),
     ("taken-back-too-early", disks::taken_back_too_early),
     ("not-taken-back", disks::not_taken_back),
+    ("channels-while-all-move", channels::moves),
+    ("channels-and-a-crash-at-every-output", channels::crashes),
+    ("channels-of-the-fickle", channels::fickle),
     ("two-orchestrators-two-targets", rivals::two),
     ("cancelled-at-every-moment", rivals::cancelled),
     ("a-third-node-speaks-for-the-target", liars::vote),
