@@ -10,6 +10,7 @@ mod capture;
 mod channels;
 pub mod conformance;
 mod context;
+mod continuity;
 mod contract;
 pub mod fakes;
 mod host;
@@ -30,6 +31,7 @@ pub use capture::{
 };
 pub use channels::{News, Publication};
 pub use context::Context;
+pub use continuity::{ContinuityStatus, Fork, Unverifiable};
 pub use contract::{MeshDaemon, Paged, ProcessError, Requirements};
 pub use host::{Host, HostError, Limit, Stats, Turned};
 pub use native::Native;

@@ -15,17 +15,18 @@ pub use whimbrel_wire as wire;
 
 pub use whimbrel_daemon::kinds::{Kv, KvAnswer, KvCommand, Tally, native_kinds};
 pub use whimbrel_daemon::{
-    Context, ContinuityProof, MeshDaemon, PagedMap, ProcessError, Requirements, RestoreError,
-    StateSnapshot,
+    Context, ContinuityProof, ContinuityStatus, MeshDaemon, News, PagedMap, ProcessError,
+    Requirements, RestoreError, StateSnapshot,
 };
 pub use whimbrel_protocol::{Event, Settings, Standing, Warning};
 pub use whimbrel_runtime::link::{LinkLimits, LinkStatistics, Member, Members};
 pub use whimbrel_runtime::{
     Client, DaemonError, DaemonHandle, DaemonHostConfig, DaemonRuntime, DaemonStatus, Durability,
     Mesh, MeshConfig, MeshError, MigrationError, MigrationHandle, MigrationOpts, RuntimeEvent,
+    SubscribeOptions,
 };
 pub use whimbrel_wire::{
-    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, EntityId, Epoch, Head, Identity, Kind,
-    MigrationFailureReason, MigrationPhase, NodeId, NodeKey, OriginHash, Position, Progress,
-    PublicKey, Sequence, StoreId, SubscriptionBinding,
+    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, EntityId, Epoch, Head,
+    Hearing, Identity, Kind, MigrationFailureReason, MigrationPhase, NodeId, NodeKey, OriginHash,
+    Position, Progress, PublicKey, Sequence, Start, StoreId, SubscriptionBinding,
 };
