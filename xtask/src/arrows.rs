@@ -71,7 +71,14 @@ const RULES: [Rule; 18] = [
     Rule {
         package: "whimbrel-statechart",
         arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon"]),
-        outside: Outside::Only(&["roxmltree", "serde", "serde_json", "thiserror"]),
+        outside: Outside::Only(&[
+            "bytes",
+            "ciborium",
+            "roxmltree",
+            "serde",
+            "serde_json",
+            "thiserror",
+        ]),
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use whimbrel_wire::{CatchUp, CausalEvent, Manifest, StateVersion, TimerId};
+use whimbrel_wire::{CatchUp, CausalEvent, EntityId, Manifest, StateVersion, TimerId};
 
 use crate::capture::FrozenState;
 use crate::channels::News;
@@ -41,6 +41,20 @@ pub trait Body: Send {
             return Ok(());
         }
         Err(Misfit(format!("version {} of the state is not read here", manifest.version)))
+    }
+
+    /// Takes on what a newborn is given by whoever spawns it, on a fresh body, before its first
+    /// state is written down. The timer that it gives is due at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`]: it is not born.
+    fn found(
+        &mut self,
+        entity: &EntityId,
+        given: Option<&[u8]>,
+    ) -> Result<Option<TimerId>, Misfit> {
+        founded_on_nothing(entity, given)
     }
 
     /// Gets ready to be frozen: what takes long and changes no state. Called while the daemon
@@ -96,6 +110,17 @@ pub trait Body: Send {
         version: StateVersion,
         state: &mut StateReader<'_>,
     ) -> Result<(), RestoreError>;
+}
+
+/// What most kinds make of what a newborn is given: they are given nothing.
+pub(crate) fn founded_on_nothing(
+    _entity: &EntityId,
+    given: Option<&[u8]>,
+) -> Result<Option<TimerId>, Misfit> {
+    match given {
+        None => Ok(None),
+        Some(_) => Err(Misfit("a newborn of this kind is given nothing".to_owned())),
+    }
 }
 
 /// What a turn is about.

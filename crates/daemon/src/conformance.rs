@@ -29,6 +29,8 @@ pub struct Subject<'a> {
     pub kind: Kind,
     /// How to build a fresh body of it.
     pub fresh: &'a dyn Fn() -> Box<dyn Body>,
+    /// What a newborn is given, if the kind asks for it.
+    pub given: Option<&'a [u8]>,
     /// Payloads of events that it understands; declined ones may be among them.
     pub events: Vec<Bytes>,
 }
@@ -72,7 +74,7 @@ pub fn a_daemon_that_was_frozen_goes_on_like_one_that_was_not(
     const PROMISE: &str = "a daemon that was frozen goes on like one that was not";
     let cuts = cuts(subject);
     for &cut in &cuts {
-        let mut original = subject.born();
+        let mut original = subject.born()?;
         subject.feed(&mut original, 0..cut, PROMISE)?;
         let mut copy = subject.copy(&mut original, PROMISE)?;
         alike(PROMISE, &mut original, &mut copy)?;
@@ -98,7 +100,7 @@ pub fn a_capture_changes_nothing_and_nothing_changes_it(
     subject: &Subject<'_>,
 ) -> Result<(), Broken> {
     const PROMISE: &str = "a capture changes nothing, and nothing changes it";
-    let (mut disturbed, mut left_alone) = (subject.born(), subject.born());
+    let (mut disturbed, mut left_alone) = (subject.born()?, subject.born()?);
     let mut captures: Vec<(Capture, Digest)> = Vec::new();
     for index in 0..subject.events.len() {
         let before = subject.feed(&mut disturbed, index..index + 1, PROMISE)?;
@@ -124,7 +126,7 @@ pub fn a_capture_changes_nothing_and_nothing_changes_it(
 /// The first difference.
 pub fn a_replay_comes_out_equal(subject: &Subject<'_>) -> Result<(), Broken> {
     const PROMISE: &str = "a replay comes out equal";
-    let mut original = subject.born();
+    let mut original = subject.born()?;
     if original.catch_up() != CatchUp::Replay {
         return Ok(());
     }
@@ -145,7 +147,7 @@ pub fn a_replay_comes_out_equal(subject: &Subject<'_>) -> Result<(), Broken> {
 /// The first that was taken.
 pub fn a_restore_refuses_what_is_wrong(subject: &Subject<'_>) -> Result<(), Broken> {
     const PROMISE: &str = "a restore refuses what is wrong";
-    let mut host = subject.born();
+    let mut host = subject.born()?;
     subject.feed(&mut host, 0..subject.events.len(), PROMISE)?;
     let capture = said(PROMISE, host.capture())?;
     let snapshot = said(PROMISE, StateSnapshot::of(capture, Ledger::default()))?;
@@ -205,8 +207,11 @@ const ENTITY: EntityId = EntityId::from_bytes([9; 32]);
 const ARRIVAL: InputOrigin = InputOrigin::Event { sender: Sender::Host, number: 0, answered: 0 };
 
 impl Subject<'_> {
-    fn born(&self) -> Host {
-        Host::born(ENTITY, self.kind.clone(), (self.fresh)(), SEED, &Digest::ZERO)
+    fn born(&self) -> Result<Host, Broken> {
+        let body = (self.fresh)();
+        let mut host = Host::born(ENTITY, self.kind.clone(), body, SEED, &Digest::ZERO);
+        said("a newborn takes what it is given", host.found(self.given))?;
+        Ok(host)
     }
 
     /// Gives the events of this range, each after the timers that are due by then.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use whimbrel_wire::{CatchUp, CausalEvent, StateVersion, TimerId};
+use whimbrel_wire::{CatchUp, CausalEvent, EntityId, StateVersion, TimerId};
 
-use crate::body::Misfit;
+use crate::body::{Misfit, founded_on_nothing};
 use crate::capture::FrozenState;
 use crate::channels::News;
 use crate::context::Context;
@@ -69,6 +69,21 @@ pub trait MeshDaemon: Send {
     /// What a node must offer to run it.
     fn requirements(&self) -> Requirements {
         Requirements::default()
+    }
+
+    /// Takes on what a newborn is given by whoever spawns it: a definition, a program. Called once,
+    /// on a fresh daemon, before its first state is written down; never when it is restored. The
+    /// timer that it gives is due at once, so a daemon can begin by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`]: it is not born. A kind that is given nothing refuses what it is given.
+    fn found(
+        &mut self,
+        entity: &EntityId,
+        given: Option<&[u8]>,
+    ) -> Result<Option<TimerId>, Misfit> {
+        founded_on_nothing(entity, given)
     }
 
     /// Takes an event and gives the answers to its sender.

@@ -465,6 +465,20 @@ impl Host {
         called.map_err(|panic| self.spoil(HostError::Panicked(message(&*panic))))
     }
 
+    /// Gives a newborn what it is founded on, before its first capture.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`] when the body refuses it, or panics; this host is then of no use.
+    pub fn found(&mut self, given: Option<&[u8]>) -> Result<(), Misfit> {
+        let entity = self.entity;
+        let founded = self.guard(|body| body.found(&entity, given));
+        if let Some(timer) = founded.map_err(|error| Misfit(error.to_string()))?? {
+            self.timers.set(timer, self.time);
+        }
+        Ok(())
+    }
+
     /// The daemon goes on in `epoch`, by the deed with this digest, which the caller verified.
     pub fn enter_epoch(&mut self, epoch: Epoch, deed: &Digest) {
         self.epoch = epoch;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use whimbrel_wire::{CatchUp, Manifest, StateVersion};
+use whimbrel_wire::{CatchUp, EntityId, Manifest, StateVersion, TimerId};
 
 use crate::body::{Body, Budget, Input, Misfit, Step};
 use crate::capture::{FrozenState, Whole};
@@ -57,6 +57,14 @@ impl Body for Native {
             return Ok(());
         }
         Err(Misfit(format!("version {} of the state is not read here", manifest.version)))
+    }
+
+    fn found(
+        &mut self,
+        entity: &EntityId,
+        given: Option<&[u8]>,
+    ) -> Result<Option<TimerId>, Misfit> {
+        self.daemon.found(entity, given)
     }
 
     fn prepare(&mut self) -> Result<(), Misfit> {

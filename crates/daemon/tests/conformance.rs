@@ -14,7 +14,7 @@ fn subject<'a>(
     fresh: &'a dyn Fn() -> Box<dyn Body>,
     events: Vec<Bytes>,
 ) -> Subject<'a> {
-    Subject { kind: Kind::new(name).unwrap(), fresh, events }
+    Subject { kind: Kind::new(name).unwrap(), fresh, given: None, events }
 }
 
 fn plain_events() -> Vec<Bytes> {

@@ -313,7 +313,7 @@ impl Atlas {
         berth.key = true;
         let (birth, manifest, wall) = (Box::new(birth), Box::new(manifest), Time::ZERO);
         let (ticket, catch_up) = (Ticket(u64::MAX), CatchUp::Replay);
-        let input = Input::Spawn { ticket, birth, manifest, wall, catch_up };
+        let input = Input::Spawn { ticket, birth, manifest, wall, catch_up, next_timer: None };
         node.happen(&self.world, &Happening::Input { daemon, input: Box::new(input) })
     }
 

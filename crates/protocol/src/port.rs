@@ -162,6 +162,8 @@ pub enum Input {
         wall: Time,
         /// How this kind catches up.
         catch_up: CatchUp,
+        /// The timer with which it is born.
+        next_timer: Option<(Time, TimerId)>,
     },
     /// A local caller delivers an event and waits for the turn.
     Deliver {

@@ -40,7 +40,7 @@ use whimbrel_wire::{
     AttemptId, CatchUp, CausalEvent, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch,
     Frozen, Head, Holding, Ledger, Manifest, MigrationFailureReason, MigrationMessage,
     MigrationPhase, NodeId, OriginHash, Position, Progress, Refusal, Role, SeatRecord, Sender,
-    SignedDeed, Time, TitleMessage, Write, WriteError, WriteRefusal,
+    SignedDeed, Time, TimerId, TitleMessage, Write, WriteError, WriteRefusal,
 };
 
 use crate::arrival::{Arrival, Course};
@@ -101,6 +101,7 @@ struct Bearing {
     manifest: Manifest,
     wall: Time,
     catch_up: CatchUp,
+    next_timer: Option<(Time, TimerId)>,
 }
 
 /// The hand-over is saved and not yet acknowledged.
@@ -211,9 +212,9 @@ impl Seat {
                     arrival.admitted(desk, result)
                 });
             }
-            Input::Spawn { ticket, birth, manifest, wall, catch_up } => {
-                let bearing =
-                    Bearing { ticket, birth: *birth, manifest: *manifest, wall, catch_up };
+            Input::Spawn { ticket, birth, manifest, wall, catch_up, next_timer } => {
+                let (birth, manifest) = (*birth, *manifest);
+                let bearing = Bearing { ticket, birth, manifest, wall, catch_up, next_timer };
                 self.spawn(now, bearing, out);
             }
             Input::Move { attempt, source, target, options } => {

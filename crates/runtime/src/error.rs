@@ -75,6 +75,10 @@ pub enum DaemonError {
     /// The state cannot be used by this kind. Fault: caller. Changed: nothing. Again: no.
     #[error("the daemon cannot be built: {0}")]
     Build(String),
+    /// The kind does not take what the newborn is given. Fault: caller. Changed: nothing. Again:
+    /// with something else.
+    #[error("the daemon was not born: {0}")]
+    Given(String),
     /// The daemon was not born. See the cause.
     #[error(transparent)]
     Spawn(#[from] SpawnError),

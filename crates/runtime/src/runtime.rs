@@ -159,10 +159,25 @@ impl DaemonRuntime {
         identity: Identity,
         config: DaemonHostConfig,
     ) -> Result<DaemonHandle, DaemonError> {
+        self.spawn_given(kind, identity, config, None).await
+    }
+
+    /// As [`spawn`](Self::spawn), with what the newborn is given: for a `statechart` its definition.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Given`] when the kind does not take it; then as [`spawn`](Self::spawn).
+    pub async fn spawn_given(
+        &self,
+        kind: &str,
+        identity: Identity,
+        config: DaemonHostConfig,
+        given: Option<Vec<u8>>,
+    ) -> Result<DaemonHandle, DaemonError> {
         self.is_up()?;
         let kind = Kind::new(kind)?;
         let body = self.body(&identity, &kind)?;
-        self.bear(identity, kind, config, spawn::Origin::Fresh(body)).await
+        self.bear(identity, kind, config, spawn::Origin::Fresh(body, given)).await
     }
 
     /// Spawns a daemon from an instance that the caller made, with a factory that builds it again
@@ -183,7 +198,7 @@ impl DaemonRuntime {
     {
         self.is_up()?;
         let kind = Kind::new(daemon.name())?;
-        let origin = spawn::Origin::Fresh(daemon.into());
+        let origin = spawn::Origin::Fresh(daemon.into(), None);
         self.bear_adopted(identity, kind, config, origin, Arc::new(kind_factory)).await
     }
 

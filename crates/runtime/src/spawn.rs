@@ -27,7 +27,8 @@ const PROOF_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where the state of a newborn comes from.
 pub(crate) enum Origin {
-    Fresh(Box<dyn Body>),
+    /// With what it is given.
+    Fresh(Box<dyn Body>, Option<Vec<u8>>),
     Snapshot(Box<dyn Body>, Box<StateSnapshot>),
 }
 
@@ -65,7 +66,7 @@ pub(crate) async fn bear(
     });
     let made = made.await.map_err(|_| DaemonError::ShuttingDown)?;
     let (host, manifest, identity) = made.inspect_err(|_| core.claims.release(&entity))?;
-    let catch_up = host.catch_up();
+    let (catch_up, next_timer) = (host.catch_up(), host.next_timer());
     // The birth takes the key along, to the disk or to nowhere.
     cell.adjust(|inner| {
         inner.arriving.insert(attempt, identity);
@@ -78,6 +79,7 @@ pub(crate) async fn bear(
         manifest: Box::new(manifest),
         wall: Clock::wall(),
         catch_up,
+        next_timer,
     };
     core.post(&cell, Work::Ask { ask: Box::new(ask), reply: Reply::Spawned(tell) });
     let result = told.await.map_err(|_| DaemonError::ShuttingDown)?;
@@ -118,7 +120,12 @@ fn make(
     origin: Origin,
 ) -> Result<Host, DaemonError> {
     match origin {
-        Origin::Fresh(body) => Ok(Host::born(entity, kind.clone(), body, seed, birth)),
+        Origin::Fresh(body, given) => {
+            let mut host = Host::born(entity, kind.clone(), body, seed, birth);
+            let founded = host.found(given.as_deref());
+            founded.map_err(|misfit| DaemonError::Given(misfit.to_string()))?;
+            Ok(host)
+        }
         Origin::Snapshot(body, snapshot) => {
             let build =
                 |error: whimbrel_daemon::RestoreError| DaemonError::Build(error.to_string());

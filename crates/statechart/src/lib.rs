@@ -9,6 +9,7 @@
 
 mod chart;
 mod checkpoint;
+pub mod daemon;
 mod definition;
 mod engine;
 pub mod expression;

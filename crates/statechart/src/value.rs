@@ -340,6 +340,10 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Value::Null)
     }
 
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
     fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
         Ok(Value::Bool(truth))
     }

@@ -14,7 +14,7 @@ use whimbrel::runtime::admin::words::{
 use crate::config;
 use crate::failure::{Advice, UNSUCCESSFUL};
 use crate::output::{self, say};
-use crate::words::{BirthWords, Place};
+use crate::words::{BirthWords, Place, SpawnWords};
 
 /// Asks the node and waits for the end.
 pub(crate) async fn put(place: &Place, ask: Ask) -> Result<Done> {
@@ -26,9 +26,22 @@ async fn put_with(place: &Place, ask: Ask, see: impl FnMut(Part)) -> Result<Done
     Ok(client.ask_with(ask, see).await?)
 }
 
-pub(crate) async fn spawn(place: &Place, kind: String, words: BirthWords) -> Result<()> {
+pub(crate) async fn spawn(place: &Place, words: SpawnWords) -> Result<()> {
+    let SpawnWords { kind, definition, birth: words } = words;
+    let given = definition.map(|file| given(&file)).transpose()?;
     let birth = birth(words, true)?;
-    born(put(place, Ask::Spawn { kind, birth }).await?)
+    born(put(place, Ask::Spawn { kind, birth, given }).await?)
+}
+
+/// What a newborn is given: the bytes of a file.
+fn given(file: &Path) -> Result<Payload> {
+    let bytes = std::fs::read(file).map_err(|error| {
+        Advice::wrong(
+            format!("could not read {}: {error}", file.display()),
+            "name a file that can be read",
+        )
+    })?;
+    Ok(Payload::of(&bytes))
 }
 
 fn born(done: Done) -> Result<()> {

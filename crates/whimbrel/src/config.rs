@@ -13,6 +13,9 @@
 //!
 //! # trace = "node.trace"        # before [[members]]: the steps of the machines; holds payloads
 //!
+//! # statecharts = ["order.json"] # before [[members]]: definitions of which no other version is taken
+//! # statecharts_closed = true     # before [[members]]: no other statecharts at all
+//!
 //! [settings]                    # only what differs from the defaults
 //! freeze_max_ms = 2000
 //! ```
@@ -27,7 +30,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use whimbrel::runtime::admin::words::{Seed, unhex};
-use whimbrel::{Member, NodeId, NodeKey, PublicKey, Settings};
+use whimbrel::statechart::Definition;
+use whimbrel::{Member, NodeId, NodeKey, Palette, PublicKey, Settings};
 use zeroize::Zeroizing;
 
 use crate::failure::Advice;
@@ -56,6 +60,12 @@ pub(crate) struct NodeConfig {
     pub(crate) memory_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hosts: Option<bool>,
+    /// Definitions: of their ids, this node takes no other version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) statecharts: Vec<PathBuf>,
+    /// Whether this node takes statecharts of these definitions only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) statecharts_closed: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) members: Vec<MemberConfig>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -94,6 +104,7 @@ impl NodeConfig {
         config.data = folder.join(&config.data).components().collect();
         config.key = folder.join(&config.key).components().collect();
         config.trace = config.trace.map(|file| folder.join(file));
+        config.statecharts.iter_mut().for_each(|file| *file = folder.join(&*file));
         config.members()?;
         config.settings()?;
         Ok(config)
@@ -114,6 +125,30 @@ impl NodeConfig {
             members.push(Member { key, addresses: member.addresses.clone() });
         }
         Ok(members)
+    }
+
+    /// The statecharts that it was given.
+    pub(crate) fn palette(&self) -> Result<Palette> {
+        let wrong = |file: &Path, error: &dyn std::fmt::Display| {
+            Advice::wrong(
+                format!("could not use the statechart {}: {error}", file.display()),
+                "mend the file, or take it out of statecharts in the config file",
+            )
+        };
+        let mut definitions = Vec::new();
+        for file in &self.statecharts {
+            let text = fs::read(file).map_err(|error| wrong(file, &error))?;
+            let definition: Definition =
+                serde_json::from_slice(&text).map_err(|error| wrong(file, &error))?;
+            definitions.push(definition);
+        }
+        let palette = Palette::new(definitions).map_err(|error| {
+            Advice::wrong(
+                format!("could not use the statecharts of the config file: {error}"),
+                "mend the definition, or take its file out of statecharts in the config file",
+            )
+        })?;
+        Ok(if self.statecharts_closed { palette.closed() } else { palette })
     }
 
     /// What nodes are called.

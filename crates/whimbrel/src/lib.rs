@@ -6,11 +6,12 @@
 //! of its own in under 60 lines.
 //!
 //! The other crates are here under their own names, whole: [`wire`], [`daemon`], [`protocol`],
-//! [`runtime`].
+//! [`runtime`], [`statechart`].
 
 pub use whimbrel_daemon as daemon;
 pub use whimbrel_protocol as protocol;
 pub use whimbrel_runtime as runtime;
+pub use whimbrel_statechart as statechart;
 pub use whimbrel_wire as wire;
 
 pub use whimbrel_daemon::kinds::{Kv, KvAnswer, KvCommand, Tally, native_kinds};
@@ -25,6 +26,7 @@ pub use whimbrel_runtime::{
     Mesh, MeshConfig, MeshError, MigrationError, MigrationHandle, MigrationOpts, RuntimeEvent,
     SubscribeOptions,
 };
+pub use whimbrel_statechart::daemon::{Palette, Statechart};
 pub use whimbrel_wire::{
     Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, EntityId, Epoch, Head,
     Hearing, Identity, Kind, MigrationFailureReason, MigrationPhase, NodeId, NodeKey, OriginHash,

@@ -15,7 +15,9 @@ use anyhow::{Context, Result};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use whimbrel::runtime::admin::AdminServer;
-use whimbrel::{DaemonRuntime, DaemonStatus, Mesh, MeshConfig, Standing, native_kinds};
+use whimbrel::{
+    DaemonRuntime, DaemonStatus, Mesh, MeshConfig, MeshDaemon, Standing, Statechart, native_kinds,
+};
 
 use crate::config::{self, CONFIG_FILE, KEY_FILE, NodeConfig};
 use crate::failure::Advice;
@@ -38,6 +40,8 @@ pub(crate) fn init(folder: &Path, name: &str, listen: SocketAddr) -> Result<()> 
         trace: None,
         memory_bytes: None,
         hosts: None,
+        statecharts: Vec::new(),
+        statecharts_closed: false,
         members: Vec::new(),
         settings: Default::default(),
     };
@@ -100,6 +104,10 @@ pub(crate) async fn run(file: &Path, tethered: bool) -> Result<()> {
     for (kind, factory) in native_kinds() {
         runtime.register_factory(kind, factory)?;
     }
+    let palette = Arc::new(node.palette()?);
+    let statechart =
+        move || -> Box<dyn MeshDaemon> { Box::new(Statechart::new(Arc::clone(&palette))) };
+    runtime.register_factory(Statechart::NAME, statechart)?;
     runtime.start().await.context("the node could not start its daemons")?;
     let admin = AdminServer::open(runtime.clone(), &node.data, names).map_err(|error| {
         Advice::failed(

@@ -41,7 +41,7 @@ pub(crate) struct Place {
 enum What {
     /// Run a node, or prepare one.
     Node(NodeWords),
-    /// Bear a daemon of a kind (built in: kv, tally) on the node.
+    /// Bear a daemon of a kind (built in: kv, tally, statechart) on the node.
     Spawn(SpawnWords),
     /// Send events, each exactly once, and print a ledger for many.
     Send(SendWords),
@@ -142,11 +142,14 @@ enum NodeWhat {
 }
 
 #[derive(Args, Debug)]
-struct SpawnWords {
+pub(crate) struct SpawnWords {
     /// Of which kind.
-    kind: String,
+    pub(crate) kind: String,
+    /// The file with its definition, which a statechart must have.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) definition: Option<PathBuf>,
     #[command(flatten)]
-    birth: BirthWords,
+    pub(crate) birth: BirthWords,
 }
 
 /// What a new daemon is given.
@@ -253,7 +256,7 @@ impl Words {
                 NodeWhat::Init { folder, name, listen } => node::init(&folder, &name, listen)?,
                 NodeWhat::Key { config } => node::key(&place.config(config)?)?,
             },
-            What::Spawn(SpawnWords { kind, birth }) => ask::spawn(&place, kind, birth).await?,
+            What::Spawn(words) => ask::spawn(&place, words).await?,
             What::Send(SendWords { daemon, payload, lines }) => {
                 return match lines {
                     Some(file) => send::lines(&place, daemon, &file).await,

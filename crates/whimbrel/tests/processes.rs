@@ -18,6 +18,13 @@ fn owner(nodes: &Nodes, node: usize) -> String {
     line.split_whitespace().nth(4).unwrap_or_default().to_owned()
 }
 
+/// How many turns the first daemon has taken, as its node says it.
+fn turns(nodes: &Nodes, node: usize) -> String {
+    let list = nodes.must(node, &["ps"]);
+    let line = list.lines().nth(1).unwrap_or_default().to_owned();
+    line.split_whitespace().nth(6).unwrap_or_default().to_owned()
+}
+
 #[test]
 fn a_daemon_moves_between_processes_under_load_and_survives_a_kill() {
     let mut nodes = Nodes::start(3);
@@ -107,6 +114,64 @@ fn a_snapshot_is_taken_out_and_brought_into_another_mesh() {
     let refused = there.ask(0, &words);
     assert_eq!(refused.code, 4, "{refused:?}");
     assert!(refused.complaint.contains("damaged"), "{refused:?}");
+}
+
+/// It sends itself `ring` after a while.
+const EGG: &str = r#"{ "id": "egg", "states": [
+  { "id": "boiling", "on_entry": [[{ "send": { "event": "ring", "delay": "1500ms" } }]],
+    "transitions": [{ "on": ["ring"], "to": ["done"] }] }, { "id": "done", "kind": "final" } ] }"#;
+
+#[test]
+fn a_statechart_moves_in_the_middle_of_a_delay_and_keeps_its_deadline() {
+    let nodes = Nodes::start(2);
+    let file = nodes.folder.path().join("egg.json");
+    let name = file.to_str().unwrap();
+    fs::write(&file, EGG).unwrap();
+    let refused = nodes.ask(0, &["spawn", "statechart"]);
+    assert!(refused.complaint.contains("a statechart is given a definition"), "{refused:?}");
+    nodes.must(0, &["spawn", "statechart", "--definition", name, "--name", "egg"]);
+    // It begins by itself, and the delay with it.
+    let state = |due: bool| {
+        let state = nodes.must(0, &["ask", "egg", "?state"]);
+        let fits = state.contains("due_nanos") == due;
+        fits.then_some(state)
+    };
+    wait_until("the chart begins, asked by nobody", || turns(&nodes, 0) == "1");
+    let due = |state: &str| {
+        let from = state.split_once("due_nanos\":").map(|(_, rest)| rest.to_owned());
+        from.and_then(|rest| rest.split(',').next().map(str::to_owned))
+    };
+    let before = due(&state(true).unwrap_or_default());
+    nodes.must(0, &["migrate", "egg", "--to", "b"]);
+    assert_eq!(owner(&nodes, 0), "b");
+    // On a slow machine it may have rung before it was asked.
+    if let (Some(before), Some(moved)) = (before, state(true)) {
+        assert_eq!(due(&moved), Some(before));
+    }
+    wait_until("it rings", || {
+        nodes.must(0, &["ask", "egg", "?state"]).contains(r#""in":["done"],"done":true"#)
+    });
+    let over = nodes.ask(0, &["ask", "egg", "ring"]);
+    assert!(over.complaint.contains("has come to its end"), "{over:?}");
+    let id = nodes.must(0, &["ps"]).lines().nth(1).unwrap()[..16].to_owned();
+    assert!(nodes.must(1, &["verify", &id]).starts_with("the chain holds: 2 deeds"));
+}
+
+#[test]
+fn a_statechart_that_is_brought_in_from_a_file_wakes_by_itself() {
+    let (here, there) = (Nodes::start(1), Nodes::start(1));
+    let path = |name: &str| here.folder.path().join(name).to_str().unwrap().to_owned();
+    let (egg, seed, file) = (path("egg.json"), path("seed"), path("snapshot"));
+    // So late that it is due only where it is brought to.
+    fs::write(&egg, EGG.replace("1500ms", "4s")).unwrap();
+    let words =
+        ["spawn", "statechart", "--definition", &egg, "--name", "egg", "--seed-file", &seed];
+    here.must(0, &words);
+    wait_until("the chart begins", || turns(&here, 0) == "1");
+    here.must(0, &["snapshot", "export", "egg", &file]);
+    there.must(0, &["snapshot", "import", &file, "--seed-file", &seed, "--name", "egg"]);
+    wait_until("it rings, asked by nobody", || turns(&there, 0) == "1");
+    assert!(there.must(0, &["ask", "egg", "?state"]).contains(r#""in":["done"],"done":true"#));
 }
 
 #[test]

@@ -38,12 +38,12 @@ impl Seat {
             self.open(now, out);
             return out.push(Output::Spawned { ticket, result: Err(SpawnError::Store(error)) });
         }
-        let Bearing { birth, manifest, wall, catch_up, .. } = *bearing;
+        let Bearing { birth, manifest, wall, catch_up, next_timer, .. } = *bearing;
         let (copy, epoch) = (birth.deed.attempt, birth.deed.epoch);
         if self.title.learn(&[birth]).is_err() {
             return out.push(Output::Spawned { ticket, result: Err(SpawnError::Deed) });
         }
-        let restored = Restored { ledger: Ledger::default(), next_timer: None, catch_up };
+        let restored = Restored { ledger: Ledger::default(), next_timer, catch_up };
         let mut replica = Replica::restored(&manifest, restored);
         replica.time = replica.time.max(wall);
         let head = replica.head;

@@ -646,7 +646,7 @@ impl Stage {
         self.nodes[node].copies.insert(birth.deed.attempt, counter);
         let (birth, manifest) = (Box::new(birth), Box::new(manifest));
         let (wall, catch_up) = (Time::ZERO, CatchUp::Replay);
-        self.feed(node, Input::Spawn { ticket, birth, manifest, wall, catch_up });
+        self.feed(node, Input::Spawn { ticket, birth, manifest, wall, catch_up, next_timer: None });
     }
 
     /// A caller on `node` delivers `payload`; the answer is in [`Stage::delivered`].

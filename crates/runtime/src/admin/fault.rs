@@ -183,7 +183,7 @@ impl From<DaemonError> for AdminFault {
             }
             DaemonError::FactoryNotFound(_) => caller(
                 Code::UnknownKind,
-                "use a kind that the node was built with: kv and tally are always there",
+                "use a kind that the node was built with: kv, tally and statechart are always there",
             ),
             DaemonError::HostsNone => {
                 caller(Code::UnknownKind, "spawn it at a node that hosts daemons")
@@ -201,6 +201,9 @@ impl From<DaemonError> for AdminFault {
             }
             DaemonError::Snapshot(_) | DaemonError::Build(_) => {
                 caller(Code::Snapshot, "use a whole snapshot of a kind that this node has")
+            }
+            DaemonError::Given(_) => {
+                caller(Code::Malformed, "give a newborn what its kind asks for, and nothing else")
             }
             DaemonError::Spawn(error) => spawn_failed(&error),
             DaemonError::Deliver(error) => deliver_failed(&error),

@@ -85,10 +85,7 @@ impl Office {
         payload: &Payload,
     ) -> Result<impl Future<Output = Result<Done, AdminFault>> + Send + use<>, AdminFault> {
         let entity = self.daemon(daemon)?;
-        let payload: Bytes = payload.bytes().ok_or_else(|| {
-            AdminFault::caller(Code::Malformed, "the digits are not hexadecimal", "mend them")
-        })?;
-        let answer = client.send(entity, payload);
+        let answer = client.send(entity, bytes_of(payload)?);
         Ok(async move {
             let answer = answer.await?;
             let outputs = answer.outputs.iter().map(|event| Payload::of(&event.payload)).collect();
@@ -117,7 +114,7 @@ impl Office {
                 Ok(Done::Nothing)
             }
             Ask::Find { daemon } => self.find(&daemon).await,
-            Ask::Spawn { kind, birth } => self.spawn(&kind, birth).await,
+            Ask::Spawn { kind, birth, given } => self.spawn(&kind, birth, given).await,
             Ask::Send { daemon, payload } => {
                 self.send(&self.runtime.client(), &daemon, &payload)?.await
             }
@@ -245,9 +242,17 @@ impl Office {
         }))
     }
 
-    async fn spawn(&self, kind: &str, birth: Birth) -> Result<Done, AdminFault> {
+    async fn spawn(
+        &self,
+        kind: &str,
+        birth: Birth,
+        given: Option<Payload>,
+    ) -> Result<Done, AdminFault> {
         let (identity, config) = self.prepare(&birth)?;
-        let entity = self.runtime.spawn(kind, identity, config).await?.entity_id();
+        let given = given.map(|given| bytes_of(&given)).transpose()?;
+        let given = given.map(Vec::from);
+        let born = self.runtime.spawn_given(kind, identity, config, given).await?;
+        let entity = born.entity_id();
         self.christen(&birth, entity)
     }
 
@@ -409,6 +414,12 @@ async fn next_line(events: &mut Receiver<RuntimeEvent>) -> Option<EventLine> {
         }),
         Err(RecvError::Closed) => None,
     }
+}
+
+fn bytes_of(payload: &Payload) -> Result<Bytes, AdminFault> {
+    payload.bytes().ok_or_else(|| {
+        AdminFault::caller(Code::Malformed, "the digits are not hexadecimal", "mend them")
+    })
 }
 
 fn identity(seed: Option<&Seed>) -> Result<Identity, AdminFault> {

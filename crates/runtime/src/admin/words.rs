@@ -53,6 +53,9 @@ pub enum Ask {
         kind: String,
         /// How it is hosted, who it is and what it is called here.
         birth: Birth,
+        /// What it is given: for a statechart its definition.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        given: Option<Payload>,
     },
     /// Send an event, exactly once. Events of one connection are numbered in the order in which
     /// they were asked for.

@@ -39,7 +39,7 @@ impl Cluster {
         let station = &place.station;
         let birth = Deed::birth(&identity, station.public(), station.store(), attempt);
         let mut host = make(entity, seed, &birth.digest());
-        let (head, catch_up) = (host.head(), host.catch_up());
+        let (head, catch_up, next_timer) = (host.head(), host.catch_up(), host.next_timer());
         let mut sink = super::perform::Shelf(place.disk.files.chunks.clone());
         let parts = host.capture().ok().and_then(|capture| capture.write(&mut sink).ok());
         let manifest = parts.and_then(|parts| parts.manifest(Ledger::default(), &mut sink).ok());
@@ -61,7 +61,8 @@ impl Cluster {
         self.run_until(self.now + 50 * MILLI);
         let wall = Time::from_nanos(self.wall);
         let (birth, manifest) = (Box::new(birth), Box::new(manifest));
-        self.feed(node, entity, Input::Spawn { ticket, birth, manifest, wall, catch_up });
+        let spawn = Input::Spawn { ticket, birth, manifest, wall, catch_up, next_timer };
+        self.feed(node, entity, spawn);
         self.run_until(self.now + 50 * MILLI);
         index
     }

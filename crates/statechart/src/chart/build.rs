@@ -11,7 +11,7 @@ use super::{
 use crate::definition::{
     self, Action, Definition, Expressions, FORMAT, Given, Message, State, StateKind, Text,
 };
-use crate::expression::{Expression, Names};
+use crate::expression::{Expression, Names, SyntaxError};
 
 type Result<T> = std::result::Result<T, ChartError>;
 
@@ -323,8 +323,16 @@ impl Builder {
         if !self.strict {
             return Ok(Expression::lenient(text, self));
         }
-        Expression::parse(text, self)
-            .map_err(|error| ChartError::Expression { at: at.to_owned(), error })
+        let wrong = |error| ChartError::Expression { at: at.to_owned(), error };
+        let expression = Expression::parse(text, self).map_err(wrong)?;
+        match expression.unknown() {
+            None => Ok(expression),
+            Some(name) => {
+                let what = format!("there is no variable {name}");
+                let start = text.find(name).unwrap_or_default();
+                Err(wrong(SyntaxError { what, at: start, source_text: text.to_owned() }))
+            }
+        }
     }
 
     fn source(&self, at: &str, given: &Given) -> Result<Source> {

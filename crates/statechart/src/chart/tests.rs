@@ -34,7 +34,7 @@ fn what_is_not_legal_is_refused() {
         ),
         (
             r#"{"id":"c","states":[{"id":"a","on_entry":[[{"assign":{"to":"x","value":{"literal":1}}}]]}]}"#,
-            "a: x is no place that can be given a value",
+            "a: there is no variable x at byte 0 of `x`",
         ),
     ] {
         assert_eq!(refusal(text), expected, "{text}");

@@ -29,7 +29,7 @@ impl Instance {
     }
 }
 
-fn record(session: &Session) -> Record {
+pub(super) fn record(session: &Session) -> Record {
     let chart = &session.chart;
     let values = chart.variables.iter().zip(&session.data);
     let invoked = session.invoked.iter().filter_map(|((state, place), invoked)| {

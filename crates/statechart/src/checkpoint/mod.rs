@@ -14,6 +14,7 @@
 //! * R3 (equal bytes): equal instances have equal checkpoints.
 
 mod capture;
+mod compact;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -104,6 +105,14 @@ pub enum CheckpointError {
     /// Its bytes were altered.
     #[error("the checkpoint was altered: its digest does not fit")]
     Altered,
+    /// It is of another definition.
+    #[error("it is of the definition {found} and not of {expected}")]
+    OtherDefinition {
+        /// The digest that it names.
+        found: String,
+        /// The digest of what it was to go on under.
+        expected: String,
+    },
     /// Its definition is no chart.
     #[error("its definition is not legal: {0}")]
     Definition(#[from] ChartError),

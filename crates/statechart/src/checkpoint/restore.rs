@@ -41,7 +41,7 @@ impl Checkpoint {
         self.revive(&chart, limits, shift)
     }
 
-    fn revive(
+    pub(super) fn revive(
         &self,
         chart: &Arc<Chart>,
         limits: Limits,
@@ -58,7 +58,7 @@ impl Checkpoint {
                 id: record.chart.join("/"),
             })?;
             let session = Reviver { record, chart, limits, shift }.session(&self.name)?;
-            if sessions.insert(record.id, Some(Box::new(session))).is_some() {
+            if sessions.insert(record.id, Some(Arc::new(session))).is_some() {
                 return Err(illegal(record.id, "the session stands there twice"));
             }
         }

@@ -82,8 +82,9 @@ pub struct Stepped {
 #[derive(Clone, Debug)]
 pub struct Instance {
     pub(crate) name: Arc<str>,
-    /// None while it is taken out to step.
-    pub(crate) sessions: BTreeMap<SessionId, Option<Box<Session>>>,
+    /// None while it is taken out to step. A copy of the instance shares them until one of the two
+    /// changes one.
+    pub(crate) sessions: BTreeMap<SessionId, Option<Arc<Session>>>,
     pub(crate) next_session: u64,
     /// Which session stepped last.
     pub(crate) cursor: SessionId,
@@ -98,14 +99,14 @@ impl Instance {
         let name = name.into();
         let first = SessionId::FIRST;
         let session = Session::new(first, chart, Arc::clone(&name), None, BTreeMap::new());
-        let sessions = BTreeMap::from([(first, Some(Box::new(session)))]);
+        let sessions = BTreeMap::from([(first, Some(Arc::new(session)))]);
         Self { name, sessions, next_session: 2, cursor: first, limits }
     }
 
     /// The instance that a checkpoint describes.
     pub(crate) const fn revived(
         name: Arc<str>,
-        sessions: BTreeMap<SessionId, Option<Box<Session>>>,
+        sessions: BTreeMap<SessionId, Option<Arc<Session>>>,
         next_session: u64,
         cursor: SessionId,
         limits: Limits,
@@ -136,13 +137,16 @@ impl Instance {
     ///
     /// [`Overrun`] when that does not end; nothing has changed then.
     pub fn settle(&mut self, now: Time) -> Result<Stepped, Overrun> {
-        let before = self.clone();
+        self.attempt(|instance| instance.settle_within(now))
+    }
+
+    /// The same within an [`attempt`](Self::attempt), which takes it back.
+    pub(crate) fn settle_within(&mut self, now: Time) -> Result<Stepped, Overrun> {
         let mut stepped = Stepped::default();
         stepped.effects.append(&mut self.fire(now));
         while self.is_busy() {
             stepped.microsteps += 1;
             if stepped.microsteps > self.limits.microsteps_max {
-                *self = before;
                 return Err(Overrun(self.limits.microsteps_max));
             }
             stepped.effects.append(&mut self.advance(now));
@@ -156,14 +160,41 @@ impl Instance {
     ///
     /// [`StepError`]; nothing has changed then.
     pub fn step(&mut self, event: Event, now: Time) -> Result<Stepped, StepError> {
-        self.deliver(event)?;
-        self.settle(now).map_err(|overrun| {
-            // The event is not to be tried again and again.
-            if let Some(session) = self.session_mut(SessionId::FIRST) {
-                session.external.pop_back();
-            }
-            StepError::Overrun(overrun)
+        self.attempt(|instance| {
+            instance.deliver(event)?;
+            Ok(instance.settle_within(now)?)
         })
+    }
+
+    /// Does `change`, completely or not at all. An error of a step within it has to be passed on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`; nothing has changed then.
+    pub fn attempt<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.clone();
+        change(self).inspect_err(|_| *self = before)
+    }
+
+    /// Tells the chart that an event which it sent to the outside reached nobody.
+    pub fn undelivered(&mut self, session: SessionId, event: &Event, why: &str) {
+        if let Some(session) = self.session_mut(session) {
+            session.fail("error.communication", why, event.send_id.clone());
+            session.wake();
+        }
+    }
+
+    /// Forgets the timers that are due at `now`; their events are lost.
+    pub fn forget_due(&mut self, now: Time) {
+        let is_due = |session: &Session| session.timers.values().any(|timer| timer.due <= now);
+        for session in self.sessions.values_mut().flatten() {
+            if is_due(session) {
+                Arc::make_mut(session).timers.retain(|_, timer| now < timer.due);
+            }
+        }
     }
 
     /// Whether there is something to do without an event or a timer.
@@ -207,6 +238,14 @@ impl Instance {
         session.data.get(place)?.as_ref()
     }
 
+    /// The variables of its own chart that have a value.
+    #[must_use]
+    pub fn data(&self) -> BTreeMap<&str, &Value> {
+        let Some(session) = self.session(SessionId::FIRST) else { return BTreeMap::new() };
+        let values = session.chart.variables.iter().zip(&session.data);
+        values.filter_map(|(name, value)| Some((&**name, value.as_ref()?))).collect()
+    }
+
     /// The chart that it runs.
     #[must_use]
     pub fn chart(&self) -> Option<&Arc<Chart>> {
@@ -218,7 +257,7 @@ impl Instance {
     }
 
     pub(crate) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.sessions.get_mut(&id)?.as_deref_mut()
+        self.sessions.get_mut(&id)?.as_mut().map(Arc::make_mut)
     }
 
     /// Brings the events of all timers that are due where they go, in the order in which they are
@@ -291,10 +330,11 @@ impl Instance {
             finished: false,
             items: 0,
         };
-        change(&mut session, &mut desk);
+        let own = Arc::make_mut(&mut session);
+        change(own, &mut desk);
         let mut done = None;
         if desk.finished {
-            done = Some(finish(&mut session, &mut desk));
+            done = Some(finish(own, &mut desk));
         }
         let Desk { posts, mut effects, cancelled, .. } = desk;
         let parent = session.parent.clone();
@@ -436,7 +476,7 @@ impl Instance {
         }
         let name = Arc::clone(&self.name);
         let session = Session::new(child, chart, name, Some(parent), given);
-        self.sessions.insert(child, Some(Box::new(session)));
+        self.sessions.insert(child, Some(Arc::new(session)));
         Ok(())
     }
 }

@@ -109,6 +109,35 @@ pub(crate) enum Node {
     Broken(Arc<str>),
 }
 
+impl Node {
+    fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Unknown(name) => Some(name),
+            Self::Literal(_)
+            | Self::Variable(_)
+            | Self::System(_)
+            | Self::Event(_)
+            | Self::Defined(_)
+            | Self::Broken(_) => None,
+            Self::Field(inner, _) | Self::Not(inner) | Self::Negative(inner) | Self::In(inner) => {
+                inner.unknown()
+            }
+            Self::Index(left, right)
+            | Self::Both(left, right)
+            | Self::Either(left, right)
+            | Self::Binary(_, left, right) => left.unknown().or_else(|| right.unknown()),
+            Self::List(items) | Self::Call(_, items) | Self::Host(_, items) => {
+                items.iter().find_map(Self::unknown)
+            }
+            Self::Map(entries) => entries.iter().find_map(|(_, value)| value.unknown()),
+            Self::Choice(parts) => {
+                let (condition, yes, no) = &**parts;
+                [condition, yes, no].into_iter().find_map(Self::unknown)
+            }
+        }
+    }
+}
+
 /// What the engine knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
@@ -198,6 +227,11 @@ impl Expression {
     /// [`Fault`] when it has no value, or one that is no truth value.
     pub fn holds(&self, scope: &impl Scope) -> Result<bool, Fault> {
         evaluate::truth(&self.root, scope)
+    }
+
+    /// A name in it that leads nowhere, if it is read and not only asked whether it is defined.
+    pub(crate) fn unknown(&self) -> Option<&str> {
+        self.root.unknown()
     }
 
     /// The text that it was read from.

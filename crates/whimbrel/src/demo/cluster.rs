@@ -126,6 +126,8 @@ impl Node {
             trace: None,
             memory_bytes: None,
             hosts: None,
+            statecharts: Vec::new(),
+            statecharts_closed: false,
             members,
             settings: Default::default(),
         };

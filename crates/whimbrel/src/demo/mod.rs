@@ -240,7 +240,9 @@ async fn spawn(cluster: &Cluster, node: usize, name: &str, kind: FeedKind) -> Re
     };
     let birth = Birth { name: Some(name.to_owned()), ..Birth::default() };
     let mut admin = cluster.nodes[node].admin().await?;
-    let Done::Daemon(line) = admin.ask(Ask::Spawn { kind: kind.to_owned(), birth }).await? else {
+    let Done::Daemon(line) =
+        admin.ask(Ask::Spawn { kind: kind.to_owned(), birth, given: None }).await?
+    else {
         bail!("a node answered something else");
     };
     daemon_of(&line.daemon).context("a node named no daemon")

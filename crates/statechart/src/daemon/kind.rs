@@ -1,0 +1,252 @@
+//! Decides what a statechart does as a daemon, turn by turn.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+use whimbrel_daemon::limits::ANSWER_BYTES_MAX;
+use whimbrel_daemon::{Context, MeshDaemon, Misfit, Paged, ProcessError};
+use whimbrel_wire::{CausalEvent, EntityId, Time, TimerId};
+
+use super::outputs::{Outputs, json};
+use super::palette::{Palette, Score};
+use super::said::{Question, Said};
+use crate::engine::{Event, Instance, Limits};
+use crate::value::Value;
+
+/// The one timer of the host: where the next one of the chart is due.
+const ALARM: TimerId = TimerId::new(0);
+
+/// A statechart as a daemon.
+pub struct Statechart {
+    pub(super) palette: Arc<Palette>,
+    /// None until it is founded or restored.
+    pub(super) running: Option<Running>,
+}
+
+pub(super) struct Running {
+    pub(super) score: Arc<Score>,
+    pub(super) instance: Instance,
+}
+
+/// Why a payload is declined. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It was born without a definition. Fault: whoever spawned it. Again: no.
+    #[error("the statechart has no definition")]
+    NoDefinition,
+    /// The payload is no text. Fault: sender. Again: no.
+    #[error("an event is text: NAME, NAME JSON, or a JSON object")]
+    NoText,
+    /// The payload is not what it seems to be. Fault: sender. Again: no.
+    #[error("not an event: {0}")]
+    Malformed(String),
+    /// The name cannot be one. Fault: sender. Again: no.
+    #[error("an event has a name of 1 to 256 bytes without white space")]
+    Name,
+    /// The name is one of the engine's own. Fault: sender. Again: no.
+    #[error("{0} can only come from the chart itself")]
+    Reserved(String),
+    /// There is no such question. Fault: sender. Again: no.
+    #[error("the questions are ?state, ?data [NAME], ?definition and ?checkpoint")]
+    NoQuestion,
+    /// There is no such variable. Fault: sender. Again: no.
+    #[error("there is no value of {0}")]
+    NoDatum(String),
+    /// The answer would be too long. Fault: nobody. Again: no; export a snapshot instead.
+    #[error("the answer is too long")]
+    AnswerTooLong,
+    /// The chart has come to its end. Fault: nobody. Again: no.
+    #[error("the statechart has come to its end")]
+    Over,
+    /// Too many events wait in the chart. Fault: nobody. Again: later.
+    #[error("too many events wait")]
+    Busy,
+    /// The chart runs in a circle. Fault: the chart. Again: no.
+    #[error("the step does not end: more than {0} microsteps")]
+    Overrun(u32),
+    /// The chart goes on sending to nobody. Fault: the chart. Again: no.
+    #[error("the chart sends to nowhere again and again")]
+    SentNowhere,
+    /// The turn would put out more than a turn may. Fault: the chart. Again: no.
+    #[error("the step puts out more than a turn may")]
+    TooMuch,
+    /// Our mistake.
+    #[error("could not write an output: {0}")]
+    Internal(String),
+}
+
+impl From<Refusal> for ProcessError {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.to_string())
+    }
+}
+
+/// What a hosted instance may use.
+pub(super) fn limits() -> Limits {
+    Limits::default()
+}
+
+#[derive(serde::Serialize)]
+struct Where<'a> {
+    r#in: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<&'a Value>,
+}
+
+#[derive(serde::Serialize)]
+struct Standing<'a> {
+    r#in: Vec<&'a str>,
+    done: bool,
+    /// When the next timer is due, in nanoseconds of the daemon's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_nanos: Option<u64>,
+    now_nanos: u64,
+    definition: &'a str,
+    version: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct Text<'a> {
+    digest: &'a str,
+    definition: &'a crate::definition::Definition,
+}
+
+impl Statechart {
+    /// The name of the kind.
+    pub const NAME: &str = "statechart";
+
+    /// A fresh one, to be founded or restored under `palette`.
+    #[must_use]
+    pub const fn new(palette: Arc<Palette>) -> Self {
+        Self { palette, running: None }
+    }
+
+    /// The instance, once there is one.
+    #[must_use]
+    pub fn instance(&self) -> Option<&Instance> {
+        self.running.as_ref().map(|running| &running.instance)
+    }
+}
+
+impl Running {
+    /// Takes an event, completely or not at all.
+    fn hear(&mut self, context: &mut Context<'_>, event: Event) -> Result<Vec<Bytes>, Refusal> {
+        if self.instance.is_done() {
+            return Err(Refusal::Over);
+        }
+        let before = self.instance.next_due();
+        let (entity, now) = (*context.entity(), context.now());
+        let outputs = self.instance.attempt(|instance| {
+            instance.deliver(event).map_err(|_| Refusal::Busy)?;
+            let mut outputs = Outputs::settle(instance, &entity, now)?;
+            if outputs.answers.is_empty() {
+                let (r#in, done) = (instance.leaves().collect(), outputs.done.as_ref());
+                outputs.answers.push(json(&Where { r#in, done })?);
+            }
+            Ok::<_, Refusal>(outputs)
+        })?;
+        self.alarm(context, before);
+        Ok(outputs.ask(context))
+    }
+
+    /// Timers are due.
+    fn wake(&mut self, context: &mut Context<'_>) {
+        let (entity, now) = (*context.entity(), context.now());
+        let settle = |instance: &mut Instance| Outputs::settle(instance, &entity, now);
+        match self.instance.attempt(settle) {
+            Ok(outputs) => drop(outputs.ask(context)),
+            Err(why) => {
+                // They would do the same again, and nothing after them would be heard.
+                self.instance.forget_due(now);
+                Outputs::lament(context, &why);
+            }
+        }
+        self.alarm(context, None);
+    }
+
+    /// Sets the host's timer where the next one of the chart is due, unless it stands there.
+    fn alarm(&self, context: &mut Context<'_>, before: Option<Time>) {
+        match self.instance.next_due() {
+            due if due == before => {}
+            Some(due) => context.set_timer(ALARM, due),
+            None => context.cancel_timer(ALARM),
+        }
+    }
+
+    fn answer(&self, now: Time, question: Question) -> Result<Bytes, Refusal> {
+        let Self { score, instance } = self;
+        let answer = match question {
+            Question::State => json(&Standing {
+                r#in: instance.leaves().collect(),
+                done: instance.is_done(),
+                due_nanos: instance.next_due().map(Time::as_nanos),
+                now_nanos: now.as_nanos(),
+                definition: &score.digest,
+                version: &score.chart.definition().version,
+            }),
+            Question::Data(None) => json(&instance.data()),
+            Question::Data(Some(name)) => {
+                json(instance.datum(&name).ok_or(Refusal::NoDatum(name))?)
+            }
+            Question::Definition => {
+                json(&Text { digest: &score.digest, definition: score.chart.definition() })
+            }
+            Question::Checkpoint => {
+                let internal = |error: crate::CheckpointError| Refusal::Internal(error.to_string());
+                let checkpoint = instance.capture().map_err(internal)?;
+                Ok(Bytes::from(checkpoint.to_json().map_err(internal)?))
+            }
+        }?;
+        if answer.len() > ANSWER_BYTES_MAX { Err(Refusal::AnswerTooLong) } else { Ok(answer) }
+    }
+}
+
+impl MeshDaemon for Statechart {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn found(
+        &mut self,
+        entity: &EntityId,
+        given: Option<&[u8]>,
+    ) -> Result<Option<TimerId>, Misfit> {
+        let given = given.ok_or_else(|| Misfit("a statechart is given a definition".to_owned()))?;
+        let misfit = |error: super::PaletteError| Misfit(error.to_string());
+        let score = self.palette.read(given).map_err(misfit)?;
+        self.palette.judge(&score).map_err(misfit)?;
+        let name = entity.key().to_string();
+        let instance = Instance::new(Arc::clone(&score.chart), name, limits());
+        self.running = Some(Running { score, instance });
+        Ok(Some(ALARM))
+    }
+
+    fn process(
+        &mut self,
+        context: &mut Context<'_>,
+        event: &CausalEvent,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        let running = self.running.as_mut().ok_or(Refusal::NoDefinition)?;
+        match Said::read(&event.payload)? {
+            Said::Question(question) => Ok(vec![running.answer(context.now(), question)?]),
+            Said::Event(event) => Ok(running.hear(context, event)?),
+        }
+    }
+
+    fn on_timer(&mut self, context: &mut Context<'_>, _timer: TimerId) {
+        if let Some(running) = &mut self.running {
+            running.wake(context);
+        }
+    }
+
+    fn judge(&self) -> Result<(), Misfit> {
+        let Some(running) = &self.running else { return Ok(()) };
+        self.palette.judge(&running.score).map_err(|error| Misfit(error.to_string()))
+    }
+
+    fn paged(&mut self) -> Option<&mut dyn Paged> {
+        Some(self)
+    }
+}

@@ -1,0 +1,182 @@
+//! Decides under which definitions statecharts may go on at a node, and keeps each only once.
+//!
+//! A daemon brings its definition along, and goes on under that one. A node that was given a definition
+//! with the same id takes the daemon only if the two are equal; one whose palette is
+//! [closed](Palette::closed) takes none that it was not given.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use thiserror::Error;
+use whimbrel_daemon::{FrozenState, Whole};
+use whimbrel_wire::ChunkRef;
+
+use crate::chart::{Chart, ChartError};
+use crate::checkpoint::CheckpointError;
+use crate::definition::Definition;
+
+/// The longest definition that a newborn is given, in bytes.
+pub const DEFINITION_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How many definitions are remembered before those that nobody uses are forgotten.
+const SEEN_MAX: usize = 1024;
+
+/// A definition that daemons share: the chart, and how it is written down.
+pub(super) struct Score {
+    pub(super) chart: Arc<Chart>,
+    pub(super) digest: Arc<str>,
+    pub(super) written: Whole,
+}
+
+/// The definitions that a node knows.
+#[derive(Default)]
+pub struct Palette {
+    /// Those that it was given, by their ids.
+    given: BTreeMap<String, Arc<Score>>,
+    closed: bool,
+    /// Those that are in use, by the names of their bytes.
+    seen: Mutex<BTreeMap<ChunkRef, Weak<Score>>>,
+}
+
+/// Why a definition is not played here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PaletteError {
+    /// It is too long. Fault: whoever gives it. Changed: nothing. Again: no.
+    #[error("the definition has more than {DEFINITION_BYTES_MAX} bytes")]
+    TooLong,
+    /// It is no definition. Fault: whoever gives it. Changed: nothing. Again: no.
+    #[error("not a definition: {0}")]
+    Malformed(String),
+    /// It is not legal. Fault: whoever gives it. Changed: nothing. Again: no.
+    #[error(transparent)]
+    Chart(#[from] ChartError),
+    /// The node was given another definition of this id. Fault: nobody. Changed: nothing. Again:
+    /// at a node that was given the same one, or none.
+    #[error("{id} is {found} and this node was given {expected}")]
+    Different {
+        /// The id of the definition.
+        id: String,
+        /// The digest of the daemon's.
+        found: String,
+        /// The digest of the node's.
+        expected: String,
+    },
+    /// The palette is closed and has no such definition. Fault: nobody. Changed: nothing. Again: at
+    /// a node that was given it.
+    #[error("this node was not given the definition {0}")]
+    Unknown(String),
+}
+
+impl Palette {
+    /// The palette that holds these definitions.
+    ///
+    /// # Errors
+    ///
+    /// [`PaletteError`] when one is not legal, or two have one id.
+    pub fn new(definitions: impl IntoIterator<Item = Definition>) -> Result<Self, PaletteError> {
+        let mut palette = Self::default();
+        for definition in definitions {
+            let score = palette.play(definition)?;
+            let id = score.chart.definition().id.clone();
+            if palette.given.insert(id.clone(), score).is_some() {
+                return Err(ChartError::Twice(id).into());
+            }
+        }
+        Ok(palette)
+    }
+
+    /// The same that takes no definition that it was not given.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        self.closed = true;
+        self
+    }
+
+    /// The score of a definition as JSON.
+    pub(super) fn read(&self, text: &[u8]) -> Result<Arc<Score>, PaletteError> {
+        if text.len() > DEFINITION_BYTES_MAX {
+            return Err(PaletteError::TooLong);
+        }
+        let definition: Definition = serde_json::from_slice(text)
+            .map_err(|error| PaletteError::Malformed(error.to_string()))?;
+        self.play(definition)
+    }
+
+    fn play(&self, definition: Definition) -> Result<Arc<Score>, PaletteError> {
+        let chart = Chart::new(definition)?;
+        let bytes = chart.definition().to_cbor().map_err(malformed)?;
+        let written = Whole::new(Bytes::from(bytes));
+        let name = name_of(&written);
+        Ok(self.share(name, || Score::new(chart, written)))
+    }
+
+    /// The score that stands under this name, if it is in use.
+    pub(super) fn seen(&self, name: &ChunkRef) -> Option<Arc<Score>> {
+        self.lock().get(name)?.upgrade()
+    }
+
+    /// The score of a definition that was written down.
+    pub(super) fn restore(&self, name: ChunkRef, bytes: Bytes) -> Result<Arc<Score>, PaletteError> {
+        let definition = Definition::from_cbor(&bytes).map_err(malformed)?;
+        let chart = Chart::new(definition)?;
+        let written = Whole::new(bytes);
+        Ok(self.share(name, || Score::new(chart, written)))
+    }
+
+    /// Whether a daemon may go on here.
+    pub(super) fn judge(&self, score: &Score) -> Result<(), PaletteError> {
+        let id = &score.chart.definition().id;
+        match self.given.get(id) {
+            Some(known) if known.digest == score.digest => Ok(()),
+            Some(known) => Err(PaletteError::Different {
+                id: id.clone(),
+                found: score.digest.to_string(),
+                expected: known.digest.to_string(),
+            }),
+            None if self.closed => Err(PaletteError::Unknown(id.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn share(&self, name: ChunkRef, make: impl FnOnce() -> Score) -> Arc<Score> {
+        let mut seen = self.lock();
+        if let Some(score) = seen.get(&name).and_then(Weak::upgrade) {
+            return score;
+        }
+        if seen.len() >= SEEN_MAX {
+            seen.retain(|_, score| score.strong_count() > 0);
+        }
+        let score = Arc::new(make());
+        seen.insert(name, Arc::downgrade(&score));
+        score
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ChunkRef, Weak<Score>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn malformed(error: CheckpointError) -> PaletteError {
+    PaletteError::Malformed(error.to_string())
+}
+
+/// The name of what was written: that of its first list of chunks, of which a definition has one.
+fn name_of(written: &Whole) -> ChunkRef {
+    let mut name = ChunkRef::of(&[]);
+    let visited = written.visit(&mut |list| {
+        name = list.name();
+        Ok(())
+    });
+    // The visitor does not fail, so neither does the visit.
+    drop(visited);
+    name
+}
+
+impl Score {
+    fn new(chart: Chart, written: Whole) -> Self {
+        let digest = chart.definition().digest().into();
+        Self { chart: Arc::new(chart), digest, written }
+    }
+}
