@@ -19,7 +19,7 @@ const QUINN_PROTO_MIN: (u64, u64, u64) = (0, 11, 18);
 
 /// Crates that may carry a table of lints of their own: it repeats the workspace's, except that
 /// `unsafe_code` is denied instead of forbidden, so that one named place can lift it.
-const OWN_LINTS: [&str; 2] = ["whimbrel-store", "whimbrel-fuzz"];
+const OWN_LINTS: [&str; 3] = ["whimbrel-store", "whimbrel-fuzz", "whimbrel-isolate"];
 
 /// Which crates of this workspace a package may use.
 enum Arrows {

@@ -18,9 +18,24 @@ const SCRIPTS: &str = "scxml-test-framework@2.0.0";
 
 /// Runs a suite with these flags.
 pub(crate) fn run(tree: &Tree, flags: &[String]) -> Result<()> {
-    if flags.first().map(String::as_str) != Some("scxml") {
-        bail!("conformance takes scxml [--suite PATH] [--scripts PATH] [--only NAME] [--verbose]");
+    match flags.first().map(String::as_str) {
+        Some("scxml") => scxml(tree, flags),
+        Some("wasm") => wasm(tree, flags),
+        _ => bail!(
+            "conformance takes scxml [--suite PATH] [--scripts PATH] [--only NAME] [--verbose], \
+             or wasm [--plan NAME] [--only FILE] [--verbose]"
+        ),
     }
+}
+
+/// The scripts are in a package that the tests depend on; what runs them is an example of the crate.
+fn wasm(tree: &Tree, flags: &[String]) -> Result<()> {
+    let words = "run --quiet --locked -p whimbrel-isolate --example conformance --";
+    let mut command = tools::cargo(tree);
+    tools::run(command.args(words.split(' ')).args(flags))
+}
+
+fn scxml(tree: &Tree, flags: &[String]) -> Result<()> {
     let mut command = tools::cargo(tree);
     command.args(["run", "--quiet", "--locked", "-p", "whimbrel-conformance", "--"]).args(flags);
     if !flags.iter().any(|flag| flag == "--scripts") {

@@ -70,6 +70,7 @@ fn usage() -> String {
          cargo xtask mutants [--resume] [NAME...]        each deliberate bug must be found\n\
          cargo xtask chaos --minutes N [--seed S]        faults on real processes; best as root\n\
          cargo xtask conformance scxml --suite PATH      suites of others, from where they lie\n\
+         cargo xtask conformance wasm [--plan NAME]      the WebAssembly testsuite, with and without moves\n\
          cargo xtask soak [--resume]                     the long steps, for a night\n\
          \n\
          steps of check: {}\n\
