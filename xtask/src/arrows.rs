@@ -150,9 +150,16 @@ const RULES: [Rule; 18] = [
     },
     Rule {
         package: "whimbrel-fuzz",
-        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon", "whimbrel-store"]),
-        outside: Outside::Only(&["bytes", "serde"]),
-        never: &["whimbrel-runtime", "whimbrel", "tokio"],
+        arrows: Arrows::Only(&[
+            "whimbrel-wire",
+            "whimbrel-daemon",
+            "whimbrel-store",
+            "whimbrel-protocol",
+            "whimbrel-statechart",
+            "whimbrel-runtime",
+        ]),
+        outside: Outside::Only(&["bytes", "serde", "serde_json"]),
+        never: &["whimbrel", "tokio"],
     },
     Rule { package: "whimbrel", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule {

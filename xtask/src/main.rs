@@ -67,7 +67,7 @@ fn usage() -> String {
          cargo xtask fuzz [--minutes N] [--target NAME]  hostile bytes for every decoder\n\
          cargo xtask sim FLAGS                           the simulator, flags passed on\n\
          cargo xtask model FLAGS                         the model of all interleavings, flags passed on\n\
-         cargo xtask mutants [--resume] [NAME...]        each deliberate bug must be found\n\
+         cargo xtask mutants [--resume] [--all] [NAME..] each deliberate bug must be found\n\
          cargo xtask chaos --minutes N [--seed S]        faults on real processes; best as root\n\
          cargo xtask conformance scxml --suite PATH      suites of others, from where they lie\n\
          cargo xtask conformance wasm [--plan NAME]      the WebAssembly testsuite, with and without moves\n\

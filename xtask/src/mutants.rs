@@ -3,7 +3,8 @@
 //! The bugs are those of `crates/mutants`. They are all in one build of the three programs that look for
 //! them, which the bug is named to: the simulator and the model for those of the protocol, the store's crash
 //! test for those of the disk. Each bug must be found by the checker of a promise in at least one of them,
-//! and those of [`FOR_THE_MODEL`] and [`FOR_THE_SIMULATOR`] by that one too. A row that was found is kept,
+//! and those of [`FOR_THE_MODEL`] and [`FOR_THE_SIMULATOR`] by that one too. The model, which is slow where it
+//! finds nothing, is asked about others only if the simulator found nothing, or with `--all`. A row that was found is kept,
 //! so that `--resume` goes on where a search of the same tree was cut off.
 
 use std::fs::{self, File};
@@ -92,7 +93,11 @@ enum Verdict {
 /// Looks for the bugs with these names, or for all.
 pub(crate) fn run(tree: &Tree, arguments: &[String]) -> Result<()> {
     let resume = arguments.iter().any(|word| word == "--resume");
-    let names: Vec<&String> = arguments.iter().filter(|word| *word != "--resume").collect();
+    let ask_all = arguments.iter().any(|word| word == "--all");
+    let names: Vec<&String> = arguments.iter().filter(|word| !word.starts_with("--")).collect();
+    if arguments.len() != names.len() + usize::from(resume) + usize::from(ask_all) {
+        bail!("mutants takes --resume, --all and names");
+    }
     tools::run_cargo(tree, &BUILD.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>())?;
     let folder = tree.target_dir().join("mutants");
     keep_programs(tree, &folder)?;
@@ -110,7 +115,7 @@ pub(crate) fn run(tree: &Tree, arguments: &[String]) -> Result<()> {
         let row = match before.and_then(|text| Some(text.strip_prefix(&state)?.to_owned())) {
             Some(row) => row,
             None => {
-                let (row, good) = judge(tree, &folder, mutant)?;
+                let (row, good) = judge(tree, &folder, mutant, ask_all)?;
                 if good {
                     fs::write(&kept, format!("{state}{row}"))?;
                 } else {
@@ -133,7 +138,7 @@ const HEADER: &str =
     "| bug | rule | what goes wrong | found by, after | promise |\n|---|---|---|---|---|";
 
 /// Lets those look for a bug that can see it: the row of the table, and whether that is good.
-fn judge(tree: &Tree, folder: &Path, mutant: &Mutant) -> Result<(String, bool)> {
+fn judge(tree: &Tree, folder: &Path, mutant: &Mutant, ask_all: bool) -> Result<(String, bool)> {
     let name = mutant.name.as_str();
     let seekers: &[&Seeker] = match mutant.is_of_disk {
         false => &[&SIMULATOR, &MODEL],
@@ -142,6 +147,10 @@ fn judge(tree: &Tree, folder: &Path, mutant: &Mutant) -> Result<(String, bool)> 
     };
     let mut verdicts = Vec::new();
     for seeker in seekers {
+        let is_found = verdicts.iter().any(|(_, verdict)| matches!(verdict, Verdict::Found { .. }));
+        if is_found && !ask_all && !must(seeker, name) {
+            continue;
+        }
         verdicts.push((*seeker, search(tree, folder, name, seeker)?));
     }
     let good = is_good(name, &verdicts);
@@ -159,13 +168,17 @@ fn is_good(name: &str, verdicts: &[(&Seeker, Verdict)]) -> bool {
     let is_found = |verdict: &Verdict| matches!(verdict, Verdict::Found { .. });
     let sound =
         verdicts.iter().all(|(_, verdict)| !matches!(verdict, Verdict::Odd(_) | Verdict::TimedOut));
-    let must = |seeker: &Seeker| match seeker.title {
+    let done = verdicts.iter().all(|(seeker, verdict)| !must(seeker, name) || is_found(verdict));
+    sound && done && verdicts.iter().any(|(_, verdict)| is_found(verdict))
+}
+
+/// Whether this one must find that bug, whoever else does.
+fn must(seeker: &Seeker, name: &str) -> bool {
+    match seeker.title {
         "model" => FOR_THE_MODEL.contains(&name),
         "simulator" => FOR_THE_SIMULATOR.contains(&name),
         _ => false,
-    };
-    let done = verdicts.iter().all(|(seeker, verdict)| !must(seeker) || is_found(verdict));
-    sound && done && verdicts.iter().any(|(_, verdict)| is_found(verdict))
+    }
 }
 
 /// What one seeker has to say: place and promise.

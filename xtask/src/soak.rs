@@ -56,7 +56,7 @@ const STEPS: &[Step] = &[
         cargo: "run --quiet --locked --release -p whimbrel-store --example crashes -- --seeds 100",
     },
     Step { name: "fuzz", cargo: "run --quiet --locked -p xtask -- fuzz --minutes 60" },
-    Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants" },
+    Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants --resume" },
 ];
 
 /// The steps in the order in which they run.

@@ -2,6 +2,7 @@
 
 mod daemons;
 mod store;
+mod surfaces;
 mod words;
 
 use crate::driver::Target;
@@ -19,6 +20,12 @@ pub const ALL: &[Target] = &[
     daemons::MAPS,
     store::LISTS,
     store::ENGINES,
+    surfaces::STREAMS,
+    surfaces::ENVELOPES,
+    surfaces::ADMIN,
+    surfaces::TRACES,
+    surfaces::CHARTS,
+    surfaces::DOCUMENTS,
 ];
 
 /// The target of a name.
@@ -52,6 +59,12 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
         "maps" => daemons::maps(),
         "lists" => store::lists(),
         "engines" => store::engines(),
+        "streams" => surfaces::streams(),
+        "envelopes" => surfaces::envelopes(),
+        "admin" => surfaces::admin(),
+        "traces" => surfaces::traces(),
+        "charts" => surfaces::charts(),
+        "documents" => surfaces::documents(),
         _ => Vec::new(),
     }
 }

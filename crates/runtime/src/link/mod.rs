@@ -32,3 +32,24 @@ pub use inbound::{Inbound, Pause};
 pub use lane::Lane;
 pub use limits::{LaneLimits, LinkLimits};
 pub use members::{Member, Members};
+
+use bytes::Bytes;
+
+/// The frames that a stream holds when it comes in pieces of so many bytes, and whether it may end there; or
+/// the length that was announced and is beyond `bytes_max`. For fuzzers: nodes read streams by [`Links`].
+///
+/// # Errors
+///
+/// The announced length.
+#[doc(hidden)]
+pub fn frames_of(stream: &Bytes, piece: usize, bytes_max: u32) -> Result<(Vec<Bytes>, bool), u32> {
+    let mut decoder = lane::Decoder::new(bytes_max);
+    let mut frames = Vec::new();
+    for from in (0..stream.len()).step_by(piece.max(1)) {
+        let mut piece = stream.slice(from..(from + piece.max(1)).min(stream.len()));
+        while let Some(frame) = decoder.next(&mut piece).map_err(|long| long.announced)? {
+            frames.push(frame);
+        }
+    }
+    Ok((frames, decoder.is_between_frames()))
+}
