@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use whimbrel_protocol::{Settings, TRACE_VERSION, TraceHeader, TraceRecord, Witness};
-use whimbrel_runtime::admin::words::{Ask, Birth, Reply, Request, VERSION};
+use whimbrel_runtime::admin::words::{Ask, Reply, Request, VERSION};
 use whimbrel_runtime::link::frames_of;
 use whimbrel_runtime::{Binding, unsealer};
 use whimbrel_statechart::scxml::{Ours, Surroundings, import};
@@ -183,7 +183,6 @@ pub(super) fn admin() -> Vec<Vec<u8>> {
         request(Ask::Nodes {}),
         request(Ask::Daemons {}),
         request(Ask::Find { daemon: "o17".to_owned() }),
-        request(Ask::Spawn { kind: "kv".to_owned(), birth: Birth::default() }),
         [&[1][..], br#"{"v":1,"id":7,"body":{"done":"nothing"}}"#].concat(),
     ]
 }
