@@ -23,9 +23,9 @@ pub(crate) struct DeliverTask {
     /// Events in each of five parts.
     #[arg(long, default_value_t = 200_000)]
     pub(crate) events: u64,
-    /// Measure nothing but deliveries to a daemon that gives an answer: for a profiler.
+    /// Measure nothing but deliveries to a daemon that is "answering" or "silent": for a profiler.
     #[arg(long)]
-    only: bool,
+    only: Option<String>,
     /// Print one line a figure, and nothing but deliveries: for programs.
     #[arg(long)]
     plain: bool,
@@ -34,7 +34,7 @@ pub(crate) struct DeliverTask {
 impl DeliverTask {
     /// Everything, with so many events a part.
     pub(crate) const fn of(events: u64) -> Self {
-        Self { events, only: false, plain: false }
+        Self { events, only: None, plain: false }
     }
 }
 
@@ -117,10 +117,12 @@ pub(crate) fn measure(task: &DeliverTask) -> Result<Measured> {
     let mut measured = Vec::new();
     for answers in [true, false] {
         let name = if answers { "answering" } else { "silent" };
-        measured.push((format!("deliver-{name}"), deliver(task.events, answers)?));
-        if task.only {
-            return Ok(Measured(measured));
+        if task.only.as_deref().is_none_or(|only| only == name) {
+            measured.push((format!("deliver-{name}"), deliver(task.events, answers)?));
         }
+    }
+    if task.only.is_some() {
+        return Ok(Measured(measured));
     }
     for answers in [true, false] {
         let name = if answers { "answering" } else { "silent" };

@@ -270,6 +270,7 @@ impl Host {
     /// # Errors
     ///
     /// [`HostError`]; no position is taken then.
+    #[inline]
     pub fn turn(
         &mut self,
         epoch: Epoch,
@@ -305,6 +306,7 @@ impl Host {
     }
 
     /// A turn that the body takes.
+    #[inline]
     fn give(&mut self, now: Time, input: Input<'_>) -> Result<Turned, HostError> {
         match self.process(now, input) {
             Ok(Ok(answers)) => {
@@ -359,6 +361,7 @@ impl Host {
 
     /// The turn is taken; its wishes are done. The host's own words come first, then what the body
     /// sends, then what it publishes.
+    #[inline]
     fn put_out(&mut self, now: Time, answers: Vec<Bytes>, words: Words) -> Turned {
         self.step(now);
         for (timer, at) in self.desk.timers.drain(..) {
@@ -374,8 +377,12 @@ impl Host {
         } else {
             self.chain_sends()
         };
-        let outputs = answers.into_iter().map(|payload| self.chain(payload)).collect();
+        let outputs = if answers.is_empty() { Vec::new() } else { self.chain_all(answers) };
         Turned { head: self.head, answer: Answer { outputs, failure: None }, sent }
+    }
+
+    fn chain_all(&mut self, answers: Vec<Bytes>) -> Vec<CausalEvent> {
+        answers.into_iter().map(|payload| self.chain(payload)).collect()
     }
 
     fn chain_sends(&mut self) -> Vec<(EntityId, CausalEvent)> {
@@ -585,6 +592,7 @@ impl Host {
 
     /// The link of its last output.
     #[must_use]
+    #[inline]
     pub fn last(&self) -> Option<CausalLink> {
         self.last
     }
@@ -597,6 +605,7 @@ impl Host {
 
     /// The timer that is due first.
     #[must_use]
+    #[inline]
     pub fn next_timer(&self) -> Option<(Time, TimerId)> {
         self.timers.next()
     }

@@ -28,6 +28,7 @@ impl Timers {
     }
 
     /// The first that is due; of several at one time the one with the smallest id.
+    #[inline]
     pub(crate) fn next(&self) -> Option<(Time, TimerId)> {
         self.order.first().copied()
     }
@@ -36,6 +37,7 @@ impl Timers {
         self.times.contains_key(&timer)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.times.len()
     }

@@ -82,6 +82,7 @@ pub(crate) fn has_room(ledger: &Ledger, settings: &Settings, now: Time) -> bool 
 }
 
 /// What the sender of a turn is told. It is left in `turned` only if it is kept for a repeat.
+#[inline]
 pub(crate) fn answer_of(origin: &InputOrigin, turned: &mut Turned) -> Answer {
     match origin {
         InputOrigin::Event { sender: Sender::Client { .. }, .. }
@@ -94,6 +95,7 @@ pub(crate) fn answer_of(origin: &InputOrigin, turned: &mut Turned) -> Answer {
 }
 
 /// Enters a turn that was made: marks, answers, outbox.
+#[inline]
 pub(crate) fn take(ledger: &mut Ledger, settings: &Settings, turn: &Turn, turned: &Turned) {
     match turn.stamp.origin {
         InputOrigin::Event { sender, number, answered }
@@ -125,6 +127,7 @@ pub(crate) fn first_waiting(outgoing: &Outgoing) -> u64 {
 }
 
 /// How many outputs are not acknowledged.
+#[inline]
 pub(crate) fn unacknowledged(ledger: &Ledger) -> usize {
     ledger.outgoing.values().map(|outgoing| outgoing.waiting.len()).sum()
 }

@@ -137,6 +137,7 @@ impl Replica {
     }
 
     /// Enters one turn.
+    #[inline]
     pub(crate) fn enter(&mut self, turn: &Turn, turned: Turned, settings: &Settings) {
         inbox::take(&mut self.ledger, settings, turn, &turned);
         self.head = turned.head;

@@ -292,6 +292,7 @@ impl Owner {
         self.save_deletion(desk);
     }
 
+    #[inline]
     fn may_turn(&self, desk: &Desk<'_>) -> bool {
         let made = self.replica.head.position;
         matches!(self.life, Life::Live)
@@ -464,7 +465,7 @@ impl Owner {
         let sent: Vec<EntityId> = turned.sent.iter().map(|(to, _)| *to).collect();
         self.clock = Clock::starting(time, desk.now);
         self.replica.enter(&turn, turned, &desk.station.settings);
-        let posts = self.newest_posts(&sent);
+        let posts = if sent.is_empty() { Vec::new() } else { self.newest_posts(&sent) };
         self.snapshots.grew(&turn);
         let position = turn.position();
         (turn, Settling { position, origin, route, answer, posts })

@@ -112,7 +112,11 @@ struct Line {
 enum AtOnce {
     /// It has to go the long way.
     No,
-    Answered(Answer),
+    Answered {
+        answer: Answer,
+        /// Whether the seat may want to be woken earlier than before.
+        stirred: bool,
+    },
     /// What becomes of the event is said under this ticket.
     Failed(Ticket),
 }
@@ -256,8 +260,10 @@ impl Cell {
     ) -> Delivery<T> {
         let mut inner = lock(&self.inner);
         let ticket = match inner.deliver_at_once(core, self, event) {
-            AtOnce::Answered(answer) => {
-                self.set_alarm(core, &inner);
+            AtOnce::Answered { answer, stirred } => {
+                if stirred {
+                    self.set_alarm(core, &inner);
+                }
                 return Delivery::Done(Ok(answer));
             }
             AtOnce::Failed(ticket) => ticket,
@@ -316,29 +322,36 @@ impl Inner {
             }
             None => Err(TurnFailure::NoCopy),
         };
+        let mut stirred = false;
         let end = match turned {
             Ok(turned) => {
+                stirred = turned.next_timer.is_some();
                 let (unsaved, append) = rest.made(turned);
                 let Append { entity, epoch, after, turn } = append;
                 match lock(memory).append(&entity, epoch, after, turn) {
-                    Ok(()) => AtOnce::Answered(unsaved.saved()),
+                    Ok(()) => Ok(unsaved.saved()),
                     Err(error) => {
                         let ticket = core.ticket();
                         unsaved.not_saved(ticket, error);
-                        AtOnce::Failed(ticket)
+                        Err(ticket)
                     }
                 }
             }
             Err(failure) => {
                 let ticket = core.ticket();
                 rest.failed(ticket, &failure);
-                AtOnce::Failed(ticket)
+                Err(ticket)
             }
         };
+        // An owner at rest wants to be woken for its timer alone, and for what it asked for.
         if !self.out.is_empty() {
+            stirred = true;
             self.perform(core, cell);
         }
-        end
+        match end {
+            Ok(answer) => AtOnce::Answered { answer, stirred },
+            Err(ticket) => AtOnce::Failed(ticket),
+        }
     }
 
     fn work(&mut self, core: &Arc<Core>, cell: &Arc<Cell>, work: Work) {

@@ -175,6 +175,7 @@ fn turn(
 }
 
 /// Makes one turn.
+#[inline]
 pub(crate) fn host_turn(
     host: &mut Host,
     epoch: Epoch,

@@ -254,6 +254,7 @@ impl Copies {
         self.0.is_empty()
     }
 
+    #[inline]
     pub(crate) fn edges(&self, attempt: AttemptId) -> Option<Edges> {
         let copy = self.0.get(&attempt)?;
         let base = copy.manifest.head;
@@ -292,6 +293,7 @@ impl View for Halves<'_> {
         Ok(index.and_then(|index| self.title.deeds.get(index)).cloned())
     }
 
+    #[inline]
     fn edges(&mut self, attempt: AttemptId) -> Result<Option<Edges>, StoreError> {
         Ok(self.copies.edges(attempt))
     }

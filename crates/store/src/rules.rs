@@ -189,6 +189,7 @@ fn append<'w>(
 }
 
 /// The live copy, if these turns may enter it.
+#[inline]
 pub(crate) fn may_append<V: View + ?Sized>(
     view: &mut V,
     epoch: Epoch,
@@ -217,6 +218,7 @@ fn append_copy<'w>(
 }
 
 /// Whether the turns follow the end of a copy at `after`, without gaps.
+#[inline]
 fn follow<V: View + ?Sized>(
     view: &mut V,
     attempt: AttemptId,
@@ -450,6 +452,7 @@ fn delete<'w>(view: &mut dyn View, epoch: Epoch) -> Decided<'w> {
 }
 
 /// The live copy, if this store owns the daemon in `epoch`.
+#[inline]
 fn owned<V: View + ?Sized>(view: &mut V, epoch: Epoch) -> Result<AttemptId, Problem> {
     let seat = view.seat()?;
     match seat.held {

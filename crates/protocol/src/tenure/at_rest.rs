@@ -87,18 +87,21 @@ impl<'s> AtRest<'s> {
     }
 
     /// The copy that makes the turn.
+    #[inline]
     #[must_use]
     pub fn copy(&self) -> AttemptId {
         self.owner.copy
     }
 
     /// In which epoch.
+    #[inline]
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.owner.epoch
     }
 
     /// The daemon's time.
+    #[inline]
     #[must_use]
     pub fn time(&self) -> Time {
         self.time
@@ -155,6 +158,7 @@ impl Unsaved<'_> {
 
 impl Owner {
     /// Whether nothing waits and nothing would come between the turn, its save and its answer.
+    #[inline]
     fn may_take_at_once(&self, desk: &Desk<'_>, event: &CausalEvent) -> bool {
         let settings = desk.settings();
         self.may_turn(desk)
