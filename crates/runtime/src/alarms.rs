@@ -71,7 +71,7 @@ impl Alarms {
 /// Starts the thread that wakes cells of `core`.
 pub(crate) fn start(core: &Arc<Core>) -> std::io::Result<JoinHandle<()>> {
     let alarms = Arc::clone(&core.alarms);
-    let clock = core.clock;
+    let clock = core.clock.clone();
     let core = Arc::downgrade(core);
     std::thread::Builder::new().name("whimbrel-alarms".to_owned()).spawn(move || {
         while let Some(due) = alarms.due(|| clock.now()) {

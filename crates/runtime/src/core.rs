@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
@@ -11,7 +11,7 @@ use whimbrel_daemon::{Body, Requirements};
 use whimbrel_protocol::{Event, Input, Station, Ticket};
 use whimbrel_wire::{
     EntityId, Kind, Message, MigrationFailureReason, MigrationMessage, NodeId, NodeKey, OriginHash,
-    Time, decode_frame, encode_frame,
+    decode_frame, encode_frame,
 };
 
 use crate::alarms::Alarms;
@@ -19,6 +19,7 @@ use crate::bulk::Bulk;
 use crate::cell::{Cell, Work};
 use crate::chores::Chores;
 use crate::claims::Claims;
+use crate::clock::Clock;
 use crate::config::{DaemonHostConfig, Durability};
 use crate::handler::MigrationSubprotocolHandler;
 use crate::identity::{EnvelopeUnsealFn, unsealer};
@@ -83,26 +84,6 @@ struct Cells {
     by_entity: HashMap<EntityId, Arc<Cell>>,
     /// The same cells. Only those of forged identities share an index.
     by_origin: BTreeMap<OriginHash, Vec<Arc<Cell>>>,
-}
-
-/// The clock of a node: nanoseconds since it started.
-#[derive(Clone, Copy)]
-pub(crate) struct Clock(Instant);
-
-impl Clock {
-    pub(crate) fn started() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn now(self) -> Time {
-        Time::from_nanos(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// The time on the wall.
-    pub(crate) fn wall() -> Time {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Time::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-    }
 }
 
 /// What a core is made of.

@@ -20,6 +20,7 @@ mod channels;
 mod chores;
 mod claims;
 mod client;
+mod clock;
 mod config;
 mod core;
 mod crash;

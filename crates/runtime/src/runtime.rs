@@ -54,7 +54,7 @@ impl DaemonRuntime {
     }
 
     fn moment() -> u64 {
-        crate::core::Clock::wall().as_nanos()
+        crate::clock::Clock::wall().as_nanos()
     }
 
     /// The node that it stands on.

@@ -13,8 +13,9 @@ use whimbrel_wire::{
 
 use crate::bulk;
 use crate::cell::{Cell, Reply, Work};
+use crate::clock::Clock;
 use crate::config::DaemonHostConfig;
-use crate::core::{Clock, Core, lock};
+use crate::core::{Core, lock};
 use crate::error::DaemonError;
 use crate::mesh::random;
 use crate::stores::Writer;
