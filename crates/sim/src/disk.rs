@@ -22,9 +22,8 @@ pub(crate) struct Disk {
 
 /// What a node asks of its disk.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "it lives for one group; a box would cost more")]
 pub(crate) enum Request {
-    Save { entity: EntityId, ticket: SaveTicket, write: Write },
+    Save { entity: EntityId, ticket: SaveTicket, write: Box<Write> },
     Read { entity: EntityId },
     Turns { entity: EntityId, copy: AttemptId, after: Position, count: usize, bytes: usize },
 }
@@ -53,9 +52,9 @@ pub(crate) enum Fate {
 /// What a disk did.
 pub(crate) struct Done {
     pub(crate) entity: EntityId,
-    pub(crate) report: Input,
+    pub(crate) report: Box<Input>,
     /// What is on the disk from here on.
-    pub(crate) committed: Option<Write>,
+    pub(crate) committed: Option<Box<Write>>,
 }
 
 /// What became of a group.
@@ -126,7 +125,7 @@ impl Disk {
                 let kept = dice.index(group.len() + 1);
                 let first = group.into_iter().take(kept);
                 let dones = first.map(|request| self.perform(request, &mut |_| Fate::Good));
-                dones.filter_map(|done| done.committed).collect()
+                dones.filter_map(|done| done.committed.map(|write| *write)).collect()
             }
             Medium::Sqlite => {
                 self.files.crash(&writes_of(&group), dice);
@@ -141,7 +140,7 @@ impl Disk {
         let group = std::mem::take(&mut self.group);
         let mut there = self.files.decide();
         let dones = group.into_iter().map(|request| self.perform(request, &mut |_| Fate::Good));
-        there.extend(dones.filter_map(|done| done.committed));
+        there.extend(dones.filter_map(|done| done.committed.map(|write| *write)));
         self.files.close();
         there
     }
@@ -150,12 +149,12 @@ impl Disk {
         match request {
             Request::Save { entity, ticket, write } => {
                 let (result, done) = self.save(&write, fate(&write));
-                let report = Input::Saved { ticket, result };
+                let report = Box::new(Input::Saved { ticket, result });
                 Done { entity, report, committed: done.then_some(write) }
             }
             Request::Read { entity } => {
                 let record = self.files.record(&entity).map_err(|error| error.to_string());
-                Done { entity, report: Input::Read(record), committed: None }
+                Done { entity, report: Box::new(Input::Read(record)), committed: None }
             }
             Request::Turns { entity, copy, after, count, bytes } => {
                 let turns = self
@@ -163,7 +162,7 @@ impl Disk {
                     .engine()
                     .and_then(|engine| engine.turns(&entity, copy, after, count, bytes));
                 let result = turns.map_err(|error| error.to_string());
-                let report = Input::TurnsRead { copy, after, result };
+                let report = Box::new(Input::TurnsRead { copy, after, result });
                 Done { entity, report, committed: None }
             }
         }
@@ -207,7 +206,8 @@ impl Disk {
             };
             let result = results.next().unwrap_or(Ok(()));
             let committed = result.is_ok().then_some(write);
-            dones.push(Done { entity, report: Input::Saved { ticket, result }, committed });
+            let report = Box::new(Input::Saved { ticket, result });
+            dones.push(Done { entity, report, committed });
         }
         dones
     }
@@ -234,7 +234,7 @@ impl Fate {
 
 fn writes_of(group: &[Request]) -> Vec<Write> {
     let write = |request: &Request| match request {
-        Request::Save { write, .. } => Some(write.clone()),
+        Request::Save { write, .. } => Some(Write::clone(write)),
         Request::Read { .. } | Request::Turns { .. } => None,
     };
     group.iter().filter_map(write).collect()

@@ -66,10 +66,35 @@ const TAIL_DOUBLINGS_MAX: u32 = 9;
 /// What becomes of one message.
 #[derive(Clone, Debug)]
 pub(crate) struct Carried {
-    /// After how long it arrives, once for each time that it does.
-    pub(crate) arrivals: Vec<u64>,
+    /// After how long it arrives, once for each time that it does; the first `count` of these.
+    delays: [u64; ARRIVALS_MAX],
+    count: usize,
     /// Whether something went wrong with it.
     pub(crate) is_disturbed: bool,
+}
+
+/// How often one message arrives at most: doubled by chance and on purpose.
+const ARRIVALS_MAX: usize = 3;
+
+impl Carried {
+    const LOST: Self = Self { delays: [0; ARRIVALS_MAX], count: 0, is_disturbed: true };
+
+    fn after(delay: u64) -> Self {
+        let mut carried = Self { is_disturbed: false, ..Self::LOST };
+        carried.add(delay);
+        carried
+    }
+
+    fn add(&mut self, delay: u64) {
+        if let Some(place) = self.delays.get_mut(self.count) {
+            *place = delay;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn arrivals(&self) -> &[u64] {
+        &self.delays[..self.count]
+    }
 }
 
 /// What is done to single messages.
@@ -117,23 +142,24 @@ impl Network {
             delay *= 10;
         }
         if self.cuts.contains(&(from, to)) || dice.chance(self.loss) {
-            return Carried { arrivals: Vec::new(), is_disturbed: true };
+            return Carried::LOST;
         }
-        let mut arrivals = vec![delay];
+        let mut carried = Carried::after(delay);
         if let Some(meddling) = &mut self.meddling {
             let number = meddling.seen;
             meddling.seen += 1;
             match meddling.meddle {
-                Meddle::Lose(which) if which == number => arrivals.clear(),
-                Meddle::Double(which) if which == number => arrivals.push(delay * 7),
-                Meddle::Late(which) if which == number => arrivals = vec![delay + 20_000_000],
+                Meddle::Lose(which) if which == number => carried.count = 0,
+                Meddle::Double(which) if which == number => carried.add(delay * 7),
+                Meddle::Late(which) if which == number => carried = Carried::after(delay + 20_000_000),
                 Meddle::Count | Meddle::Lose(_) | Meddle::Double(_) | Meddle::Late(_) => {}
             }
         }
         let doubled = dice.chance(self.twice);
         if doubled {
-            arrivals.push(dice.between(self.delay_min, self.delay_max * 20));
+            carried.add(dice.between(self.delay_min, self.delay_max * 20));
         }
-        Carried { arrivals, is_disturbed: straggles || doubled }
+        carried.is_disturbed = straggles || doubled;
+        carried
     }
 }

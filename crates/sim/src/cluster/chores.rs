@@ -35,7 +35,8 @@ impl Cluster {
         self.count_node_fault();
         self.say_fault(node, format_args!("jumps ahead in time"));
         self.nodes[node].offset += by;
-        self.nodes[node].wakes.clear();
+        let berths = self.nodes[node].seats.values_mut();
+        berths.for_each(|berth| berth.wake = None);
         let seats: Vec<EntityId> = self.nodes[node].seats.keys().copied().collect();
         for entity in seats {
             self.feed(node, entity, Input::Woke);
@@ -193,7 +194,7 @@ impl Cluster {
         for manifest in manifests(&mut place.disk.files)? {
             marking = marking.mark(chunks, &manifest)?;
         }
-        for manifest in place.seats.values().flat_map(whimbrel_protocol::Seat::manifests_in_use) {
+        for manifest in place.seats.values().flat_map(|seat| seat.manifests_in_use()) {
             // A copy that is still being fetched names lists that are not here yet: its hold
             // protects what is.
             if chunks.missing(&manifest.state.lists)?.is_empty() {

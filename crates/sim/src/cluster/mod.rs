@@ -9,6 +9,7 @@ mod channels;
 mod chores;
 mod node;
 mod perform;
+mod queue;
 mod saying;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,8 @@ use crate::network::Network;
 use crate::scribe::{AUTHOR_DAEMONS, Style};
 use crate::trace::Trace;
 pub(crate) use node::Node;
+use node::Berth;
+use queue::Queue;
 
 pub(crate) const MILLI: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -57,8 +60,7 @@ const RESTED_MIN: u32 = 4;
 /// A whole cluster.
 pub(crate) struct Cluster {
     pub(crate) now: u64,
-    count: u64,
-    queue: BTreeMap<(u64, u64), Happening>,
+    queue: Queue,
     pub(crate) nodes: Vec<Node>,
     by_id: BTreeMap<NodeId, usize>,
     pub(crate) network: Network,
@@ -107,10 +109,13 @@ pub(crate) struct Cluster {
     pub(crate) tally: Tally,
     moment: (u64, u64),
     /// Room for what follows from one input, kept from step to step.
-    spare: (VecDeque<(EntityId, Input)>, Vec<Output>),
+    spare: (Inputs, Vec<Output>),
     /// The simulated second, and how many inputs there were before it.
     second: (u64, u64),
 }
+
+/// Inputs that follow at once.
+type Inputs = VecDeque<(EntityId, Box<Input>)>;
 
 /// One daemon of the cluster.
 pub(crate) struct Daemon {
@@ -145,7 +150,8 @@ pub struct Tally {
 
 /// Something that is to happen.
 pub(crate) enum Happening {
-    Deliver { to: usize, from: NodeId, message: Box<Message> },
+    /// A message arrives.
+    Arrive { to: usize, entity: EntityId, input: Box<Input> },
     Report { node: usize, life: u64, entity: EntityId, input: Box<Input> },
     Disk { node: usize, life: u64 },
     Capture(Box<Capturing>),
@@ -279,8 +285,7 @@ impl Cluster {
         let by_id = nodes.iter().enumerate().map(|(index, node)| (node.id, index)).collect();
         Self {
             now: 0,
-            count: 0,
-            queue: BTreeMap::new(),
+            queue: Queue::default(),
             nodes,
             by_id,
             network: Network::calm(),
@@ -319,18 +324,13 @@ impl Cluster {
     }
 
     pub(crate) fn plan(&mut self, after: u64, happening: Happening) {
-        self.count += 1;
-        self.queue.insert((self.now + after, self.count), happening);
+        self.queue.push(self.now + after, happening);
     }
 
     /// Goes on until `until`, or to the first broken promise.
     pub(crate) fn run_until(&mut self, until: u64) {
         while self.violation.is_none() {
-            let Some((&(at, _), _)) = self.queue.first_key_value() else { break };
-            if at > until {
-                break;
-            }
-            let Some(((at, _), happening)) = self.queue.pop_first() else { break };
+            let Some((at, happening)) = self.queue.pop_until(until) else { break };
             self.now = self.now.max(at);
             self.moment = if self.moment.0 == self.now {
                 (self.now, self.moment.1 + 1)
@@ -368,15 +368,14 @@ impl Cluster {
             return self.plan(rest, happening);
         }
         match happening {
-            Happening::Deliver { to, from, message } => {
-                let entity = message.entity();
+            Happening::Arrive { to, entity, input } => {
                 if self.nodes[to].up {
-                    self.feed(to, entity, Input::Message { from, message: *message });
+                    self.feed_boxed(to, entity, input);
                 }
             }
             Happening::Report { node, life, entity, input } => {
                 if self.lives(node, life) {
-                    self.feed(node, entity, *input);
+                    self.feed_boxed(node, entity, input);
                 }
             }
             Happening::Disk { node, life } => {
@@ -402,6 +401,10 @@ impl Cluster {
 
     /// Gives a seat an input, does what it wants, and what follows at once.
     pub(crate) fn feed(&mut self, node: usize, entity: EntityId, input: Input) {
+        self.feed_boxed(node, entity, Box::new(input));
+    }
+
+    fn feed_boxed(&mut self, node: usize, entity: EntityId, input: Box<Input>) {
         let (mut inputs, out) = std::mem::take(&mut self.spare);
         inputs.push_back((entity, input));
         self.feed_all(node, inputs, out);
@@ -411,7 +414,7 @@ impl Cluster {
     fn feed_all(
         &mut self,
         node: usize,
-        mut inputs: VecDeque<(EntityId, Input)>,
+        mut inputs: Inputs,
         mut out: Vec<Output>,
     ) {
         let mut left = INPUTS_AT_ONCE_MAX;
@@ -435,18 +438,26 @@ impl Cluster {
         self.spare = (inputs, out);
     }
 
-    fn step(&mut self, node: usize, entity: EntityId, input: Input, out: &mut Vec<Output>) {
+    fn step(&mut self, node: usize, entity: EntityId, input: Box<Input>, out: &mut Vec<Output>) {
         self.count_step();
-        self.open_seat(node, entity, out);
         self.say_input(node, entity, &input);
-        let now = self.nodes[node].local(self.now);
-        if let Some(seat) = self.nodes[node].seats.get_mut(&entity) {
-            if let Some(coverage) = &mut self.coverage {
-                coverage.step(seat.places(), &input);
-            }
-            seat.handle(now, input, out);
+        let Self { nodes, coverage, now, .. } = self;
+        let place = &mut nodes[node];
+        let (local, station) = (place.local(*now), &place.station);
+        let berth = place.seats.entry(entity).or_insert_with(|| {
+            let mut seat = Seat::new(station.clone(), entity);
+            seat.open(local, out);
+            Berth::new(seat)
+        });
+        if let Some(coverage) = coverage {
+            coverage.step(berth.places(), &input);
         }
-        self.look(node, entity);
+        berth.handle(local, *input, out);
+        let live = berth.live_copy();
+        if live != berth.shown_live {
+            berth.shown_live = live;
+            self.see_lives(entity);
+        }
     }
 
     fn count_step(&mut self) {
@@ -462,24 +473,12 @@ impl Cluster {
         }
     }
 
-    fn open_seat(&mut self, node: usize, entity: EntityId, out: &mut Vec<Output>) {
-        let now = self.now;
-        let node = &mut self.nodes[node];
-        let local = node.local(now);
-        let station = &node.station;
-        node.seats.entry(entity).or_insert_with(|| {
-            let mut seat = Seat::new(station.clone(), entity);
-            seat.open(local, out);
-            seat
-        });
-    }
-
     fn perform_all(
         &mut self,
         node: usize,
         entity: EntityId,
         out: &mut Vec<Output>,
-        inputs: &mut VecDeque<(EntityId, Input)>,
+        inputs: &mut Inputs,
     ) {
         for output in out.drain(..) {
             if let Some(rest) = self.death_before(node, Some(&output)) {
@@ -495,9 +494,10 @@ impl Cluster {
     /// A moment has come that a seat had named; if it names a later one by now, that is waited for.
     fn wake(&mut self, node: usize, entity: EntityId) {
         let place = &mut self.nodes[node];
-        place.wakes.remove(&entity);
-        let due = place.seats.get(&entity).and_then(Seat::wake_at);
-        if due.is_some_and(|due| due <= place.local(self.now)) {
+        let local = place.local(self.now);
+        let Some(berth) = place.seats.get_mut(&entity) else { return };
+        berth.wake = None;
+        if berth.wake_at().is_some_and(|due| due <= local) {
             return self.feed(node, entity, Input::Woke);
         }
         self.set_alarm(node, entity);
@@ -526,29 +526,30 @@ impl Cluster {
 
     fn set_alarm(&mut self, node: usize, entity: EntityId) {
         let place = &mut self.nodes[node];
-        let wanted = place.seats.get(&entity).and_then(Seat::wake_at);
-        let wanted = wanted.map(|at| place.global(at).max(self.now));
-        let Some(at) = wanted else { return };
-        if place.wakes.get(&entity).is_some_and(|set| *set <= at) {
+        let Some(berth) = place.seats.get(&entity) else { return };
+        let Some(at) = berth.wake_at() else { return };
+        let at = place.global(at).max(self.now);
+        if berth.wake.is_some_and(|set| set <= at) {
             return;
         }
-        place.wakes.insert(entity, at);
+        if let Some(berth) = place.seats.get_mut(&entity) {
+            berth.wake = Some(at);
+        }
         let life = place.life;
         self.plan(at - self.now, Happening::Wake { node, life, entity });
     }
 
     /// Shows the checkers who runs a daemon, when that has changed by a step of this node.
     fn look(&mut self, node: usize, entity: EntityId) {
-        let place = &mut self.nodes[node];
-        let live = place.seats.get(&entity).and_then(Seat::live_copy);
-        let shown = place.shown_live.get(&entity).copied();
-        if live == shown {
-            return;
+        let Some(berth) = self.nodes[node].seats.get_mut(&entity) else { return };
+        let live = berth.live_copy();
+        if live != berth.shown_live {
+            berth.shown_live = live;
+            self.see_lives(entity);
         }
-        match live {
-            Some(live) => place.shown_live.insert(entity, live),
-            None => place.shown_live.remove(&entity),
-        };
+    }
+
+    fn see_lives(&mut self, entity: EntityId) {
         let lives = self.lives_of(entity);
         self.see(&Observed::Stepped { entity, lives });
     }
@@ -585,7 +586,7 @@ impl Cluster {
         let still = |happening: &Happening| {
             matches!(happening, Happening::Wake { .. } | Happening::Act(_) | Happening::Sweep(_))
         };
-        self.queue.values().all(still)
+        self.queue.iter().all(still)
             && self.daemons.iter().all(|daemon| self.is_daemon_settled(daemon.entity))
             && self.clients.iter().all(|client| !self.is_alive(client) || client.left == 0)
     }
@@ -597,7 +598,7 @@ impl Cluster {
     /// Whether nothing is left to be done for a daemon that was deleted.
     fn is_deletion_settled(&self, entity: EntityId) -> bool {
         let mut seats = self.nodes.iter().filter_map(|node| node.seats.get(&entity));
-        seats.all(Seat::is_idle) && self.waiting_of(entity) == 0
+        seats.all(|seat| seat.is_idle()) && self.waiting_of(entity) == 0
     }
 
     fn is_daemon_settled(&self, entity: EntityId) -> bool {
@@ -847,10 +848,15 @@ fn listens_to(host: &daemon::Host) -> Vec<(SubscriptionBinding, Hearing, Subscri
 }
 
 impl Happening {
+    fn arrive(to: usize, from: NodeId, message: Message) -> Self {
+        let entity = message.entity();
+        Self::Arrive { to, entity, input: Box::new(Input::Message { from, message }) }
+    }
+
     /// What it is, for people.
     fn name(&self) -> String {
         match self {
-            Self::Deliver { to, message, .. } => format!("node {to} hears {message:?}"),
+            Self::Arrive { to, input, .. } => format!("node {to} hears {input:?}"),
             Self::Report { node, input, .. } => format!("node {node} is told {input:?}"),
             Self::Wake { node, entity, .. } => format!("node {node} is woken for {entity}"),
             Self::Disk { node, .. } => format!("the disk of node {node}"),
@@ -864,7 +870,7 @@ impl Happening {
     /// The node that does nothing of it while it is paused.
     fn node(&self) -> Option<usize> {
         match self {
-            Self::Deliver { to: node, .. }
+            Self::Arrive { to: node, .. }
             | Self::Report { node, .. }
             | Self::Disk { node, .. }
             | Self::Wake { node, .. } => Some(*node),

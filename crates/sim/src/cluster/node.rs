@@ -1,6 +1,7 @@
 //! Decides what one simulated node is: seats, hosts, a disk, keys, and a clock of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use whimbrel_daemon::Host;
@@ -22,9 +23,7 @@ pub(crate) struct Node {
     pub(crate) key: NodeKey,
     pub(crate) id: NodeId,
     pub(crate) name: String,
-    pub(crate) seats: BTreeMap<EntityId, Seat>,
-    /// When each seat is to be woken, by the time of the simulation.
-    pub(crate) wakes: BTreeMap<EntityId, u64>,
+    pub(crate) seats: BTreeMap<EntityId, Berth>,
     pub(crate) hosts: BTreeMap<(EntityId, AttemptId), Host>,
     /// How often a copy was dropped: a restore that began before does not bring it back.
     pub(crate) drops: BTreeMap<(EntityId, AttemptId), u64>,
@@ -35,8 +34,6 @@ pub(crate) struct Node {
     pub(crate) has_old_keys: bool,
     /// The newest epoch that the disk knows.
     pub(crate) on_disk: BTreeMap<EntityId, Epoch>,
-    /// What the checkers were last shown of which daemons it runs.
-    pub(crate) shown_live: BTreeMap<EntityId, (AttemptId, Epoch)>,
     pub(crate) up: bool,
     /// Which of its lives this is: reports to an earlier one are lost.
     pub(crate) life: u64,
@@ -54,6 +51,35 @@ pub(crate) struct Node {
     pub(crate) stopping: Option<Stopping>,
     /// Chunks that are in use without a manifest on record.
     pub(crate) holds: BTreeMap<Use, Hold>,
+}
+
+/// A seat, and what the simulation remembers of it.
+pub(crate) struct Berth {
+    seat: Seat,
+    /// When it is to be woken, by the time of the simulation.
+    pub(crate) wake: Option<u64>,
+    /// What the checkers were last shown of whether the daemon runs here.
+    pub(crate) shown_live: Option<(AttemptId, Epoch)>,
+}
+
+impl Berth {
+    pub(crate) const fn new(seat: Seat) -> Self {
+        Self { seat, wake: None, shown_live: None }
+    }
+}
+
+impl Deref for Berth {
+    type Target = Seat;
+
+    fn deref(&self) -> &Seat {
+        &self.seat
+    }
+}
+
+impl DerefMut for Berth {
+    fn deref_mut(&mut self) -> &mut Seat {
+        &mut self.seat
+    }
 }
 
 /// A node that is shutting down.
@@ -88,14 +114,12 @@ impl Node {
             id,
             name: letter.to_string(),
             seats: BTreeMap::new(),
-            wakes: BTreeMap::new(),
             hosts: BTreeMap::new(),
             drops: BTreeMap::new(),
             disk: Disk::new(store, medium),
             keys: BTreeMap::new(),
             has_old_keys: false,
             on_disk: BTreeMap::new(),
-            shown_live: BTreeMap::new(),
             up: true,
             life: 0,
             started: 0,
@@ -112,16 +136,27 @@ impl Node {
 
     /// Its own time.
     pub(crate) fn local(&self, now: u64) -> Time {
-        let elapsed = i128::from(now.saturating_sub(self.started));
-        let own = elapsed + elapsed * i128::from(self.drift_ppm) / 1_000_000;
+        let elapsed = now.saturating_sub(self.started);
+        let ahead = match i64::try_from(elapsed).ok().and_then(|e| e.checked_mul(self.drift_ppm)) {
+            Some(parts) => i128::from(parts / 1_000_000),
+            None => i128::from(elapsed) * i128::from(self.drift_ppm) / 1_000_000,
+        };
+        let own = i128::from(elapsed) + ahead;
         Time::from_nanos(self.offset + u64::try_from(own).unwrap_or(0))
     }
 
     /// When its own time will be `at`.
     pub(crate) fn global(&self, at: Time) -> u64 {
-        let own = i128::from(at.as_nanos().saturating_sub(self.offset));
-        let elapsed = own * 1_000_000 / (1_000_000 + i128::from(self.drift_ppm)) + 2;
-        self.started + u64::try_from(elapsed).unwrap_or(u64::MAX / 4)
+        let own = at.as_nanos().saturating_sub(self.offset);
+        let rate = 1_000_000_u64.saturating_add_signed(self.drift_ppm);
+        let elapsed = match own.checked_mul(1_000_000) {
+            Some(parts) => parts / rate + 2,
+            None => {
+                let elapsed = u128::from(own) * 1_000_000 / u128::from(rate) + 2;
+                u64::try_from(elapsed).unwrap_or(u64::MAX / 4)
+            }
+        };
+        self.started + elapsed
     }
 
     /// Loses its memory.
@@ -129,11 +164,9 @@ impl Node {
         self.up = false;
         self.life += 1;
         self.seats.clear();
-        self.wakes.clear();
         self.hosts.clear();
         self.drops.clear();
         self.stopping = None;
-        self.shown_live.clear();
         self.holds.clear();
     }
 

@@ -3,7 +3,6 @@
 //! Turns are done at once. Everything that touches a disk or takes long ends after a while, so
 //! that a crash can come between the deed and the report.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use whimbrel_wire::{
 };
 
 use super::node::Use;
-use super::{Capturing, Cluster, Happening, MILLI, Restoring};
+use super::{Capturing, Cluster, Happening, Inputs, MILLI, Restoring};
 use crate::checkers::{Observed, Reply};
 use crate::clients::Asker;
 use crate::dice::Dice;
@@ -57,7 +56,7 @@ impl Cluster {
         node: usize,
         entity: EntityId,
         output: Output,
-        inputs: &mut VecDeque<(EntityId, Input)>,
+        inputs: &mut Inputs,
     ) {
         self.note_output(node, entity, &output);
         match output {
@@ -74,6 +73,7 @@ impl Cluster {
             Output::Read => self.ask_disk(node, Request::Read { entity }),
             Output::Save { ticket, write } => {
                 self.hold_for_save(node, entity, ticket, &write);
+                let write = Box::new(write);
                 self.ask_disk(node, Request::Save { entity, ticket, write });
             }
             Output::ReadTurns { copy, after, count, bytes } => {
@@ -81,7 +81,7 @@ impl Cluster {
             }
             Output::Turn { copy, epoch, time, origin, event } => {
                 let result = self.turn(node, entity, copy, epoch, time, origin, &event);
-                inputs.push_back((entity, Input::Turned { copy, result }));
+                inputs.push_back((entity, Box::new(Input::Turned { copy, result })));
             }
             Output::Replay { copy, steps } => {
                 let result = self.replay(node, entity, copy, &steps);
@@ -98,12 +98,12 @@ impl Cluster {
             Output::Capture(capture) => self.capture(node, entity, *capture),
             Output::Digest { copy } => {
                 let state = self.digest(node, entity, copy);
-                inputs.push_back((entity, Input::Digested { copy, state }));
+                inputs.push_back((entity, Box::new(Input::Digested { copy, state })));
             }
             Output::Judge { copy } => self.judged(node, entity, copy, inputs),
             Output::Prepare { attempt, copy, target } => {
                 let result = self.prepare(node, entity, copy, target);
-                inputs.push_back((entity, Input::Prepared { attempt, result }));
+                inputs.push_back((entity, Box::new(Input::Prepared { attempt, result })));
             }
             Output::ReadPieces { attempt, lists } => {
                 let result = self.pieces(node, &lists);
@@ -131,11 +131,11 @@ impl Cluster {
             }
             Output::Post { to, number, event } => {
                 self.see(&Observed::Posted { entity, event: &event });
-                inputs.push_back((to, Input::Post { from: entity, number, event }));
+                inputs.push_back((to, Box::new(Input::Post { from: entity, number, event })));
             }
-            Output::Recall { to } => inputs.push_back((to, Input::Recall { from: entity })),
+            Output::Recall { to } => inputs.push_back((to, Box::new(Input::Recall { from: entity }))),
             Output::Posted { from, number } => {
-                inputs.push_back((from, Input::Posted { to: entity, number }));
+                inputs.push_back((from, Box::new(Input::Posted { to: entity, number })));
             }
             Output::Spawned { ticket, result } => {
                 self.tickets.remove(&ticket);
@@ -212,8 +212,7 @@ impl Cluster {
             kept.push((target, from, message.clone()));
         }
         if target == node {
-            let message = Box::new(message);
-            return self.plan(1_000, Happening::Deliver { to: target, from, message });
+            return self.plan(1_000, Happening::arrive(target, from, message));
         }
         let mut overtaken = None;
         if let Some(exchange) = &mut self.network.exchange
@@ -229,15 +228,16 @@ impl Cluster {
             let hit = self.is_exposed(message.entity());
             self.count_fault(hit);
         }
-        let last = delays.arrivals.len().saturating_sub(1);
-        let mut message = Some(Box::new(message));
-        for (index, delay) in delays.arrivals.into_iter().enumerate() {
-            let message = if index == last { message.take() } else { message.clone() };
-            let Some(message) = message else { break };
-            self.plan(delay, Happening::Deliver { to: target, from, message });
+        let entity = message.entity();
+        let mut input = Some(Box::new(Input::Message { from, message }));
+        let last = delays.arrivals().len().saturating_sub(1);
+        for (index, delay) in delays.arrivals().iter().enumerate() {
+            let input = if index == last { input.take() } else { input.clone() };
+            let Some(input) = input else { break };
+            self.plan(*delay, Happening::Arrive { to: target, entity, input });
             if let Some(held) = overtaken.take() {
                 let (to, from, message) = *held;
-                self.plan(delay + 1, Happening::Deliver { to, from, message: Box::new(message) });
+                self.plan(delay + 1, Happening::arrive(to, from, message));
             }
         }
     }
@@ -253,9 +253,8 @@ impl Cluster {
 
     /// Delivers a message that was kept, once more.
     pub(crate) fn send_again(&mut self, (to, from, message): (usize, NodeId, Message)) {
-        let message = Box::new(message);
         let rest = self.dice.between(1, 50 * MILLI);
-        self.plan(rest, Happening::Deliver { to, from, message });
+        self.plan(rest, Happening::arrive(to, from, message));
     }
 
     fn send_piece(&mut self, node: usize, to: NodeId, message: Message, chunk: &ChunkRef) {
@@ -301,13 +300,13 @@ impl Cluster {
         let rest = self.rest(node, 10_000, MILLI / 2);
         let life = self.nodes[node].life;
         for done in dones {
-            if let Input::Saved { ticket, .. } = &done.report {
+            if let Input::Saved { ticket, .. } = &*done.report {
                 self.nodes[node].holds.remove(&Use::Saved(done.entity, *ticket));
             }
             if let Some(write) = &done.committed {
                 self.committed(node, write);
             }
-            let (entity, input) = (done.entity, Box::new(done.report));
+            let (entity, input) = (done.entity, done.report);
             self.plan(rest, Happening::Report { node, life, entity, input });
         }
         self.start_disk(node);
@@ -540,11 +539,11 @@ impl Cluster {
         node: usize,
         entity: EntityId,
         copy: AttemptId,
-        inputs: &mut VecDeque<(EntityId, Input)>,
+        inputs: &mut Inputs,
     ) {
         let state = self.digest(node, entity, copy);
         let verdict = self.judge(node, entity, copy);
-        inputs.push_back((entity, Input::Judged { copy, state, verdict }));
+        inputs.push_back((entity, Box::new(Input::Judged { copy, state, verdict })));
     }
 
     fn judge(
