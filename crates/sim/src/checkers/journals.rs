@@ -4,7 +4,9 @@
 //! one position are two histories.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use whimbrel_protocol::Turned;
 use whimbrel_wire::{
     CausalEvent, Digest, EntityId, Epoch, Head, InputOrigin, SignedDeed, Turn, Write,
 };
@@ -26,11 +28,11 @@ pub(crate) struct Journal {
     /// What it had written when it was born.
     pub(crate) before: Vec<(u64, u64)>,
     /// By position.
-    pub(crate) turns: BTreeMap<u64, Fact>,
+    pub(crate) turns: BTreeMap<u64, Rc<Fact>>,
     /// The deed that began each epoch.
     pub(crate) deeds: BTreeMap<Epoch, (Head, Digest)>,
     /// What was made in memory, by position.
-    made: BTreeMap<u64, Vec<Fact>>,
+    made: BTreeMap<u64, Vec<Rc<Fact>>>,
     /// Up to where snapshots have settled it.
     published: u64,
     pub(crate) deleted: bool,
@@ -49,6 +51,21 @@ pub(crate) struct Fact {
     pub(crate) failed: bool,
 }
 
+impl Fact {
+    fn of(
+        epoch: Epoch,
+        origin: InputOrigin,
+        event: &CausalEvent,
+        before: Head,
+        turned: &Turned,
+    ) -> Self {
+        let sent = turned.sent.iter().map(|(_, event)| event);
+        let outputs = sent.chain(&turned.answer.outputs).cloned().collect();
+        let (head, failed) = (turned.head, turned.answer.failure.is_some());
+        Self { epoch, origin, event: event.clone(), before, head, outputs, failed }
+    }
+}
+
 impl Journals {
     pub(crate) fn of(&self, entity: &EntityId) -> Option<&Journal> {
         self.daemons.get(entity)
@@ -60,28 +77,11 @@ impl Journals {
             Observed::Born { entity, head, style, lines } => {
                 self.daemons.insert(*entity, Journal::new(*head, *style, lines.clone()));
             }
-            Observed::Turned {
-                entity,
-                epoch,
-                origin,
-                event,
-                before,
-                head,
-                outputs,
-                failed,
-                ..
-            }
-            | Observed::Replayed { entity, epoch, origin, event, before, head, outputs, failed } => {
+            Observed::Turned { entity, epoch, origin, event, before, turned, .. }
+            | Observed::Replayed { entity, epoch, origin, event, before, turned } => {
                 if let Some(journal) = self.daemons.get_mut(entity) {
-                    journal.make(Fact {
-                        epoch: *epoch,
-                        origin: *origin,
-                        event: (*event).clone(),
-                        before: *before,
-                        head: *head,
-                        outputs: outputs.clone(),
-                        failed: *failed,
-                    });
+                    let (epoch, origin, before) = (*epoch, *origin, *before);
+                    journal.make(Fact::of(epoch, origin, event, before, turned));
                 }
             }
             Observed::Committed { write: Write::Append { entity, turns, .. }, .. } => {
@@ -143,12 +143,12 @@ impl Journal {
 
     fn make(&mut self, fact: Fact) {
         let position = fact.head.position.get();
-        if self.turns.get(&position).is_some_and(|known| *known == fact) {
+        if self.turns.get(&position).is_some_and(|known| **known == fact) {
             return;
         }
         let made = self.made.entry(position).or_default();
-        if !made.contains(&fact) {
-            made.push(fact);
+        if made.iter().all(|known| **known != fact) {
+            made.push(Rc::new(fact));
         }
     }
 
@@ -181,7 +181,7 @@ impl Journal {
             | Style::Counting
             | Style::Churning => self.made.remove(&position),
         };
-        let fact = made.unwrap_or_default().into_iter().find(same);
+        let fact = made.unwrap_or_default().into_iter().find(|fact| same(fact));
         let fact = fact.ok_or_else(|| format!("p{position} was saved and never made"))?;
         self.turns.insert(position, fact);
         Ok(())
@@ -197,7 +197,7 @@ impl Journal {
             let position = at.position.get();
             // What was saved was made again, perhaps to another end.
             let saved = self.turns.get(&position);
-            let same = |fact: &&Fact| {
+            let same = |fact: &&Rc<Fact>| {
                 fact.head == at
                     && saved.is_some_and(|saved| {
                         saved.origin == fact.origin && saved.event == fact.event
@@ -227,7 +227,7 @@ impl Journal {
     /// Who wrote what, in order, timers included.
     pub(crate) fn lines(&self) -> Vec<(u64, u64)> {
         let taken = self.turns.values().filter(|fact| !fact.failed);
-        let line = |fact: &Fact| match fact.origin {
+        let line = |fact: &Rc<Fact>| match fact.origin {
             InputOrigin::Event { .. } => self.style.read(&fact.event.payload),
             InputOrigin::Timer(timer) => Some((AUTHOR_TIMER, timer.get())),
             InputOrigin::Poisoned { .. } | InputOrigin::SessionOpened(_) => None,
@@ -237,7 +237,10 @@ impl Journal {
 
     /// Whether an output is part of the history.
     pub(crate) fn holds(&self, output: &CausalEvent) -> bool {
-        // The last turns are the likely ones.
-        self.turns.values().rev().any(|fact| fact.outputs.contains(output))
+        let sequence = |event: &CausalEvent| event.link.sequence;
+        // The last turns are the likely ones; sequences rise.
+        let newest = self.turns.values().rev().filter_map(|fact| Some((fact, fact.outputs.last()?)));
+        let mut reaching = newest.take_while(|(_, last)| sequence(last) >= sequence(output));
+        reaching.any(|(fact, _)| fact.outputs.iter().any(|held| held == output))
     }
 }

@@ -16,7 +16,7 @@ mod still_serving;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use whimbrel_protocol::Event;
+use whimbrel_protocol::{Event, Turned};
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, Digest, EntityId, Epoch, Head, Hearing, InputOrigin,
     SeatRecord, SubscriptionBinding, SubscriptionState, Write,
@@ -67,9 +67,7 @@ pub(crate) enum Observed<'a> {
         origin: InputOrigin,
         event: &'a CausalEvent,
         before: Head,
-        head: Head,
-        outputs: Vec<CausalEvent>,
-        failed: bool,
+        turned: &'a Turned,
     },
     /// A live daemon's turn was asked for and failed.
     TurnFailed,
@@ -80,9 +78,7 @@ pub(crate) enum Observed<'a> {
         origin: InputOrigin,
         event: &'a CausalEvent,
         before: Head,
-        head: Head,
-        outputs: Vec<CausalEvent>,
-        failed: bool,
+        turned: &'a Turned,
     },
     /// A write is on a disk.
     Committed { node: usize, write: &'a Write },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use whimbrel_wire::{CausalEvent, EntityId, Epoch, Sequence};
+use whimbrel_wire::{CausalEvent, EntityId, Epoch};
 
 use super::journals::Journals;
 use super::{EndDaemon, Observed, Reply};
@@ -11,7 +11,8 @@ pub(super) const NAME: &str = "one-lineage";
 
 #[derive(Default)]
 pub(super) struct OneLineage {
-    seen: BTreeMap<EntityId, BTreeMap<Sequence, CausalEvent>>,
+    /// What left, by rising sequence.
+    seen: BTreeMap<EntityId, Vec<CausalEvent>>,
     wiped: bool,
 }
 
@@ -45,11 +46,27 @@ impl OneLineage {
 
     fn left(&mut self, entity: &EntityId, output: &CausalEvent) -> Result<(), String> {
         let sequence = output.link.sequence;
-        let known = self.seen.entry(*entity).or_default().insert(sequence, output.clone());
-        if known.is_some_and(|known| known != *output) && !self.wiped {
-            return Err(format!("{entity} put out two different outputs {sequence}"));
+        let seen = self.seen.entry(*entity).or_default();
+        // The newest is the likely one.
+        let newest = seen.last().is_none_or(|last| last.link.sequence < sequence);
+        if newest {
+            seen.push(output.clone());
+            return Ok(());
         }
-        Ok(())
+        match seen.binary_search_by_key(&sequence, |known| known.link.sequence) {
+            Ok(at) if seen[at] != *output => {
+                seen[at] = output.clone();
+                if self.wiped {
+                    return Ok(());
+                }
+                Err(format!("{entity} put out two different outputs {sequence}"))
+            }
+            Ok(_) => Ok(()),
+            Err(at) => {
+                seen.insert(at, output.clone());
+                Ok(())
+            }
+        }
     }
 
     /// Folds the whole history: every link and every deed.
@@ -88,8 +105,9 @@ impl OneLineage {
         // What anybody was told is what happened in the end.
         let told = self.seen.get(&entity).into_iter().flatten();
         let mut outputs = journal.turns.values().flat_map(|fact| &fact.outputs);
-        for (sequence, output) in told {
-            if outputs.find(|made| made.link.sequence == *sequence) != Some(output) {
+        for output in told {
+            let sequence = output.link.sequence;
+            if outputs.find(|made| made.link.sequence == sequence) != Some(output) {
                 return Err(format!(
                     "output {sequence} of {entity} left and is not in its history"
                 ));

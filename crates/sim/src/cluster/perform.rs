@@ -365,8 +365,6 @@ impl Cluster {
                     // Its memory goes on changing by itself.
                     let _ = host.idle(Budget(self.dice.below(4)));
                 }
-                let (head, outputs) = (turned.head, outputs_of(&turned));
-                let failed = turned.answer.failure.is_some();
                 self.see(&Observed::Turned {
                     node,
                     entity,
@@ -376,9 +374,7 @@ impl Cluster {
                     origin,
                     event,
                     before,
-                    head,
-                    outputs,
-                    failed,
+                    turned: &turned,
                 });
                 Ok(turned)
             }
@@ -406,19 +402,15 @@ impl Cluster {
                     let (epoch, origin) = (turn.stamp.epoch, turn.stamp.origin);
                     let (event, before) = (&turn.event, host.head());
                     let turned = take_turn(host, epoch, turn.stamp.time, &origin, event)?;
-                    let (head, outputs) = (turned.head, outputs_of(&turned));
-                    let failed = turned.answer.failure.is_some();
-                    results.push(turned);
                     self.see(&Observed::Replayed {
                         entity,
                         epoch,
                         origin,
                         event,
                         before,
-                        head,
-                        outputs,
-                        failed,
+                        turned: &turned,
                     });
+                    results.push(turned);
                 }
             }
         }
@@ -695,11 +687,6 @@ pub(super) fn fate(
         Some((which, fate)) if which == number => fate,
         Some(_) | None => faults.draw(dice),
     }
-}
-
-fn outputs_of(turned: &Turned) -> Vec<CausalEvent> {
-    let sent = turned.sent.iter().map(|(_, event)| event);
-    sent.chain(&turned.answer.outputs).cloned().collect()
 }
 
 fn take_turn(
