@@ -151,7 +151,9 @@ impl Network {
             match meddling.meddle {
                 Meddle::Lose(which) if which == number => carried.count = 0,
                 Meddle::Double(which) if which == number => carried.add(delay * 7),
-                Meddle::Late(which) if which == number => carried = Carried::after(delay + 20_000_000),
+                Meddle::Late(which) if which == number => {
+                    carried = Carried::after(delay + 20_000_000)
+                }
                 Meddle::Count | Meddle::Lose(_) | Meddle::Double(_) | Meddle::Late(_) => {}
             }
         }

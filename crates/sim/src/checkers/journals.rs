@@ -239,7 +239,8 @@ impl Journal {
     pub(crate) fn holds(&self, output: &CausalEvent) -> bool {
         let sequence = |event: &CausalEvent| event.link.sequence;
         // The last turns are the likely ones; sequences rise.
-        let newest = self.turns.values().rev().filter_map(|fact| Some((fact, fact.outputs.last()?)));
+        let newest =
+            self.turns.values().rev().filter_map(|fact| Some((fact, fact.outputs.last()?)));
         let mut reaching = newest.take_while(|(_, last)| sequence(last) >= sequence(output));
         reaching.any(|(fact, _)| fact.outputs.iter().any(|held| held == output))
     }

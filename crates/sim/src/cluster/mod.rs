@@ -30,8 +30,8 @@ use crate::medium::Medium;
 use crate::network::Network;
 use crate::scribe::{AUTHOR_DAEMONS, Style};
 use crate::trace::Trace;
-pub(crate) use node::Node;
 use node::Berth;
+pub(crate) use node::Node;
 use queue::Queue;
 
 pub(crate) const MILLI: u64 = 1_000_000;
@@ -151,12 +151,28 @@ pub struct Tally {
 /// Something that is to happen.
 pub(crate) enum Happening {
     /// A message arrives.
-    Arrive { to: usize, entity: EntityId, input: Box<Input> },
-    Report { node: usize, life: u64, entity: EntityId, input: Box<Input> },
-    Disk { node: usize, life: u64 },
+    Arrive {
+        to: usize,
+        entity: EntityId,
+        input: Box<Input>,
+    },
+    Report {
+        node: usize,
+        life: u64,
+        entity: EntityId,
+        input: Box<Input>,
+    },
+    Disk {
+        node: usize,
+        life: u64,
+    },
     Capture(Box<Capturing>),
     Restore(Box<Restoring>),
-    Wake { node: usize, life: u64, entity: EntityId },
+    Wake {
+        node: usize,
+        life: u64,
+        entity: EntityId,
+    },
     Sweep(Box<Sweeping>),
     Act(Action),
 }
@@ -411,12 +427,7 @@ impl Cluster {
     }
 
     /// Gives seats inputs, does what they want, and what follows at once. `out` is room for it.
-    fn feed_all(
-        &mut self,
-        node: usize,
-        mut inputs: Inputs,
-        mut out: Vec<Output>,
-    ) {
+    fn feed_all(&mut self, node: usize, mut inputs: Inputs, mut out: Vec<Output>) {
         let mut left = INPUTS_AT_ONCE_MAX;
         while let Some((entity, input)) = inputs.pop_front() {
             if !self.nodes[node].up || self.violation.is_some() {
@@ -430,7 +441,9 @@ impl Cluster {
             left -= 1;
             self.step(node, entity, input, &mut out);
             self.perform_all(node, entity, &mut out, &mut inputs);
-            if self.nodes[node].up {
+            // A seat that goes on at once says afterwards when it is to be woken.
+            let goes_on = inputs.front().is_some_and(|(next, _)| *next == entity);
+            if self.nodes[node].up && !goes_on {
                 self.set_alarm(node, entity);
             }
         }

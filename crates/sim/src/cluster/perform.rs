@@ -133,7 +133,9 @@ impl Cluster {
                 self.see(&Observed::Posted { entity, event: &event });
                 inputs.push_back((to, Box::new(Input::Post { from: entity, number, event })));
             }
-            Output::Recall { to } => inputs.push_back((to, Box::new(Input::Recall { from: entity }))),
+            Output::Recall { to } => {
+                inputs.push_back((to, Box::new(Input::Recall { from: entity })))
+            }
             Output::Posted { from, number } => {
                 inputs.push_back((from, Box::new(Input::Posted { to: entity, number })));
             }
@@ -526,13 +528,7 @@ impl Cluster {
         if held { Ok(encode(bound).into()) } else { Err("the key is not here".to_owned()) }
     }
 
-    fn judged(
-        &mut self,
-        node: usize,
-        entity: EntityId,
-        copy: AttemptId,
-        inputs: &mut Inputs,
-    ) {
+    fn judged(&mut self, node: usize, entity: EntityId, copy: AttemptId, inputs: &mut Inputs) {
         let state = self.digest(node, entity, copy);
         let verdict = self.judge(node, entity, copy);
         inputs.push_back((entity, Box::new(Input::Judged { copy, state, verdict })));
