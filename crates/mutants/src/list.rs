@@ -87,6 +87,8 @@ mutants! {
         "a hand-over of which nobody knows whether it was saved thaws"
     UnknownIsLost "unknown-is-lost" Protocol "7"
         "turns of which nobody knows whether they were saved are said to be refused"
+    RestAnswersUnsaved "rest-answers-unsaved" Protocol "O1"
+        "a delivery to a daemon at rest is answered well although its turn could not be saved"
     FreezeUnsettled "freeze-unsettled" Protocol "8"
         "a freeze waits neither for the turn that runs nor for turns that are unsaved"
     ServesFrozen "serves-frozen" Protocol "8"

@@ -37,6 +37,14 @@ impl Coverage {
         }
     }
 
+    /// A seat whose machines are at `places` takes a delivery in one step.
+    pub(crate) fn at_rest(&mut self, places: impl Iterator<Item = Place>) {
+        let others = ["arrival", "orchestration", "courier"];
+        for place in places.filter(|place| !others.contains(&place.machine)) {
+            *self.pairs.entry((place.machine, place.state, "Deliver-at-rest")).or_default() += 1;
+        }
+    }
+
     /// A node crashes instead of doing an output.
     pub(crate) fn crash_before(&mut self, output: &Output) {
         *self.crashes.entry(name_of_output(output)).or_default() += 1;

@@ -74,6 +74,16 @@ impl Style {
         }
     }
 
+    /// A fresh daemon; a scribe with a state of so many bytes.
+    pub(crate) fn body_of(self, author: u64, bytes: u64) -> Box<dyn Body> {
+        if !self.is_scribe() || bytes == 0 {
+            return self.body(author);
+        }
+        let mut scribe = Scribe::new(self, author);
+        scribe.pages.ballast = filler(author, u32::try_from(bytes).unwrap_or(u32::MAX));
+        Native::boxed(scribe)
+    }
+
     /// The event that tells this kind `line`.
     pub(crate) fn payload(self, line: &Line) -> Bytes {
         let Line { author, number, act } = line;

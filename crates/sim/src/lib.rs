@@ -9,6 +9,7 @@
 //! * [`Coverage`]: what the machines met in it;
 //! * [`Violation`]: a promise that was broken; the checkers carry the names of the promises;
 //! * [`directed`]: stories about one move, each with one disturbance everywhere it can be;
+//! * [`rehearsal`]: plans for a cluster, as text, and the report of what would happen;
 //! * [`scenario`]: stories as text, with the trace that is expected.
 
 mod checkers;
@@ -21,6 +22,7 @@ mod disk;
 mod kinds;
 mod medium;
 mod network;
+pub mod rehearsal;
 mod run;
 pub mod scenario;
 mod scribe;

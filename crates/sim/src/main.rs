@@ -11,7 +11,9 @@ mod hunt;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use whimbrel_sim::{Coverage, Speed, Tally, directed, run_seed, run_seed_counted, scenario};
+use whimbrel_sim::{
+    Coverage, Speed, Tally, directed, rehearsal, run_seed, run_seed_counted, scenario,
+};
 
 const USAGE: &str = "\
 whimbrel-sim --seed N [--trace]       one run; twice, to see that it repeats itself
@@ -19,7 +21,7 @@ whimbrel-sim --seeds N [--from M]     many runs
              [--coverage [--update]]  and what the machines met in them
 whimbrel-sim --speed [SECONDS]        how much faster than the clock it is
 whimbrel-sim --directed [NAME]        the directed stories
-whimbrel-sim --scenarios [--update]   the stories in crates/sim/scenarios
+whimbrel-sim --scenarios [--update]   the stories in crates/sim/scenarios, the plans in scenarios
 whimbrel-sim --mutant NAME [--seeds N] directed stories, then seeds, until a checker objects to this bug
 whimbrel-sim --mutants                the bugs that a build with the feature mutants can have
 ";
@@ -175,15 +177,16 @@ fn stories(name: Option<&str>) -> bool {
 }
 
 fn scenarios(update: bool) -> bool {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
-    match scenario::run_all(std::path::Path::new(folder), update) {
-        Ok(report) => {
-            print!("{report}");
-            true
-        }
-        Err(report) => {
-            print!("{report}");
-            false
-        }
+    let stories = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let plans = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios");
+    let told = [
+        scenario::run_all(std::path::Path::new(stories), update),
+        rehearsal::compare_all(std::path::Path::new(plans), update),
+    ];
+    let mut good = true;
+    for told in told {
+        good &= told.is_ok();
+        print!("{}", told.unwrap_or_else(|report| report));
     }
+    good
 }

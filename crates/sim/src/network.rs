@@ -1,6 +1,6 @@
 //! Decides when a message arrives, and how often: late, twice, never, or after a later one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use whimbrel_wire::{Message, NodeId};
 
@@ -19,6 +19,10 @@ pub(crate) struct Network {
     pub(crate) straggle: u64,
     /// Whether delays have a long tail: half of them are short, each next half twice as long.
     pub(crate) tail: bool,
+    /// Bytes in a second from one node to another; none if that is no matter.
+    pub(crate) rate: Option<u64>,
+    /// Until when the line from one node to another is busy.
+    pub(crate) busy: BTreeMap<(usize, usize), u64>,
     /// From whom to whom nothing gets.
     pub(crate) cuts: BTreeSet<(usize, usize)>,
     /// What is done to single messages, counted from when this was set.
@@ -124,10 +128,21 @@ impl Network {
             twice: 0,
             straggle: 0,
             tail: false,
+            rate: None,
+            busy: BTreeMap::new(),
             cuts: BTreeSet::new(),
             meddling: None,
             exchange: None,
         }
+    }
+
+    /// How long a message waits for the line and is on it, if lines have a rate.
+    pub(crate) fn pace(&mut self, from: usize, to: usize, bytes: u64, now: u64) -> u64 {
+        let Some(rate) = self.rate else { return 0 };
+        let busy = self.busy.entry((from, to)).or_insert(now);
+        let took = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+        *busy = (*busy).max(now) + u64::try_from(took).unwrap_or(u64::MAX / 4);
+        *busy - now
     }
 
     /// When a message from `from` to `to` arrives.

@@ -28,6 +28,12 @@ const STOP_SECONDS_MAX: u64 = 10;
 /// in memory, which is faster.
 const SQLITE_OF_THOUSAND: u64 = 150;
 
+/// In how many of a thousand seeds operators want daemons back.
+const RECLAIMS_OF_THOUSAND: u64 = 150;
+
+/// How long heirs are asked then: longer than any fault lasts and than any clock jumps.
+const RECLAIM_SEARCH_MAX: Duration = Duration::from_secs(90);
+
 /// The first moment that a daemon may be born at, and how far apart births may be by the clocks of
 /// the world.
 const WALL_MIN: u64 = 1_700_000_000 * SECOND;
@@ -116,10 +122,19 @@ pub(crate) fn settings(dice: &mut Dice) -> Settings {
     }
 }
 
+/// Whether operators of this seed want daemons back.
+fn reclaims(seed: u64) -> bool {
+    Dice::new(seed ^ 0x2EC1_A135).chance(RECLAIMS_OF_THOUSAND)
+}
+
 fn begin(seed: u64, keep_trace: bool) -> Cluster {
     let mut dice = Dice::new(seed ^ 0xC1A5_7E12);
     let settings = settings(&mut dice);
     let nodes = usize::try_from(dice.between(2, 7)).unwrap_or(3);
+    let mut settings = settings;
+    if reclaims(seed) {
+        settings.search_max = RECLAIM_SEARCH_MAX;
+    }
     let medium = if dice.chance(SQLITE_OF_THOUSAND) { Medium::Sqlite } else { Medium::Memory };
     Cluster::new(seed, nodes, &settings, medium, keep_trace)
 }
@@ -146,11 +161,18 @@ fn play(cluster: &mut Cluster, seed: u64) {
     faults(cluster, &mut dice, length);
     chores(cluster, &mut dice, length);
     channels(cluster, &mut dice, length);
+    if reclaims(seed) {
+        reclaim(cluster, &mut dice, length);
+    }
     let end = cluster.now + length;
     cluster.run_until(end);
     quiet(cluster);
     // What was being stopped when the faults ended is stopped by then.
-    let end = cluster.now + STOP_SECONDS_MAX * SECOND;
+    let mut end = cluster.now + STOP_SECONDS_MAX * SECOND;
+    if reclaims(seed) {
+        // So long somebody may look for a daemon whose owner was never there.
+        end += u64::try_from(RECLAIM_SEARCH_MAX.as_nanos()).unwrap_or(0);
+    }
     cluster.run_until(end);
     quiet(cluster);
     cluster.settle(SETTLE_SECONDS_MAX * SECOND);
@@ -316,6 +338,16 @@ fn channels(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
             let publish = Action::Publish { daemon: publisher };
             cluster.plan(dice.below(length), Happening::Act(publish));
         }
+    }
+}
+
+/// Operators want daemons back. Their heirs live or will, and say so in time: nobody gets one, and
+/// nothing is lost by asking. That a lost heir's daemon comes back is a directed story.
+fn reclaim(cluster: &mut Cluster, dice: &mut Dice, length: u64) {
+    let (nodes, daemons) = (cluster.nodes.len(), cluster.daemons.len());
+    for _ in 0..dice.between(5, 60) {
+        let (node, daemon) = (dice.index(nodes), dice.index(daemons));
+        cluster.plan(dice.below(length), Happening::Act(Action::Reclaim { node, daemon }));
     }
 }
 

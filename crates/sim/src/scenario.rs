@@ -69,16 +69,76 @@ pub fn run_all(folder: &Path, update: bool) -> Result<String, String> {
     if bad { Err(report) } else { Ok(report) }
 }
 
+/// A line of a scenario that cannot be played.
+///
+/// Fault: caller. Changed: nothing. Again: with another scenario.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, {command:?}: {problem}")]
+pub struct ScriptError {
+    /// Which line, counted from one.
+    pub line: usize,
+    /// What it says.
+    pub command: String,
+    /// What is wrong with it.
+    pub problem: ScriptProblem,
+}
+
+/// What is wrong with a line of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScriptProblem {
+    /// No command begins like this, or it has another number of words.
+    #[error("there is no such command; the list is at the head of scenario.rs")]
+    NoCommand,
+    /// A number was wanted.
+    #[error("{0} is no number")]
+    NoNumber(String),
+    /// A number beyond its bounds.
+    #[error("{what} may be {low} to {high}")]
+    OutOfBounds {
+        /// Of what.
+        what: &'static str,
+        /// The least.
+        low: u64,
+        /// The most.
+        high: u64,
+    },
+    /// A node was wanted.
+    #[error("there is no node {0}; they are A, B, …, as many as `nodes` says")]
+    NoNode(String),
+    /// A style was wanted.
+    #[error("there is no style {0}; use replays, deltas, freezes or drifts")]
+    NoStyle(String),
+    /// There is nobody to do it to.
+    #[error("no daemon was born yet; put `spawn` before it")]
+    NoDaemon,
+    /// No move was asked for.
+    #[error("no move was asked for yet; put `move` before it")]
+    NoMove,
+    /// The cluster runs.
+    #[error("the cluster has begun; put it before everything else")]
+    TooLate,
+}
+
+/// The most of anything that a line may ask for: clients' events, milliseconds.
+const COUNT_MAX: u64 = 1_000_000;
+const NODES_MAX: u64 = 26;
+
 /// Plays the commands of a scenario; gives them back with what happened below each.
-fn tell(text: &str) -> Result<String, String> {
+///
+/// # Errors
+///
+/// The first line that cannot be played.
+pub fn tell(text: &str) -> Result<String, ScriptError> {
     let mut stage = Stage { cluster: None, seed: 1, nodes: 3, last: None };
     let mut out = String::new();
-    for line in text.lines().filter(|line| !line.starts_with("    ")) {
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with("    ")) {
         out.push_str(line);
         out.push('\n');
         let command = line.split('#').next().unwrap_or_default().trim();
         if !command.is_empty() {
-            stage.play(command).map_err(|error| format!("{command:?}: {error}"))?;
+            let (line, said) = (at + 1, command.to_owned());
+            stage.play(command).map_err(|problem| ScriptError { line, command: said, problem })?;
             stage.write_trace(&mut out);
         }
     }
@@ -103,10 +163,14 @@ impl Stage {
         })
     }
 
-    fn play(&mut self, command: &str) -> Result<(), String> {
+    fn play(&mut self, command: &str) -> Result<(), ScriptProblem> {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words[..] {
-            ["nodes", count] => self.nodes = number(count)?,
+            ["nodes" | "seed", _] if self.cluster.is_some() => return Err(ScriptProblem::TooLate),
+            ["nodes", count] => {
+                let count = bounded(count, "the number of nodes", 1, NODES_MAX)?;
+                self.nodes = usize::try_from(count).unwrap_or(1);
+            }
             ["seed", seed] => self.seed = number(seed)?,
             ["spawn", node, style] => {
                 let style = match style {
@@ -114,28 +178,30 @@ impl Stage {
                     "deltas" => Style::Deltas,
                     "freezes" => Style::Freezes,
                     "drifts" => Style::DriftHidden,
-                    _ => return Err(format!("no style {style}")),
+                    _ => return Err(ScriptProblem::NoStyle(style.to_owned())),
                 };
                 let node = self.node(node)?;
                 self.cluster().spawn(node, style);
             }
             ["client", node, count] => {
-                let (node, count) = (self.node(node)?, number(count)?);
-                self.cluster().add_client(node, 0, count, 4, 4 * MILLI);
+                let node = self.node(node)?;
+                let count = bounded(count, "the number of events", 0, COUNT_MAX)?;
+                self.born()?.add_client(node, 0, count, 4, 4 * MILLI);
             }
             ["move", orchestrator, "to", target] | ["copy", orchestrator, "to", target] => {
                 let freeze_and_copy = words[0] == "copy";
                 let options = MoveOptions { freeze_and_copy, ..MoveOptions::default() };
                 let (node, target) = (self.node(orchestrator)?, self.node(target)?);
-                self.last = Some(self.cluster().ask_move(node, 0, target, options));
+                self.last = Some(self.born()?.ask_move(node, 0, target, options));
             }
             ["cancel", node] => {
-                let (node, attempt) = (self.node(node)?, self.last.ok_or("nothing to cancel")?);
-                let entity = self.cluster().daemons[0].entity;
+                let (node, last) = (self.node(node)?, self.last);
+                let attempt = last.ok_or(ScriptProblem::NoMove)?;
+                let entity = self.born()?.daemons[0].entity;
                 self.cluster().feed(node, entity, Input::Cancel { attempt });
             }
             ["wait", millis] => {
-                let millis: u64 = number(millis)?;
+                let millis = bounded(millis, "the wait in milliseconds", 0, COUNT_MAX)?;
                 let cluster = self.cluster();
                 cluster.run_until(cluster.now + millis * MILLI);
             }
@@ -152,7 +218,7 @@ impl Stage {
         Ok(())
     }
 
-    fn play_fault(&mut self, words: &[&str]) -> Result<(), String> {
+    fn play_fault(&mut self, words: &[&str]) -> Result<(), ScriptProblem> {
         match words[..] {
             ["crash", node] => {
                 let node = self.node(node)?;
@@ -175,7 +241,8 @@ impl Stage {
                 self.cluster().set_full(node, false);
             }
             ["shutdown", node, millis] => {
-                let (node, millis): (usize, u64) = (self.node(node)?, number(millis)?);
+                let node = self.node(node)?;
+                let millis = bounded(millis, "the rest in milliseconds", 0, COUNT_MAX)?;
                 self.cluster().shut_down(node, millis * MILLI);
             }
             ["cut", one, other] => {
@@ -188,17 +255,24 @@ impl Stage {
                 cuts.remove(&(one, other));
                 cuts.remove(&(other, one));
             }
-            _ => return Err("no such command".to_owned()),
+            _ => return Err(ScriptProblem::NoCommand),
         }
         Ok(())
     }
 
-    fn node(&self, name: &str) -> Result<usize, String> {
+    /// The cluster, once a daemon was born in it.
+    fn born(&mut self) -> Result<&mut Cluster, ScriptProblem> {
+        let cluster = self.cluster();
+        if cluster.daemons.is_empty() { Err(ScriptProblem::NoDaemon) } else { Ok(cluster) }
+    }
+
+    fn node(&self, name: &str) -> Result<usize, ScriptProblem> {
         let index = match name.as_bytes() {
-            [letter @ b'A'..=b'Z'] => usize::from(letter - b'A'),
-            _ => return Err(format!("{name} is no node")),
+            [letter @ b'A'..=b'Z'] => Some(usize::from(letter - b'A')),
+            _ => None,
         };
-        if index < self.nodes { Ok(index) } else { Err(format!("there is no node {name}")) }
+        let index = index.filter(|index| *index < self.nodes);
+        index.ok_or_else(|| ScriptProblem::NoNode(name.to_owned()))
     }
 
     fn write_trace(&mut self, out: &mut String) {
@@ -214,6 +288,12 @@ impl Stage {
     }
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{text} is no number"))
+fn number(text: &str) -> Result<u64, ScriptProblem> {
+    text.parse().map_err(|_| ScriptProblem::NoNumber(text.to_owned()))
+}
+
+fn bounded(text: &str, what: &'static str, low: u64, high: u64) -> Result<u64, ScriptProblem> {
+    let number = number(text)?;
+    let good = (low..=high).contains(&number);
+    if good { Ok(number) } else { Err(ScriptProblem::OutOfBounds { what, low, high }) }
 }

@@ -22,6 +22,10 @@ pub(crate) struct Trace {
     lanes: [u64; 2],
     text: Option<String>,
     line: String,
+    /// Only what people see is kept.
+    brief: bool,
+    /// The moment that reads as zero.
+    origin: u64,
 }
 
 /// What one step of the digest multiplies by: odd, with half of its bits set.
@@ -29,11 +33,22 @@ const MIX: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93];
 
 impl Trace {
     pub(crate) fn new(keep: bool) -> Self {
-        Self { lanes: MIX, text: keep.then(String::new), line: String::new() }
+        let text = keep.then(String::new);
+        Self { lanes: MIX, text, line: String::new(), brief: false, origin: 0 }
     }
 
-    /// Whether lines are wanted.
+    /// Keeps what people see from here on, if anything; this moment reads as zero.
+    pub(crate) fn begin(&mut self, origin: u64, keep: bool) {
+        (self.text, self.brief, self.origin) = (keep.then(String::new), true, origin);
+    }
+
+    /// Whether all lines are wanted.
     pub(crate) const fn is_kept(&self) -> bool {
+        self.text.is_some() && !self.brief
+    }
+
+    /// Whether lines that people see are wanted.
+    pub(crate) const fn is_shown(&self) -> bool {
         self.text.is_some()
     }
 
@@ -58,14 +73,14 @@ impl Trace {
     /// Adds a line to the text, if it is kept.
     pub(crate) fn write(&mut self, nanos: u64, node: &str, mark: char, what: fmt::Arguments<'_>) {
         let Some(text) = &mut self.text else { return };
-        write_line(text, nanos, node, mark, what);
+        write_line(text, nanos.saturating_sub(self.origin), node, mark, what);
     }
 
     /// A line that is rare: it is part of the digest as it is.
     pub(crate) fn say(&mut self, nanos: u64, node: &str, mark: char, what: fmt::Arguments<'_>) {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
-        write_line(&mut line, nanos, node, mark, what);
+        write_line(&mut line, nanos.saturating_sub(self.origin), node, mark, what);
         self.note([0; 3], &line);
         if let Some(text) = &mut self.text {
             text.push_str(&line);

@@ -12,6 +12,7 @@ mod heap;
 mod node;
 mod output;
 mod send;
+mod sim;
 mod trace;
 mod watch;
 mod words;

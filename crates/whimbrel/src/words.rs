@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use whimbrel::runtime::admin::SOCKET_NAME;
 
 use crate::failure::Advice;
-use crate::{ask, demo, heap, node, send, trace};
+use crate::{ask, demo, heap, node, send, sim, trace};
 
 /// Stateful daemons that move between nodes while they work: nothing lost, nothing done twice.
 ///
@@ -102,6 +102,9 @@ enum What {
         /// Which.
         daemon: String,
     },
+    /// Rehearse a plan in a simulated cluster: what a drain, a restart, a loss of nodes would do. Exit 1
+    /// if a promise was broken or what the plan expects did not come true.
+    Sim(sim::SimWords),
     /// Three nodes on this machine, daemons that move between them under load, a killed node, and
     /// a ledger that is checked.
     Demo(demo::DemoWords),
@@ -292,6 +295,7 @@ impl Words {
             What::Reclaim { daemon, accept_loss } => {
                 ask::reclaim(&place, daemon, accept_loss).await?;
             }
+            What::Sim(words) => return sim::run(words),
             What::Demo(words) => return Box::pin(demo::run(words)).await,
         }
         Ok(ExitCode::SUCCESS)
@@ -364,6 +368,9 @@ mod tests {
             "whimbrel snapshot import file --kind kv --seed-file seed",
             "whimbrel demo --seconds 5 --rate 100 --state 1MiB --nodes 4",
             "whimbrel demo --file README.md",
+            "whimbrel sim --nodes 5 --daemons 1000 --scenario drain.toml --seed 7 --json --trace file",
+            "whimbrel sim replay file",
+            "whimbrel sim show file --daemon D3",
         ] {
             assert!(said(words).is_ok(), "{words}: {:?}", said(words).err());
         }
@@ -378,6 +385,8 @@ mod tests {
             "whimbrel migrate store",
             "whimbrel node init a --name a --listen nowhere",
             "whimbrel demo --nodes 1",
+            "whimbrel sim",
+            "whimbrel sim show file --daemon 3",
             "whimbrel demo --seconds soon",
             "whimbrel demo --state 1XiB",
         ] {

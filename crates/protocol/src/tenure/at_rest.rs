@@ -20,6 +20,7 @@
 //! * R1 (same either way): the seat, the store, the answer and what else is asked for are those of
 //!   the long way.
 
+use whimbrel_mutants::Mutant;
 use whimbrel_wire::{
     Answer, AttemptId, CatchUp, CausalEvent, EntityId, Epoch, InputOrigin, Position, Sender, Time,
     Turn, Write, WriteError,
@@ -151,6 +152,10 @@ impl Unsaved<'_> {
     /// The turn is not durable, or nobody knows. That is said under `ticket`.
     pub fn not_saved(mut self, ticket: Ticket, error: WriteError) {
         self.desk.saves.pass();
+        if Mutant::RestAnswersUnsaved.is_on() {
+            let result = Ok(self.settling.answer.clone());
+            self.desk.push(Output::Delivered { ticket, result });
+        }
         self.owner.settling.push_back(Settling { route: Route::Caller(ticket), ..self.settling });
         self.owner.saved(&mut self.desk, 1, Err(error));
     }

@@ -1,13 +1,13 @@
 //! Decides how births, events, moves and faults enter the cluster.
 
 use whimbrel_daemon::Host;
-use whimbrel_protocol::{Input, MoveOptions, Ticket};
+use whimbrel_protocol::{Input, MoveOptions, Standing, Ticket};
 use whimbrel_wire::{
     AttemptId, CausalEvent, ClientId, Deed, Digest, EntityId, Identity, Ledger, StoreId, Time,
     Write,
 };
 
-use super::{Action, Cluster, Daemon, Happening, MILLI};
+use super::{Action, Cluster, Daemon, Happening, MILLI, Node};
 use crate::checkers::Observed;
 use crate::clients::{AUTHOR_HOSTS, Asker, Client};
 use crate::cluster::node::OFFSET_MAX;
@@ -31,10 +31,45 @@ impl Cluster {
         style: Style,
         make: impl FnOnce(EntityId, [u8; 32], &Digest) -> Host,
     ) -> usize {
+        let index = self.daemons.len();
+        let Some((entity, spawn)) = self.conceive(node, style, make) else { return index };
+        // The seat has to have read its record first.
+        self.feed(node, entity, Input::Woke);
+        self.run_until(self.now + 50 * MILLI);
+        self.feed(node, entity, spawn);
+        self.run_until(self.now + 50 * MILLI);
+        index
+    }
+
+    /// Daemons are born together; scribes with states of so many bytes.
+    pub(crate) fn spawn_all(&mut self, births: &[(usize, Style, u64)]) {
+        let mut spawns = Vec::new();
+        for (node, style, bytes) in births {
+            let author = AUTHOR_DAEMONS + self.daemons.len() as u64;
+            let conceived = self.conceive(*node, *style, |entity, seed, birth| {
+                Host::born(entity, style.kind(), style.body_of(author, *bytes), seed, birth)
+            });
+            let Some((entity, spawn)) = conceived else { return };
+            self.feed(*node, entity, Input::Woke);
+            spawns.push((*node, entity, spawn));
+        }
+        self.run_until(self.now + 50 * MILLI);
+        for (node, entity, spawn) in spawns {
+            self.feed(node, entity, spawn);
+        }
+        self.run_until(self.now + 100 * MILLI);
+    }
+
+    /// The host of a daemon that is to be born, and what its seat is told.
+    fn conceive(
+        &mut self,
+        node: usize,
+        style: Style,
+        make: impl FnOnce(EntityId, [u8; 32], &Digest) -> Host,
+    ) -> Option<(EntityId, Input)> {
         let identity = Identity::from_seed(&self.dice.seed());
         let entity = identity.entity_id();
         let (attempt, seed) = (AttemptId::new(self.dice.wide()), self.dice.seed());
-        let index = self.daemons.len();
         let place = &mut self.nodes[node];
         let station = &place.station;
         let birth = Deed::birth(&identity, station.public(), station.store(), attempt);
@@ -45,7 +80,7 @@ impl Cluster {
         let manifest = parts.and_then(|parts| parts.manifest(Ledger::default(), &mut sink).ok());
         let Some(manifest) = manifest else {
             self.broken(("same-meaning", "a newborn could not be captured".to_owned()));
-            return index;
+            return None;
         };
         let shown = style.shown(&mut host);
         let pages = shown.as_ref().and_then(Shown::pages);
@@ -56,15 +91,9 @@ impl Cluster {
         self.styles.insert(entity, style);
         self.see(&Observed::Born { entity, head, style, lines });
         let ticket = self.ticket(Asker::Spawner);
-        // The seat has to have read its record first.
-        self.feed(node, entity, Input::Woke);
-        self.run_until(self.now + 50 * MILLI);
         let wall = Time::from_nanos(self.wall);
         let (birth, manifest) = (Box::new(birth), Box::new(manifest));
-        let spawn = Input::Spawn { ticket, birth, manifest, wall, catch_up, next_timer };
-        self.feed(node, entity, spawn);
-        self.run_until(self.now + 50 * MILLI);
-        index
+        Some((entity, Input::Spawn { ticket, birth, manifest, wall, catch_up, next_timer }))
     }
 
     pub(super) fn ticket(&mut self, asker: Asker) -> Ticket {
@@ -118,6 +147,9 @@ impl Cluster {
             client.left -= 1;
             client.under_way.insert(ticket, number);
             self.tally.events += 1;
+            if let Some(onlooker) = &mut self.onlooker {
+                onlooker.sent(self.now, ticket);
+            }
             self.see(&Observed::Offered { entity, author, number });
             self.feed(node, entity, Input::Send { ticket, client: id, payload });
         }
@@ -128,6 +160,9 @@ impl Cluster {
     }
 
     fn draw_act(&mut self, entity: EntityId) -> Act {
+        if self.plain {
+            return Act::Note;
+        }
         if self.fill_max > 0 && self.dice.chance(150) {
             return Act::Fill(
                 u32::try_from(self.dice.between(1, self.fill_max.into())).unwrap_or(1),
@@ -220,6 +255,18 @@ impl Cluster {
         self.feed(node, entity, Input::Reclaim { ticket, attempt });
     }
 
+    fn reclaim_somewhere(&mut self, node: usize, daemon: usize) {
+        let entity = self.daemons[daemon].entity;
+        let left = |node: &Node| {
+            let seat = node.seats.get(&entity);
+            node.up && seat.is_some_and(|seat| seat.status().standing == Standing::Departed)
+        };
+        let node = self.nodes.iter().position(left).unwrap_or(node);
+        if self.nodes[node].up {
+            self.reclaim(node, daemon);
+        }
+    }
+
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::ClientSends(index) => self.client_sends(index),
@@ -270,6 +317,7 @@ impl Cluster {
             Action::Export { daemon } => self.export(daemon),
             Action::Word { daemon, word } => self.say_word(daemon, &word),
             Action::Publish { daemon } => self.publish(daemon),
+            Action::Reclaim { node, daemon } => self.reclaim_somewhere(node, daemon),
         }
     }
 

@@ -30,12 +30,16 @@ impl Cluster {
         let (copy, epoch, time, origin) = (rest.copy(), rest.epoch(), rest.time(), rest.origin());
         self.count_step();
         self.tally.at_once += 1;
+        let Self { coverage, nodes, .. } = self;
+        if let (Some(coverage), Some(seat)) = (coverage, nodes[node].seats.get(&entity)) {
+            coverage.at_rest(seat.places());
+        }
         self.say_at_once(node, entity, ticket);
-        if self.dies(node) {
+        if self.dies(node, "at rest, before the turn") {
             return true;
         }
         let turned = self.turn(node, entity, copy, epoch, time, origin, event);
-        if self.violation.is_some() || self.dies(node) {
+        if self.violation.is_some() || self.dies(node, "at rest, before the save") {
             return true;
         }
         let fate = self.draw_fate(node);
@@ -64,7 +68,7 @@ impl Cluster {
             self.committed(node, &write);
         }
         self.look(node, entity);
-        if self.dies(node) {
+        if self.dies(node, "at rest, before the answer") {
             return true;
         }
         if let Some(answer) = answer {
@@ -82,8 +86,11 @@ impl Cluster {
     }
 
     /// Whether the node dies before its next act; then it is dead.
-    fn dies(&mut self, node: usize) -> bool {
+    fn dies(&mut self, node: usize, moment: &'static str) -> bool {
         let Some(rest) = self.death_before(node, None) else { return false };
+        if let Some(coverage) = &mut self.coverage {
+            coverage.crash_while(moment);
+        }
         self.act(Action::Crash { node, rest });
         true
     }

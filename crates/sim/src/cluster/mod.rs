@@ -28,6 +28,7 @@ use crate::dice::Dice;
 use crate::disk::{Fate, Faults};
 use crate::medium::Medium;
 use crate::network::Network;
+use crate::rehearsal::Onlooker;
 use crate::scribe::{AUTHOR_DAEMONS, Style};
 use crate::trace::Trace;
 use node::Berth;
@@ -89,6 +90,12 @@ pub(crate) struct Cluster {
     pub(crate) exports: Vec<daemon::StateSnapshot>,
     /// How many bytes a client adds to a state at most; zero if it never does.
     pub(crate) fill_max: u32,
+    /// Whether clients ask for nothing but that their event is written down.
+    pub(crate) plain: bool,
+    /// How long a commit takes, in nanoseconds.
+    pub(crate) commit: (u64, u64),
+    /// What a rehearsal sees, if this is one.
+    pub(crate) onlooker: Option<Box<Onlooker>>,
     /// The present of the world, at a birth.
     pub(crate) wall: u64,
     /// Whether a node that starts again has another time.
@@ -257,6 +264,11 @@ pub(crate) enum Action {
     Publish {
         daemon: usize,
     },
+    /// An operator wants a daemon back where it left, or at this node if it left nowhere.
+    Reclaim {
+        node: usize,
+        daemon: usize,
+    },
 }
 
 /// A snapshot that is being written.
@@ -322,6 +334,9 @@ impl Cluster {
             sends: true,
             exports: Vec::new(),
             fill_max: 0,
+            plain: false,
+            commit: (MILLI / 5, 4 * MILLI),
+            onlooker: None,
             wall: WALL,
             clocks_jump: false,
             boot_max: 0,

@@ -71,17 +71,13 @@ impl Cluster {
             }
             Output::SendPiece { to, message, chunk } => self.send_piece(node, to, message, &chunk),
             Output::Read => self.ask_disk(node, Request::Read { entity }),
-            Output::Save { ticket, write } => {
-                self.hold_for_save(node, entity, ticket, &write);
-                let write = Box::new(write);
-                self.ask_disk(node, Request::Save { entity, ticket, write });
-            }
+            Output::Save { ticket, write } => self.save(node, entity, ticket, write),
             Output::ReadTurns { copy, after, count, bytes } => {
                 self.ask_disk(node, Request::Turns { entity, copy, after, count, bytes });
             }
             Output::Turn { copy, epoch, time, origin, event } => {
                 let result = self.turn(node, entity, copy, epoch, time, origin, &event);
-                inputs.push_back((entity, Box::new(Input::Turned { copy, result })));
+                follow(inputs, entity, Input::Turned { copy, result });
             }
             Output::Replay { copy, steps } => {
                 let result = self.replay(node, entity, copy, &steps);
@@ -98,12 +94,12 @@ impl Cluster {
             Output::Capture(capture) => self.capture(node, entity, *capture),
             Output::Digest { copy } => {
                 let state = self.digest(node, entity, copy);
-                inputs.push_back((entity, Box::new(Input::Digested { copy, state })));
+                follow(inputs, entity, Input::Digested { copy, state });
             }
             Output::Judge { copy } => self.judged(node, entity, copy, inputs),
             Output::Prepare { attempt, copy, target } => {
                 let result = self.prepare(node, entity, copy, target);
-                inputs.push_back((entity, Box::new(Input::Prepared { attempt, result })));
+                follow(inputs, entity, Input::Prepared { attempt, result });
             }
             Output::ReadPieces { attempt, lists } => {
                 let result = self.pieces(node, &lists);
@@ -131,13 +127,11 @@ impl Cluster {
             }
             Output::Post { to, number, event } => {
                 self.see(&Observed::Posted { entity, event: &event });
-                inputs.push_back((to, Box::new(Input::Post { from: entity, number, event })));
+                follow(inputs, to, Input::Post { from: entity, number, event });
             }
-            Output::Recall { to } => {
-                inputs.push_back((to, Box::new(Input::Recall { from: entity })))
-            }
+            Output::Recall { to } => follow(inputs, to, Input::Recall { from: entity }),
             Output::Posted { from, number } => {
-                inputs.push_back((from, Box::new(Input::Posted { to: entity, number })));
+                follow(inputs, from, Input::Posted { to: entity, number });
             }
             Output::Spawned { ticket, result } => {
                 self.tickets.remove(&ticket);
@@ -169,6 +163,12 @@ impl Cluster {
             missing.into_iter().filter_map(|index| u32::try_from(index).ok()).collect()
         });
         self.report(node, entity, Input::MissingFound { attempt, result });
+    }
+
+    fn save(&mut self, node: usize, entity: EntityId, ticket: SaveTicket, write: Write) {
+        self.hold_for_save(node, entity, ticket, &write);
+        let write = Box::new(write);
+        self.ask_disk(node, Request::Save { entity, ticket, write });
     }
 
     /// What the write names is protected until it is on disk; then the record protects it.
@@ -225,6 +225,9 @@ impl Cluster {
                 Exchanged::Passes(held) => overtaken = held,
             }
         }
+        let paced = self.network.rate.is_some();
+        let bytes = self.onlooker.as_mut().map_or(0, |onlooker| onlooker.carried(&message, paced));
+        let wait = self.network.pace(node, target, bytes, self.now);
         let delays = self.network.carry(&mut self.dice, node, target);
         if delays.is_disturbed {
             let hit = self.is_exposed(message.entity());
@@ -236,7 +239,8 @@ impl Cluster {
         for (index, delay) in delays.arrivals().iter().enumerate() {
             let input = if index == last { input.take() } else { input.clone() };
             let Some(input) = input else { break };
-            self.plan(*delay, Happening::Arrive { to: target, entity, input });
+            let delay = delay + wait;
+            self.plan(delay, Happening::Arrive { to: target, entity, input });
             if let Some(held) = overtaken.take() {
                 let (to, from, message) = *held;
                 self.plan(delay + 1, Happening::arrive(to, from, message));
@@ -278,7 +282,8 @@ impl Cluster {
 
     fn start_disk(&mut self, node: usize) {
         if self.nodes[node].disk.begin() {
-            let (life, rest) = (self.nodes[node].life, self.rest(node, MILLI / 5, 4 * MILLI));
+            let (low, high) = self.commit;
+            let (life, rest) = (self.nodes[node].life, self.rest(node, low, high));
             self.plan(rest, Happening::Disk { node, life });
         }
     }
@@ -531,7 +536,7 @@ impl Cluster {
     fn judged(&mut self, node: usize, entity: EntityId, copy: AttemptId, inputs: &mut Inputs) {
         let state = self.digest(node, entity, copy);
         let verdict = self.judge(node, entity, copy);
-        inputs.push_back((entity, Box::new(Input::Judged { copy, state, verdict })));
+        follow(inputs, entity, Input::Judged { copy, state, verdict });
     }
 
     fn judge(
@@ -624,6 +629,9 @@ impl Cluster {
 
     fn sent(&mut self, ticket: Ticket, result: &Result<Answer, SendError>) {
         let Some(Asker::Client(index)) = self.tickets.remove(&ticket) else { return };
+        if let Some(onlooker) = &mut self.onlooker {
+            onlooker.answered(self.now, ticket, result.is_ok());
+        }
         let client = &mut self.clients[index];
         let Some(number) = client.under_way.remove(&ticket) else { return };
         let (entity, author) = (client.entity, client.author);
@@ -641,6 +649,9 @@ impl Cluster {
 
     fn said(&mut self, node: usize, entity: EntityId, event: &Event) {
         self.see(&Observed::Said { node, entity, event });
+        if let Some(onlooker) = &mut self.onlooker {
+            onlooker.said(self.now, node, entity, event);
+        }
         if matches!(event, Event::Warning(_)) && self.warnings.len() < super::WARNINGS_MAX {
             self.warnings.push(event.clone());
         }
@@ -668,6 +679,11 @@ impl Cluster {
         let fit = host.judge() == Ok(Ok(()));
         self.see(&Observed::Live { node, entity, epoch, head, state, fit, has_key });
     }
+}
+
+/// An input that follows at once.
+fn follow(inputs: &mut Inputs, entity: EntityId, input: Input) {
+    inputs.push_back((entity, Box::new(input)));
 }
 
 /// What becomes of the next save.

@@ -68,7 +68,12 @@ impl Cluster {
     }
 
     pub(super) fn note_output(&mut self, node: usize, entity: EntityId, output: &Output) {
-        if self.note(node, entity, name_of_output(output)) {
+        let shown = match output {
+            Output::Event(Event::Progressed { .. }) => false,
+            Output::Event(_) => self.trace.is_shown(),
+            _ => false,
+        };
+        if self.note(node, entity, name_of_output(output)) || shown {
             self.say_output(node, entity, output);
         }
     }
@@ -179,7 +184,17 @@ impl Cluster {
 
     pub(super) fn say_write(&mut self, node: usize, write: &Write) {
         let Some(entity) = write.entity() else { return };
-        if !self.note(node, entity, "committed") {
+        let shown = match write {
+            Write::Birth { .. }
+            | Write::BeginAttempt { .. }
+            | Write::SaveCopy { .. }
+            | Write::HandOver { .. }
+            | Write::Accept { .. }
+            | Write::Reclaim { .. }
+            | Write::Delete { .. } => self.trace.is_shown(),
+            _ => false,
+        };
+        if !self.note(node, entity, "committed") && !shown {
             return;
         }
         let what = name_of(write);
