@@ -16,7 +16,7 @@ node = \"B\"
 
 fn sim(folder: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_whimbrel"));
-    command.arg("sim").args(words).current_dir(folder).output().unwrap()
+    command.arg("sim").args(words).current_dir(folder).output().expect("the command starts")
 }
 
 fn text(bytes: &[u8]) -> String {
