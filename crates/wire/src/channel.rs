@@ -60,8 +60,8 @@ pub enum Start {
     Next,
     /// The oldest that the channel retains.
     Retained,
-    /// The one after this number, or the oldest after it that the channel retains; the first message
-    /// then says how many are missing.
+    /// The one after this number, or the oldest after it that the channel retains, or the next; the
+    /// answer to the subscription says which, and so what is missing.
     After(u64),
 }
 

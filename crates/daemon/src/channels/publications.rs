@@ -181,7 +181,10 @@ impl Channel {
         let cursor = match start {
             Start::Next => self.next,
             Start::Retained => first(&self.retained, self.next),
-            Start::After(number) => number.saturating_add(1).min(self.next),
+            // What is gone is told by where it begins, and not with a message that may never come.
+            Start::After(number) => {
+                number.saturating_add(1).clamp(first(&self.retained, self.next), self.next)
+            }
         };
         self.subscribers.insert(from, Subscriber { hearing, cursor, under_way: 0 });
         Ok(cursor)

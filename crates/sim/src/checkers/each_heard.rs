@@ -14,11 +14,18 @@ pub(super) fn end(daemons: &[EndDaemon]) -> Result<(), String> {
         let pages = listener.shown.as_ref().and_then(Shown::pages);
         for (publisher, heard) in pages.into_iter().flat_map(|pages| &pages.heard) {
             let mut next = None;
+            let all = listener.listens.iter().any(|(binding, hearing, _)| {
+                binding.publisher == *publisher && *hearing == Hearing::All
+            });
             for (number, missed) in heard {
                 let Some(missed) = missed else {
                     next = Some(*number);
                     continue;
                 };
+                if all && *missed > 0 {
+                    let who = listener.entity;
+                    return Err(format!("{who} wants all and missed {missed} of {publisher}"));
+                }
                 if next.map(|next| next + missed) != Some(*number) {
                     let who = listener.entity;
                     return Err(format!("{who} heard {number} of {publisher}, not {next:?}"));
