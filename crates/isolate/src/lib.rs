@@ -2,7 +2,7 @@
 //!
 //! A [`Module`] gives coordinates that do not depend on how it is run. A [`VmState`] is everything
 //! that a program knows between two instructions, in these coordinates. Tiers run programs, stop
-//! them, write down their state and go on from one that another tier wrote: [`reference`] is an
+//! them, write down their state and go on from one that another tier wrote: [`mod@reference`] is an
 //! interpreter that can stop before every instruction, [`fast`] runs compiled code that looks now
 //! and then whether it should stop. A [`VmIsolate`] is one running program on either.
 //!
