@@ -12,6 +12,7 @@ mod compare;
 mod deliver;
 mod figures;
 mod fill;
+mod gate;
 mod ledger;
 mod load;
 mod machine;
@@ -44,6 +45,8 @@ enum Task {
     Bars(bars::BarsTask),
     /// Measures the delivery of events to a local daemon that keeps nothing.
     Deliver(deliver::DeliverTask),
+    /// Measures judgements of the evolution gate on a chart of fifty states.
+    Gate(gate::GateTask),
     /// Runs the same measurements here and on the peer, alternately.
     Compare(compare::CompareTask),
     /// A node of `moves`: told what to do on its standard input.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Moves(task) => moves::run(&task),
         Task::Bars(task) => bars::run(&task),
         Task::Deliver(task) => deliver::run(&task),
+        Task::Gate(task) => gate::run(&task),
         Task::Compare(task) => compare::run(&task),
         Task::Node(task) => node::run(&task).map(|()| true),
         Task::Client(task) => client::run(&task).map(|()| true),

@@ -55,6 +55,11 @@ const STEPS: &[Step] = &[
         name: "power-cuts",
         cargo: "run --quiet --locked --release -p whimbrel-store --example crashes -- --seeds 100",
     },
+    Step {
+        name: "gate",
+        cargo: "run --quiet --locked --release -p whimbrel-statechart --example soundness -- \
+                --seeds 0..1120000",
+    },
     Step { name: "fuzz", cargo: "run --quiet --locked -p xtask -- fuzz --minutes 60" },
     Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants --resume" },
 ];

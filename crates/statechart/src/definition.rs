@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::schema::Type;
 use crate::value::Value;
 
 /// The format of this form; another major is not read.
@@ -65,6 +66,9 @@ pub struct Definition {
     /// The charts that it invokes, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub children: BTreeMap<String, Self>,
+    /// Names of data that there was once, with their types: they may not come back as another type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retired: BTreeMap<String, Type>,
     /// Whatever else there is to say; it changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Value>,
@@ -114,6 +118,12 @@ pub struct Datum {
     /// Its first value. Left out: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Given>,
+    /// What its values are. It is looked at when an instance goes on under another definition.
+    #[serde(default, rename = "type", skip_serializing_if = "is_default")]
+    pub kind: Type,
+    /// What it was called in earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<String>,
 }
 
 /// A value that is written down or reckoned.
@@ -135,6 +145,9 @@ pub struct State {
     /// What kind of state it is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub kind: StateKind,
+    /// What it was called in earlier versions; for those who propose a plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<String>,
     /// Its data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<Datum>,
@@ -206,6 +219,9 @@ pub struct Transition {
     /// What is done on the way.
     #[serde(default, rename = "do", skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<Action>,
+    /// Whatever else there is to say; it changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Value>,
 }
 
 /// Something to do.
@@ -385,6 +401,8 @@ impl Definition {
         let mut ids = Ids::default();
         let own = self.transitions.iter().map(|transition| &transition.id);
         ids.0.extend(own.filter(|id| !id.is_empty()).cloned());
+        let own = self.transitions.iter().flat_map(|transition| &transition.actions);
+        ids.slots(self.script.iter().chain(own));
         for state in &self.states {
             ids.learn(state);
         }
@@ -414,7 +432,32 @@ impl Ids {
         let transitions = state.transitions.iter().map(|transition| &transition.id);
         let invokes = state.invoke.iter().map(|invoke| &invoke.slot);
         self.0.extend(transitions.chain(invokes).filter(|id| !id.is_empty()).cloned());
+        let blocks = state.on_entry.iter().chain(&state.on_exit).flatten();
+        let moves = state.transitions.iter().flat_map(|transition| &transition.actions);
+        let rest = state.invoke.iter().flat_map(|invoke| &invoke.finalize);
+        self.slots(blocks.chain(moves).chain(rest).chain(&state.initial_actions));
         state.states.iter().for_each(|child| self.learn(child));
+    }
+
+    fn slots<'a>(&mut self, actions: impl Iterator<Item = &'a Action>) {
+        let mut open: Vec<&Action> = actions.collect();
+        while let Some(action) = open.pop() {
+            match action {
+                Action::Send(send) if !send.slot.is_empty() => {
+                    self.0.insert(send.slot.clone());
+                }
+                Action::If(branches) => {
+                    open.extend(branches.iter().flat_map(|branch| &branch.actions));
+                }
+                Action::ForEach { actions, .. } => open.extend(actions),
+                Action::Send(_)
+                | Action::Raise(_)
+                | Action::Assign { .. }
+                | Action::Log { .. }
+                | Action::Cancel { .. }
+                | Action::Fail(_) => {}
+            }
+        }
     }
 
     fn fill(&mut self, id: &mut String, wish: &str) {

@@ -12,7 +12,9 @@ mod checkpoint;
 pub mod daemon;
 mod definition;
 mod engine;
+pub mod evolution;
 pub mod expression;
+mod schema;
 pub mod scxml;
 mod value;
 
@@ -26,4 +28,5 @@ pub use engine::{
     Busy, CHART_PROCESSOR, Effect, Event, EventKind, Instance, Limits, Overrun, SessionId,
     StepError, Stepped,
 };
+pub use schema::Type;
 pub use value::{DEPTH_MAX, Float, List, Map, TooLarge, Value, WEIGHT_MAX};

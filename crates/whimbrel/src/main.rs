@@ -5,6 +5,7 @@
 //! [`failure`].
 
 mod ask;
+mod chart;
 mod config;
 mod demo;
 mod failure;

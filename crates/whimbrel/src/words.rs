@@ -83,6 +83,12 @@ enum What {
     /// Take a daemon's state out into a file, or bear one from it.
     #[command(subcommand)]
     Snapshot(SnapshotWords),
+    /// Judge whether running statecharts may go on under another definition. Exit codes: 0
+    /// identical, 10 equivalent, 11 compatible, 12 needs consent, 13 needs plan, 14 refused.
+    Gate(Box<crate::chart::gate::GateWords>),
+    /// Check, import and run statecharts from files.
+    #[command(subcommand)]
+    Chart(crate::chart::ChartWords),
     /// Stop a daemon; it stays on disk.
     Stop {
         /// Which.
@@ -290,6 +296,8 @@ impl Words {
             What::Snapshot(SnapshotWords::Import { file, kind, birth }) => {
                 ask::import(&place, &file, kind, birth).await?;
             }
+            What::Gate(words) => return crate::chart::gate::run(&words),
+            What::Chart(words) => return crate::chart::run(words),
             What::Stop { daemon } => ask::stop(&place, daemon).await?,
             What::Delete { daemon } => ask::delete(&place, daemon).await?,
             What::Reclaim { daemon, accept_loss } => {
@@ -371,6 +379,9 @@ mod tests {
             "whimbrel sim --nodes 5 --daemons 1000 --scenario drain.toml --seed 7 --json --trace file",
             "whimbrel sim replay file",
             "whimbrel sim show file --daemon D3",
+            "whimbrel gate old.json new.json --checkpoint a --plan b --dry-run --json",
+            "whimbrel chart simulate a.json --then begin paid=1 +90s",
+            "whimbrel chart versions 1.json 2.json 3.json --direction full --transitive",
         ] {
             assert!(said(words).is_ok(), "{words}: {:?}", said(words).err());
         }

@@ -1,5 +1,6 @@
 //! Decides whether a definition is legal, and numbers what is in it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -50,8 +51,10 @@ pub(super) fn build(definition: Definition, path: Vec<String>) -> Result<Chart> 
         }
     }
     let name = definition.name.as_deref().unwrap_or(&definition.id).into();
+    let digest = if path.is_empty() { definition.digest_as_it_is() } else { String::new() };
     let definition = Arc::new(definition);
     Ok(Chart {
+        digest: digest.into(),
         definition,
         name,
         path,
@@ -92,6 +95,8 @@ struct Builder {
     variables: Vec<Arc<str>>,
     declared: Vec<bool>,
     slots: BTreeSet<String>,
+    /// The names of timers: a checkpoint finds its `send` by them.
+    timers: RefCell<BTreeSet<String>>,
     invoked: Vec<(String, String)>,
 }
 
@@ -113,6 +118,7 @@ impl Builder {
             variables: Vec::new(),
             declared: Vec::new(),
             slots: BTreeSet::new(),
+            timers: RefCell::new(BTreeSet::new()),
             invoked: Vec::new(),
         }
     }
@@ -420,6 +426,9 @@ impl Builder {
     }
 
     fn send(&self, at: &str, send: &definition::Send) -> Result<Sending> {
+        if !self.timers.borrow_mut().insert(send.slot.clone()) {
+            return Err(ChartError::Twice(send.slot.clone()));
+        }
         Ok(Sending {
             slot: send.slot.as_str().into(),
             id: send.id.as_deref().map(Into::into),

@@ -43,6 +43,8 @@ pub(crate) const ROOT: u32 = 0;
 #[derive(Debug)]
 pub struct Chart {
     definition: Arc<Definition>,
+    /// Of the definition; empty for a chart within another one.
+    pub(crate) digest: Arc<str>,
     pub(crate) name: Arc<str>,
     /// The names that lead to it from the outermost chart.
     pub(crate) path: Vec<String>,
@@ -117,7 +119,7 @@ pub(crate) enum Descriptor {
 }
 
 impl Descriptor {
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let text = text.trim();
         if text == "*" {
             return Self::Any;
@@ -244,6 +246,26 @@ impl Chart {
     /// The chart to which a path of names leads.
     pub(crate) fn descend(self: &Arc<Self>, path: &[String]) -> Option<Arc<Self>> {
         path.iter().try_fold(Arc::clone(self), |chart, name| chart.children.get(name).cloned())
+    }
+
+    /// The action that is the `send` of a slot on entry into a state.
+    pub(crate) fn sending(&self, slot: &str) -> Option<&Act> {
+        let blocks = self.nodes.iter().flat_map(|node| &node.on_entry);
+        let mut open: Vec<&Act> = blocks.flatten().collect();
+        while let Some(act) = open.pop() {
+            match act {
+                Act::Send(sending) if *sending.slot == *slot => return Some(act),
+                Act::If(branches) => open.extend(branches.iter().flat_map(|(_, acts)| acts)),
+                Act::ForEach { acts, .. } => open.extend(acts),
+                Act::Send(_)
+                | Act::Raise(_)
+                | Act::Assign { .. }
+                | Act::Log { .. }
+                | Act::Cancel(_)
+                | Act::Fail(_) => {}
+            }
+        }
+        None
     }
 
     pub(crate) fn node(&self, state: u32) -> &Node {

@@ -24,7 +24,7 @@ impl Instance {
             sessions,
             digest: String::new(),
         };
-        checkpoint.digest = checkpoint.digest_of_rest()?;
+        checkpoint.digest = checkpoint.digest_of_rest(&chart.digest)?;
         Ok(checkpoint)
     }
 }

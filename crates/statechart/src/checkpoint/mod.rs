@@ -90,6 +90,28 @@ pub(crate) struct Record {
     pub(crate) next_timer: u64,
 }
 
+impl Record {
+    /// The session as it was when it was invoked.
+    pub(crate) fn born_again(&self) -> Self {
+        Self {
+            phase: Phase::Fresh,
+            configuration: Vec::new(),
+            history: BTreeMap::new(),
+            data: BTreeMap::new(),
+            visited: Vec::new(),
+            internal: Vec::new(),
+            external: Vec::new(),
+            event: None,
+            to_invoke: Vec::new(),
+            invoked: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            next_id: 0,
+            next_timer: 0,
+            ..self.clone()
+        }
+    }
+}
+
 /// Why a checkpoint is not gone on from.
 ///
 /// Fault: whoever sent it. Changed: nothing. Again: no.
@@ -158,12 +180,61 @@ impl Checkpoint {
         serde_json::from_str(text).map_err(|error| CheckpointError::Malformed(error.to_string()))
     }
 
-    /// The digest of all but the digest.
-    fn digest_of_rest(&self) -> Result<String, CheckpointError> {
-        let rest = Self { digest: String::new(), ..self.clone() };
-        let text = rest.to_json()?;
-        Ok(hexadecimal(&Digest::of(Purpose::Checkpoint, text.as_bytes())))
+    /// Whether its bytes are those that were written.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Format`], [`CheckpointError::Altered`].
+    pub fn verify(&self) -> Result<(), CheckpointError> {
+        self.verify_of(&self.definition.digest())
     }
+
+    /// The same with a digest that fits, for tools that changed it on purpose.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Malformed`] if it cannot be written: that is our mistake.
+    pub fn sealed(mut self) -> Result<Self, CheckpointError> {
+        self.digest = self.digest_of_rest(&self.definition.digest())?;
+        Ok(self)
+    }
+
+    /// The same, where the digest of its definition is known.
+    pub(crate) fn verify_of(&self, definition: &str) -> Result<(), CheckpointError> {
+        if self.format != CHECKPOINT_FORMAT {
+            return Err(CheckpointError::Format(self.format));
+        }
+        if self.digest != self.digest_of_rest(definition)? {
+            return Err(CheckpointError::Altered);
+        }
+        Ok(())
+    }
+
+    /// The digest of all but the digest. The definition is in it by its own.
+    fn digest_of_rest(&self, definition: &str) -> Result<String, CheckpointError> {
+        let rest = Rest {
+            format: self.format,
+            definition,
+            name: &self.name,
+            next_session: self.next_session,
+            cursor: self.cursor,
+            sessions: &self.sessions,
+        };
+        let text = serde_json::to_vec(&rest);
+        let text = text.map_err(|error| CheckpointError::Malformed(error.to_string()))?;
+        Ok(hexadecimal(&Digest::of(Purpose::Checkpoint, &text)))
+    }
+}
+
+/// What the digest of a checkpoint covers.
+#[derive(Serialize)]
+struct Rest<'a> {
+    format: u32,
+    definition: &'a str,
+    name: &'a str,
+    next_session: u64,
+    cursor: SessionId,
+    sessions: &'a [Record],
 }
 
 impl Definition {
@@ -171,13 +242,20 @@ impl Definition {
     /// id, in hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> String {
-        let text = serde_json::to_vec(&self.clone().with_ids()).unwrap_or_default();
+        self.clone().with_ids().digest_as_it_is()
+    }
+
+    /// The digest of a definition that has every id.
+    pub(crate) fn digest_as_it_is(&self) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
         hexadecimal(&Digest::of(Purpose::Definition, &text))
     }
 }
 
 fn hexadecimal(digest: &Digest) -> String {
-    digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let pairs = digest.as_bytes().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    pairs.map(|digit| char::from(DIGITS[digit as usize])).collect()
 }
 
 #[cfg(test)]

@@ -34,14 +34,26 @@ impl Checkpoint {
         if self.format != CHECKPOINT_FORMAT {
             return Err(CheckpointError::Format(self.format));
         }
-        if self.digest != self.digest_of_rest()? {
-            return Err(CheckpointError::Altered);
-        }
         let chart = Arc::new(Chart::new((*self.definition).clone())?);
-        self.revive(&chart, limits, shift)
+        self.restore_of(&chart, limits, shift)
     }
 
-    pub(super) fn revive(
+    /// The same, where the chart of its definition is at hand.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]; also when the chart is of another definition.
+    pub fn restore_of(
+        &self,
+        chart: &Arc<Chart>,
+        limits: Limits,
+        shift: Shift,
+    ) -> Result<Instance, CheckpointError> {
+        self.verify_of(&chart.digest)?;
+        self.revive(chart, limits, shift)
+    }
+
+    pub(crate) fn revive(
         &self,
         chart: &Arc<Chart>,
         limits: Limits,
@@ -122,6 +134,7 @@ impl Reviver<'_> {
         let given = record.given.clone();
         let parent = record.parent.clone();
         let mut session = Session::new(record.id, chart, Arc::clone(name), parent, given);
+        session.room = self.limits.mailbox_max;
         session.phase = record.phase;
         session.configuration = self.configuration()?;
         session.history = self.history()?;
@@ -175,8 +188,10 @@ impl Reviver<'_> {
     }
 
     fn queue(&self, events: &[Event]) -> Result<VecDeque<Event>, CheckpointError> {
-        // A few above the bound may stand there: the end of a child is always told.
-        if events.len() > self.limits.mailbox_max + self.limits.sessions_max {
+        // More than the bound may stand there: the end of a child is always told, and so is what the
+        // engine has to say.
+        let most = self.limits.mailbox_max.saturating_mul(2) + self.limits.sessions_max;
+        if events.len() > most {
             return Err(CheckpointError::TooLarge("events"));
         }
         Ok(events.iter().cloned().collect())

@@ -74,7 +74,7 @@ fn forged(from: &str, to: &str) -> Result<Instance, CheckpointError> {
     let text = order().capture()?.to_json()?;
     assert!(text.contains(from), "{from} is not in {text}");
     let mut checkpoint = Checkpoint::from_json(&text.replacen(from, to, 1))?;
-    checkpoint.digest = checkpoint.digest_of_rest()?;
+    checkpoint.digest = checkpoint.digest_of_rest(&checkpoint.definition.digest())?;
     restored(&checkpoint)
 }
 
@@ -90,6 +90,27 @@ fn whole_steps_or_none_one_that_does_not_end_is_taken_back() {
     let before = ring.capture().unwrap();
     assert!(ring.step(Event::new("go", Value::Null), at(2)).is_err());
     assert_eq!(ring.capture().unwrap(), before);
+}
+
+#[test]
+fn what_an_instance_holds_it_can_always_be_restored_with() {
+    let text = r#"{ "id": "hoard", "states": [{ "id": "still", "transitions": [
+        { "on": ["hoard"], "do": [{ "for-each": { "list": "[1,2,3,4,5,6,7,8]", "item": "one", "do": [
+            { "send": { "event": "tick", "delay": "1h" } } ] } }] },
+        { "on": ["shout"], "do": [{ "for-each": { "list": "[1,2,3,4,5,6,7,8]", "item": "one", "do": [
+            { "raise": "heard" } ] } }] } ] }] }"#;
+    let chart = Arc::new(Chart::new(serde_json::from_str(text).unwrap()).unwrap());
+    let limits = Limits { mailbox_max: 5, ..Limits::default() };
+    let mut hoard = Instance::new(chart, "hoard", limits);
+    hoard.settle(at(1)).unwrap();
+    hoard.step(Event::new("hoard", Value::Null), at(2)).unwrap();
+    hoard.deliver(Event::new("shout", Value::Null)).unwrap();
+    while hoard.is_busy() {
+        let checkpoint = hoard.capture().unwrap();
+        hoard = checkpoint.restore(limits, Shift::default()).unwrap();
+        hoard.advance(at(3));
+    }
+    assert_eq!(hoard.capture().unwrap().sessions[0].timers.len(), 5);
 }
 
 #[test]

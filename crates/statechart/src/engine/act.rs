@@ -59,7 +59,7 @@ fn one(session: &mut Session, desk: &mut Desk<'_>, act: &Act) -> Result<(), Stop
     match act {
         Act::Raise(name) => {
             let event = Event::of(EventKind::Internal, Arc::clone(name), Value::Null);
-            session.internal.push_back(event);
+            session.raise(event)?;
         }
         Act::Assign { to, value } => {
             let value = value.evaluate(session)?;
@@ -285,9 +285,15 @@ fn prepared(
         event.origin = Some(session.location().into());
         event.origin_type = Some(CHART_PROCESSOR.into());
     }
+    if internal {
+        return session.raise(event);
+    }
     if delay.is_zero() {
         deliver(session, desk, to, event);
         return Ok(());
+    }
+    if session.timers.len() >= session.room {
+        return Err(Fault::new("too many timers run"));
     }
     let id = id.cloned();
     let slot = Arc::clone(&sending.slot);
@@ -329,7 +335,7 @@ pub(crate) fn deliver(session: &mut Session, desk: &mut Desk<'_>, to: Target, mu
     let reached = match to {
         Target::Own => Some(session.id),
         Target::Internal => {
-            session.internal.push_back(event);
+            session.tell(event);
             return;
         }
         Target::Parent => session.parent.as_ref().map(|parent| {

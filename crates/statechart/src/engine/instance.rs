@@ -43,7 +43,8 @@ pub struct Limits {
     /// Microsteps in one step. Beyond it the step is taken back: the chart runs in a circle.
     pub microsteps_max: u32,
     /// Events that wait for one session. Beyond it a sender inside gets `error.communication`, one
-    /// outside [`Busy`].
+    /// outside [`Busy`]. Also events that it raised and has not heard, and its timers: beyond it
+    /// `error.execution`.
     pub mailbox_max: usize,
     /// Sessions in one instance. Beyond it an invocation is an error.
     pub sessions_max: usize,
@@ -98,7 +99,8 @@ impl Instance {
     pub fn new(chart: Arc<Chart>, name: impl Into<Arc<str>>, limits: Limits) -> Self {
         let name = name.into();
         let first = SessionId::FIRST;
-        let session = Session::new(first, chart, Arc::clone(&name), None, BTreeMap::new());
+        let mut session = Session::new(first, chart, Arc::clone(&name), None, BTreeMap::new());
+        session.room = limits.mailbox_max;
         let sessions = BTreeMap::from([(first, Some(Arc::new(session)))]);
         Self { name, sessions, next_session: 2, cursor: first, limits }
     }
@@ -122,6 +124,8 @@ impl Instance {
     pub fn deliver(&mut self, event: Event) -> Result<(), Busy> {
         let mailbox_max = self.limits.mailbox_max;
         match self.session_mut(SessionId::FIRST) {
+            // It has come to its end and hears nothing.
+            Some(session) if session.phase == Phase::Finished => Ok(()),
             Some(session) if session.external.len() < mailbox_max => {
                 session.external.push_back(event);
                 Ok(())
@@ -304,6 +308,71 @@ impl Instance {
             .map(|(id, _)| *id)
     }
 
+    /// Does something in a session as a step would.
+    pub(crate) fn perform_at(
+        &mut self,
+        id: SessionId,
+        now: Time,
+        change: impl FnOnce(&mut Session, &mut Desk<'_>),
+    ) -> Vec<Effect> {
+        let effects = self.with(id, now, change);
+        self.wake(id);
+        effects
+    }
+
+    /// Lets a session look again for what it can do by itself.
+    pub(crate) fn wake(&mut self, id: SessionId) {
+        if let Some(session) = self.session_mut(id)
+            && session.phase == Phase::Resting
+        {
+            session.phase = Phase::Stepping;
+        }
+    }
+
+    /// Does the `send` of a slot, with another delay if one is given; whether it set a timer.
+    pub(crate) fn set_timer(
+        &mut self,
+        id: SessionId,
+        slot: &str,
+        delay: Option<std::time::Duration>,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Some(chart) = self.session(id).map(|session| Arc::clone(&session.chart)) else {
+            return false;
+        };
+        let Some(act) = chart.sending(slot) else { return false };
+        let phase = self.session(id).map(|session| session.phase);
+        let last = self.session(id).map(|session| session.next_timer);
+        let act = std::slice::from_ref(act);
+        effects.append(&mut self.with(id, now, |session, desk| perform(session, desk, act)));
+        let Some(session) = self.session_mut(id) else { return false };
+        session.phase = phase.unwrap_or(session.phase);
+        let number = session.next_timer;
+        if Some(number) == last {
+            session.wake();
+            return false;
+        }
+        if let (Some(delay), Some(timer)) = (delay, session.timers.get_mut(&number)) {
+            timer.due = now + delay;
+            timer.delay_nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        }
+        true
+    }
+
+    /// Starts one invocation of an active state.
+    pub(crate) fn start_one(&mut self, id: SessionId, (state, place): (u32, u32)) {
+        let Some(chart) = self.session(id).map(|session| Arc::clone(&session.chart)) else {
+            return;
+        };
+        let Some(invocation) = chart.node(state).invokes.get(place as usize) else { return };
+        let started = self.start_child(id, state, place, invocation);
+        if let (Err((name, fault)), Some(session)) = (started, self.session_mut(id)) {
+            session.fail(name, &fault.0, None);
+            session.wake();
+        }
+    }
+
     /// Takes a session out, lets `change` work on it, and does what that leaves to others.
     fn with(
         &mut self,
@@ -358,6 +427,7 @@ impl Instance {
         let send_id = event.send_id.clone();
         let reached = self.session_mut(to).filter(|session| session.external.len() < mailbox_max);
         match reached {
+            Some(session) if session.phase == Phase::Finished => {}
             Some(session) => session.external.push_back(event),
             None => {
                 if let Some(sender) = self.session_mut(from) {
@@ -475,7 +545,8 @@ impl Instance {
             session.invoked.insert((state, place), invoked);
         }
         let name = Arc::clone(&self.name);
-        let session = Session::new(child, chart, name, Some(parent), given);
+        let mut session = Session::new(child, chart, name, Some(parent), given);
+        session.room = self.limits.mailbox_max;
         self.sessions.insert(child, Some(Arc::new(session)));
         Ok(())
     }

@@ -9,8 +9,10 @@ mod select;
 mod session;
 mod travel;
 
+pub(crate) use act::{duration, perform};
 pub use effect::Effect;
 pub use event::{CHART_PROCESSOR, Event, EventKind};
 pub use instance::{Busy, Instance, Limits, Overrun, StepError, Stepped};
 pub use session::SessionId;
-pub(crate) use session::{Invoked, Parent, Phase, Session, Timer};
+pub(crate) use session::{Invoked, Parent, Phase, Session, Target, Timer};
+pub(crate) use travel::domain;

@@ -69,6 +69,8 @@ pub(crate) struct Session {
     pub(crate) given: BTreeMap<Arc<str>, Value>,
     pub(crate) next_id: u64,
     pub(crate) next_timer: u64,
+    /// How many events may wait inside, and how many timers may run.
+    pub(crate) room: usize,
 }
 
 /// How far a session has come.
@@ -162,6 +164,7 @@ impl Session {
             given,
             next_id: 0,
             next_timer: 0,
+            room: usize::MAX,
         }
     }
 
@@ -210,7 +213,24 @@ impl Session {
     pub(crate) fn fail(&mut self, name: &str, what: &str, send_id: Option<Arc<str>>) {
         let mut event = Event::error(name, what);
         event.send_id = send_id;
+        self.tell(event);
+    }
+
+    /// Puts an event of the engine into the internal queue. It goes beyond the room that the chart's
+    /// own events have, and beyond twice that room it is lost: a queue that long never empties.
+    pub(crate) fn tell(&mut self, event: Event) {
+        if self.internal.len() < self.room.saturating_mul(2) {
+            self.internal.push_back(event);
+        }
+    }
+
+    /// Raises an event of the chart.
+    pub(crate) fn raise(&mut self, event: Event) -> Result<(), Fault> {
+        if self.internal.len() >= self.room {
+            return Err(Fault::new("too many events wait inside"));
+        }
         self.internal.push_back(event);
+        Ok(())
     }
 
     pub(crate) fn fault(&mut self, fault: &Fault) {

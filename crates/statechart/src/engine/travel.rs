@@ -241,10 +241,10 @@ fn arrive(session: &mut Session, desk: &mut Desk<'_>, chart: &Chart, state: u32)
         return;
     }
     let data = chart.node(state).done.as_ref().map(|done| done.evaluate(session));
-    session.internal.push_back(done(chart, parent, data.unwrap_or(Value::Null)));
+    session.tell(done(chart, parent, data.unwrap_or(Value::Null)));
     let around = chart.node(parent).parent;
     if around != ROOT && chart.node(around).kind == StateKind::Parallel && session.is_done(around) {
-        session.internal.push_back(done(chart, around, Value::Null));
+        session.tell(done(chart, around, Value::Null));
     }
 }
 

@@ -80,7 +80,7 @@ fn chart(root: Node<'_, '_>, around: &Surroundings<'_>, level: usize) -> Result<
     definition.children = reader.children;
     let known: BTreeSet<String> = data_of(&definition).collect();
     let scripted = reader.scripted.into_iter().filter(|name| !known.contains(name));
-    definition.data.extend(scripted.map(|id| Datum { id, value: None }));
+    definition.data.extend(scripted.map(|id| Datum { id, ..Datum::default() }));
     Ok(definition)
 }
 
@@ -207,6 +207,7 @@ impl Reader<'_, '_> {
             to: words(node, "target"),
             internal: node.attribute("type") == Some("internal"),
             actions: self.actions(node)?,
+            note: None,
         })
     }
 
@@ -220,7 +221,7 @@ impl Reader<'_, '_> {
                 Some(source) => Some(super::content::read(&self.load(source)?)),
                 None => self.given(element)?,
             };
-            data.push(Datum { id: id.to_owned(), value });
+            data.push(Datum { id: id.to_owned(), value, ..Datum::default() });
         }
         Ok(data)
     }

@@ -1,0 +1,61 @@
+//! Decides how definitions, checkpoints and plans are read from files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use whimbrel_statechart::evolution::Plan;
+use whimbrel_statechart::scxml::{Ours, Surroundings, import};
+use whimbrel_statechart::{Chart, Checkpoint, Definition};
+
+use crate::failure::Advice;
+
+/// A definition: SCXML if the file begins like XML, else the JSON form.
+pub(super) fn definition(path: &Path) -> Result<Definition> {
+    let text = read(path)?;
+    if !text.trim_start().starts_with('<') {
+        return serde_json::from_str(&text).map_err(|error| wrong(path, &error));
+    }
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let load = |name: &str| {
+        // Only what lies beside the document.
+        let name = name.strip_prefix("file:").unwrap_or(name);
+        let plain = Path::new(name).components().all(|part| {
+            matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
+        });
+        plain.then(|| std::fs::read_to_string(folder.join(name)).ok()).flatten()
+    };
+    let library = BTreeMap::new();
+    let around = Surroundings { language: &Ours, load: &load, library: &library };
+    import(&text, &around).map_err(|error| wrong(path, &error))
+}
+
+/// The chart of a definition.
+pub(super) fn chart(path: &Path, definition: Definition) -> Result<Chart> {
+    Chart::new(definition).map_err(|error| wrong(path, &error))
+}
+
+/// A checkpoint.
+pub(super) fn checkpoint(path: &Path) -> Result<Checkpoint> {
+    Checkpoint::from_json(&read(path)?).map_err(|error| wrong(path, &error))
+}
+
+/// A plan.
+pub(super) fn plan(path: &Path) -> Result<Plan> {
+    Plan::from_json(&read(path)?).map_err(|error| wrong(path, &error))
+}
+
+/// Writes a file.
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, format!("{text}\n")).map_err(|error| wrong(path, &error))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| wrong(path, &error))
+}
+
+/// A file that is not what it should be.
+pub(super) fn wrong(path: &Path, error: &dyn std::error::Error) -> anyhow::Error {
+    let what = format!("{}: {error}", path.display());
+    Advice::wrong(what, "see docs/gate.md for what each file holds")
+}

@@ -1,0 +1,104 @@
+//! Decides what can be said about statecharts without a node: files go in, words come out.
+
+mod files;
+pub(crate) mod gate;
+mod simulate;
+mod versions;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+use whimbrel_statechart::evolution::{Direction, Profile};
+
+use crate::output;
+
+/// What can be done with a statechart alone.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChartWords {
+    /// Read a statechart and say whether it is legal.
+    Check {
+        /// A definition: the JSON form, or SCXML.
+        file: PathBuf,
+    },
+    /// Turn SCXML into the JSON form, with an id for everything.
+    Import {
+        /// An SCXML document whose expressions are those of the form.
+        file: PathBuf,
+        /// Where the definition goes; without it, the standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Run a statechart by hand: events come, time passes, and it is told what follows.
+    Simulate(simulate::SimulateWords),
+    /// Judge the versions of a definition, the oldest first, for any instance there can be.
+    Versions(versions::VersionsWords),
+}
+
+/// How strict a judgement is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strictness {
+    /// Only what nobody can tell apart passes.
+    Strict,
+    /// That, and what misreads nothing.
+    #[default]
+    Standard,
+    /// That, and what has a safe way.
+    Guided,
+}
+
+impl From<Strictness> for Profile {
+    fn from(strictness: Strictness) -> Self {
+        match strictness {
+            Strictness::Strict => Self::Strict,
+            Strictness::Standard => Self::Standard,
+            Strictness::Guided => Self::Guided,
+        }
+    }
+}
+
+/// Which way instances go between versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
+    /// From older versions to newer ones.
+    Backward,
+    /// From newer versions to older ones.
+    Forward,
+    /// Both.
+    Full,
+}
+
+impl From<Way> for Direction {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Backward => Self::Backward,
+            Way::Forward => Self::Forward,
+            Way::Full => Self::Full,
+        }
+    }
+}
+
+/// Does what was said.
+pub(crate) fn run(words: ChartWords) -> Result<ExitCode> {
+    match words {
+        ChartWords::Check { file } => {
+            let definition = files::definition(&file)?;
+            let id = definition.id.clone();
+            let digest = files::chart(&file, definition)?.definition().digest();
+            output::say(&format!("{id} is legal: {digest}"));
+        }
+        ChartWords::Import { file, output } => {
+            let definition = files::definition(&file)?.with_ids();
+            files::chart(&file, definition.clone())?;
+            let text = serde_json::to_string_pretty(&definition)?;
+            match output {
+                Some(path) => files::write(&path, &text)?,
+                None => output::say(&text),
+            }
+        }
+        ChartWords::Simulate(words) => return simulate::run(&words),
+        ChartWords::Versions(words) => return versions::run(words),
+    }
+    Ok(ExitCode::SUCCESS)
+}
