@@ -24,7 +24,7 @@ pub(crate) struct SimulateWords {
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     from: Option<PathBuf>,
     /// What happens, in order: `name`, `name=JSON` for an event with data, `+90s` for time.
-    #[arg(long = "then", value_name = "WHAT", num_args = 1.., allow_hyphen_values = true)]
+    #[arg(long = "then", value_name = "WHAT", num_args = 1..)]
     steps: Vec<String>,
     /// Write a checkpoint at the end.
     #[arg(long, value_name = "FILE")]
