@@ -17,7 +17,7 @@ const ORDER: &str = r#"{ "id": "order", "version": "1",
 fn whimbrel(folder: &Path, words: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_whimbrel"));
     command.args(words.split(' ')).current_dir(folder).env_remove("WHIMBREL_DATA");
-    command.output().unwrap()
+    command.output().expect("the command starts")
 }
 
 fn ends_with(folder: &Path, words: &str, number: i32) -> String {

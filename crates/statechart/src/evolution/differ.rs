@@ -156,7 +156,6 @@ impl Differ<'_> {
         let is_history = old_chart.is_history(old_at);
         let reached = if is_history { Touch::Remembered } else { Touch::Possible };
         let entered = if is_history { Touch::Remembered } else { Touch::Entered };
-        let later = |rule| (rule, entered);
         if old.kind != new.kind || is_leaf(old) != is_leaf(new) {
             let diff = self.add(Rule::H8, reached, at.0, at.1, id, "it is of another kind");
             diff.old = short(&old.kind);
@@ -192,6 +191,26 @@ impl Differ<'_> {
             diff.old = short(&old.initial);
             diff.new = short(&new.initial);
         }
+        self.doings((old_at, old), (new_at, new), entered);
+        if old.note != new.note || old.was != new.was {
+            self.add(Rule::H7, Touch::Never, at.0, at.1, id, "notes differ");
+        }
+        if !is_history && !new_chart.is_history(new_at) {
+            self.transitions((old_at, &old.transitions), (new_at, &new.transitions), id);
+        }
+    }
+
+    /// What is done on the way in, inside and on the way out.
+    fn doings(
+        &mut self,
+        (old_at, old): (u32, &State),
+        (new_at, new): (u32, &State),
+        entered: Touch,
+    ) {
+        let at = (Some(old_at), Some(new_at));
+        let id = &new.id;
+        let is_history = self.pair.old.chart.is_history(old_at);
+        let later = |rule| (rule, entered);
         let actions = |state: &State| match state.transitions.first() {
             Some(only) if is_history => bare_actions(&only.actions),
             Some(_) | None => bare_actions(&state.initial_actions),
@@ -226,12 +245,6 @@ impl Differ<'_> {
         let touch = if late { Touch::Entered } else { Touch::Born };
         let pair = (bare_data(&old.data), bare_data(&new.data));
         self.part((Rule::H8, touch), at, id, "first values differ", (&pair.0, &pair.1));
-        if old.note != new.note || old.was != new.was {
-            self.add(Rule::H7, Touch::Never, at.0, at.1, id, "notes differ");
-        }
-        if !is_history && !new_chart.is_history(new_at) {
-            self.transitions((old_at, &old.transitions), (new_at, &new.transitions), id);
-        }
     }
 
     fn transitions(

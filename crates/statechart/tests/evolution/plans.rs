@@ -25,11 +25,15 @@ impl Trip {
     }
 
     fn carry(&self, chart: &Json, moment: Moment) -> Result<Carried, CarryError> {
-        let plan = json!({ "format": 1, "charts": { "": chart } });
-        let plan = Plan::from_json(&plan.to_string()).unwrap();
+        let plan = plan_for(chart);
         let settings = Settings::default();
         self.gate.carry(&self.checkpoint, &settings, Some(&plan), Limits::default(), moment)
     }
+}
+
+fn plan_for(chart: &Json) -> Plan {
+    let plan = json!({ "format": 1, "charts": { "": chart } });
+    Plan::from_json(&plan.to_string()).unwrap()
 }
 
 fn moment(seconds: u64) -> Moment {
@@ -94,14 +98,14 @@ fn states_are_split_and_merged_and_their_actions_run_if_the_plan_says_so() {
     assert!(carried.effects.is_empty());
     let plan = json!({ "states": { "paying": ["asked-card", "clear"] }, "run_exit": true, "run_entry": true });
     let carried = split.carry(&plan, moment(110)).unwrap();
-    let labels: Vec<&str> = carried
-        .effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Log { label, .. } => label.as_deref(),
-            _ => None,
-        })
-        .collect();
+    let labels: Vec<&str> =
+        carried
+            .effects
+            .iter()
+            .filter_map(|effect| {
+                if let Effect::Log { label, .. } = effect { label.as_deref() } else { None }
+            })
+            .collect();
     assert_eq!(labels, ["left", "card"]);
     // The two regions of packing become one state.
     let mut new = order();

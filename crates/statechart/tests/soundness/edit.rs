@@ -135,10 +135,7 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
     let history = matches!(state.kind, StateKind::History | StateKind::DeepHistory);
     if history {
         if kind < 4 {
-            state.kind = match state.kind {
-                StateKind::History => StateKind::DeepHistory,
-                _ => StateKind::History,
-            };
+            state.kind = other_depth(state.kind);
         }
         return;
     }
@@ -181,6 +178,10 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
             }
         }
     }
+}
+
+fn other_depth(kind: StateKind) -> StateKind {
+    if kind == StateKind::History { StateKind::DeepHistory } else { StateKind::History }
 }
 
 fn change(dice: &mut Dice, state: &mut State, how: impl FnOnce(&mut Dice, &mut Transition)) {

@@ -223,7 +223,7 @@ pub(crate) fn action(dice: &mut Dice) -> Action {
             let value = (*dice.pick(&["x", "y", "x + y", "'text'", "_name"])).to_owned();
             Action::Log { label: None, value: Some(value) }
         }
-        2 => add(*dice.pick(&["x", "y"])),
+        2 => add(dice.pick::<&str>(&["x", "y"])),
         3 => Action::Raise((*dice.pick(&["c", "d"])).to_owned()),
         4 => Action::If(vec![Branch {
             when: Some((*dice.pick(&GUARDS)).to_owned()),
