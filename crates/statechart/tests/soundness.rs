@@ -15,7 +15,7 @@ use whimbrel_statechart::evolution::{Rule, Verdict};
 const SEEDS: u64 = 22_000;
 
 /// Rules without which the run must find the gate to be unsound.
-const NEEDED: [Rule; 13] = [
+const NEEDED: [Rule; 14] = [
     Rule::A1,
     Rule::B1,
     Rule::B2,
@@ -27,6 +27,7 @@ const NEEDED: [Rule; 13] = [
     Rule::H1,
     Rule::H2,
     Rule::H3,
+    Rule::H4,
     Rule::H8,
     Rule::F8,
 ];

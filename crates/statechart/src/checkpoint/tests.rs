@@ -93,6 +93,30 @@ fn whole_steps_or_none_one_that_does_not_end_is_taken_back() {
 }
 
 #[test]
+fn what_a_history_finds_active_is_not_entered_again() {
+    let text = r#"{ "id": "ring", "data": [{ "id": "count", "value": { "literal": 0 } }],
+      "states": [{ "id": "outer", "states": [
+        { "id": "inner",
+          "on_entry": [[{ "assign": { "to": "count", "value": { "expression": "count + 1" } } }]],
+          "invoke": [{ "id": "child", "chart": "child" }],
+          "states": [{ "id": "leaf", "transitions": [
+            { "on": ["again"], "to": ["back"] }, { "on": ["out"], "to": ["away"] }] }] },
+        { "id": "back", "kind": "deep-history", "transitions": [{ "to": ["inner"] }] }] },
+        { "id": "away", "transitions": [{ "on": ["home"], "to": ["back"] }] }],
+      "children": { "child": { "id": "child", "states": [{ "id": "here" }] } } }"#;
+    let chart = Chart::new(serde_json::from_str(text).unwrap()).unwrap();
+    let mut ring = Instance::new(Arc::new(chart), "ring", Limits::default());
+    ring.settle(at(1)).unwrap();
+    for event in ["out", "home", "again"] {
+        ring.step(Event::new(event, Value::Null), at(2)).unwrap();
+    }
+    assert_eq!(ring.datum("count"), Some(&Value::Int(2)));
+    let checkpoint = ring.capture().unwrap();
+    assert_eq!(checkpoint.sessions.len(), 2, "one child and no orphan");
+    restored(&checkpoint).unwrap();
+}
+
+#[test]
 fn what_an_instance_holds_it_can_always_be_restored_with() {
     let text = r#"{ "id": "hoard", "states": [{ "id": "still", "transitions": [
         { "on": ["hoard"], "do": [{ "for-each": { "list": "[1,2,3,4,5,6,7,8]", "item": "one", "do": [

@@ -208,9 +208,10 @@ impl<'a> Entry<'a> {
 fn enter(session: &mut Session, desk: &mut Desk<'_>, chart: &Chart, entry: Entry<'_>) {
     for state in &entry.states {
         let node = chart.node(*state);
-        if let Err(place) = session.configuration.binary_search(state) {
-            session.configuration.insert(place, *state);
-        }
+        // A history leads in from its parent, and some of the way may not have been left: what is
+        // active is not entered again, and does not invoke again what runs beside it.
+        let Err(place) = session.configuration.binary_search(state) else { continue };
+        session.configuration.insert(place, *state);
         if !node.invokes.is_empty() {
             session.to_invoke.insert(*state);
         }

@@ -117,6 +117,16 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
         chart.data.push(Datum { id: "z".to_owned(), kind, ..Datum::default() });
         return;
     }
+    if dice.percent(10) {
+        let mut open: Vec<&mut State> = new.states.iter_mut().collect();
+        while let Some(state) = open.pop() {
+            if state.kind == StateKind::Parallel {
+                state.states.reverse();
+            }
+            open.extend(&mut state.states);
+        }
+        return;
+    }
     if dice.percent(5) {
         let chart = any_chart(dice, new);
         chart.states.reverse();
@@ -128,7 +138,7 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
         let chart = ids_of(new);
         if dice.percent(85) { chart } else { vec!["s1".to_owned()] }
     };
-    let kind = dice.below(13);
+    let kind = dice.below(14);
     let state = any_state(dice, new);
     let child = state.id.starts_with('k');
     let ids = if child { vec!["k1".to_owned(), "k2".to_owned()] } else { ids };
@@ -157,7 +167,7 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
         6 => change(dice, state, |dice, transition| {
             transition.to = vec![dice.pick(&ids).clone()];
         }),
-        7 => change(dice, state, |dice, transition| {
+        7 | 13 => change(dice, state, |dice, transition| {
             if !transition.on.is_empty() {
                 transition.on = vec![(*dice.pick(&make::EVENTS)).to_owned()];
             }

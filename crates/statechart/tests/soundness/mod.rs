@@ -113,7 +113,8 @@ fn without(report: &Report, off: Option<Rule>) -> (Verdict, bool) {
 
 fn case(seed: u64, tally: &mut Tally) {
     let mut dice = Dice::new(seed);
-    let definition = make::definition(&mut dice);
+    // Written down with its ids: an edit that keeps an id is an edit of that transition.
+    let definition = make::definition(&mut dice).with_ids();
     let Ok(old) = Chart::new(definition.clone()) else { return };
     let old = Arc::new(old);
     let Some(life) = Life::lived(&mut dice, &old) else { return };

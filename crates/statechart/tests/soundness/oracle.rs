@@ -202,7 +202,9 @@ fn lock_step(dice: &mut Dice, mut old: Instance, mut new: Instance, now: u64) ->
 
 /// What can be seen of an instance.
 fn look(instance: &Instance) -> (Vec<String>, Option<Time>, bool, Vec<Option<String>>) {
-    let leaves = instance.leaves().map(str::to_owned).collect();
+    // Which states are active is what counts, not in which order the document has them.
+    let mut leaves: Vec<String> = instance.leaves().map(str::to_owned).collect();
+    leaves.sort_unstable();
     let data = ["x", "y"].map(|name| instance.datum(name).map(ToString::to_string));
     // A variable that is gone has no value; that is told by what reads it.
     let data = if data.iter().all(Option::is_some) { data.to_vec() } else { data[..1].to_vec() };
