@@ -17,9 +17,12 @@ use crate::node::{key, number};
 /// How long a node may take to answer a command. A client waits for its last answers before.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(90);
 
-/// The variable by which glibc is told how many heaps there may be: one, as `whimbrel node` tells
-/// itself. Whoever sets it is obeyed.
-const HEAPS_MAX: &str = "MALLOC_ARENA_MAX";
+/// Variables by which glibc is told how many heaps there may be, and what is too large for them, as
+/// `whimbrel node` tells itself. Whoever sets them is obeyed.
+const MEMORY: [(&str, &str); 2] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=16384:glibc.malloc.mmap_max=32768"),
+];
 
 /// What a node told by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +67,10 @@ impl Party {
     pub(crate) fn node(index: usize, seed: u8, data: &Path, story: &SharedStory) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["node", "--seed", &seed.to_string(), "--data"]).arg(data);
-        if std::env::var_os(HEAPS_MAX).is_none() {
-            command.env(HEAPS_MAX, "1");
+        for (name, value) in MEMORY {
+            if std::env::var_os(name).is_none() {
+                command.env(name, value);
+            }
         }
         Self::start(command, index, seed, story)
     }
