@@ -149,12 +149,16 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
         }
         return;
     }
+    behaviour_of(dice, state, kind, &ids);
+}
+
+fn behaviour_of(dice: &mut Dice, state: &mut State, kind: usize, ids: &[String]) {
     let plain = is_plain(state);
     match kind {
         0 => state.on_entry.push(vec![make::action(dice)]),
         1 => state.on_exit.push(vec![make::action(dice)]),
         2 | 3 if plain => {
-            let mut transition = make::transition(dice, &ids);
+            let mut transition = make::transition(dice, ids);
             transition.id = format!("new.{}", state.id);
             let place = dice.below(state.transitions.len() + 1);
             state.transitions.insert(place, transition);
@@ -165,7 +169,7 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
         }
         5 if plain => state.transitions.reverse(),
         6 => change(dice, state, |dice, transition| {
-            transition.to = vec![dice.pick(&ids).clone()];
+            transition.to = vec![dice.pick(ids).clone()];
         }),
         7 | 13 => change(dice, state, |dice, transition| {
             if !transition.on.is_empty() {
