@@ -41,7 +41,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -94,6 +94,12 @@ const RULES: [Rule; 18] = [
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule {
+        package: "whimbrel-members",
+        arrows: Arrows::Only(&["whimbrel-wire"]),
+        outside: Outside::Only(&["bytes", "foca", "postcard", "rand_core", "serde", "thiserror"]),
+        never: &["whimbrel-runtime", "whimbrel", "tokio"],
+    },
+    Rule {
         package: "whimbrel-store",
         arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-mutants"]),
         outside: Outside::Any,
@@ -106,6 +112,7 @@ const RULES: [Rule; 18] = [
             "whimbrel-daemon",
             "whimbrel-statechart",
             "whimbrel-isolate",
+            "whimbrel-members",
             "whimbrel-protocol",
             "whimbrel-store",
         ]),

@@ -95,7 +95,7 @@ async fn ask(stage: &Stage, daemon: usize, route: Route) -> Outcome {
     };
     let ask = Ask::Migrate {
         daemon: stage.daemons[daemon].id.clone(),
-        to: stage.nodes.all[route.target].name.clone(),
+        to: Some(stage.nodes.all[route.target].name.clone()),
         transport_identity: true,
         freeze_and_copy: false,
         watch: false,

@@ -44,6 +44,9 @@ pub enum Fork {
     Title(Epoch),
     /// The output with this number that was known is not in the later chain.
     Chain(Sequence),
+    /// The deed that begins this epoch took the daemon back from before an output that was known: see
+    /// [`ForkRecord`](crate::ForkRecord).
+    TakenBack(Epoch),
 }
 
 /// Why nothing can be said.
@@ -95,6 +98,9 @@ fn compare(
         return Ok(ContinuityStatus::Forked { at: Fork::Title(deed.deed.epoch) });
     }
     let end = known.to.sequence;
+    if let Some(epoch) = taken_back(known, later) {
+        return Ok(ContinuityStatus::Forked { at: Fork::TakenBack(epoch) });
+    }
     if later.deeds.len() < known.deeds.len() || later.to.sequence < end {
         return Err(Unverifiable::Older);
     }
@@ -110,6 +116,15 @@ fn compare(
         0 => ContinuityStatus::Continuous { outputs },
         _ => ContinuityStatus::Migrated { hand_overs, outputs },
     })
+}
+
+/// The epoch in which the daemon was taken back from the one in which `known` ends, if something that was put
+/// out in it is lost by that.
+fn taken_back(known: &ContinuityProof, later: &ContinuityProof) -> Option<Epoch> {
+    let last = known.deeds.last()?;
+    let taken = later.deeds.get(known.deeds.len())?;
+    let is_lost = taken.deed.takes_back(&last.deed) && taken.deed.head.sequence < known.to.sequence;
+    is_lost.then_some(taken.deed.epoch)
 }
 
 /// Whether a chain that holds goes through `point`.

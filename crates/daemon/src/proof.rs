@@ -103,7 +103,7 @@ impl ContinuityProof {
         if self.links.len() > PROOF_LINKS_MAX || self.deeds.len() > PROOF_DEEDS_MAX {
             return Err(ContinuityError::TooLong);
         }
-        self.verify_title(entity)?;
+        verify_title(&self.deeds, entity)?;
         self.verify_base(entity)?;
         let passed = self.deeds.iter().position(|deed| deed.deed.epoch == self.base_epoch);
         let passed = passed.ok_or(ContinuityError::Untitled)? + 1;
@@ -131,19 +131,6 @@ impl ContinuityProof {
         self.base_epoch == Epoch::FIRST && self.base.sequence == Sequence::FIRST
     }
 
-    fn verify_title(&self, entity: &EntityId) -> Result<(), ContinuityError> {
-        let (birth, later) = self.deeds.split_first().ok_or(ContinuityError::Untitled)?;
-        let at =
-            |deed: &SignedDeed, error| ContinuityError::Title { epoch: deed.deed.epoch, error };
-        birth.verify_birth(entity).map_err(|error| at(birth, error))?;
-        let mut previous = birth;
-        for deed in later {
-            deed.verify_after(previous).map_err(|error| at(deed, error))?;
-            previous = deed;
-        }
-        Ok(())
-    }
-
     /// A run that says it begins at the birth begins with its digest.
     fn verify_base(&self, entity: &EntityId) -> Result<(), ContinuityError> {
         let birth = self.deeds.first().ok_or(ContinuityError::Untitled)?;
@@ -153,6 +140,19 @@ impl ContinuityProof {
         }
         Ok(())
     }
+}
+
+/// Whether these deeds follow each other from the birth of `entity` on.
+pub(crate) fn verify_title(deeds: &[SignedDeed], entity: &EntityId) -> Result<(), ContinuityError> {
+    let (birth, later) = deeds.split_first().ok_or(ContinuityError::Untitled)?;
+    let at = |deed: &SignedDeed, error| ContinuityError::Title { epoch: deed.deed.epoch, error };
+    birth.verify_birth(entity).map_err(|error| at(birth, error))?;
+    let mut previous = birth;
+    for deed in later {
+        deed.verify_after(previous).map_err(|error| at(deed, error))?;
+        previous = deed;
+    }
+    Ok(())
 }
 
 impl Walk<'_> {

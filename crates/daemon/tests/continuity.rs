@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use whimbrel_daemon::fakes::Counting;
 use whimbrel_daemon::{
-    ContinuityError, ContinuityProof, ContinuityStatus, Fork, Host, Native, Unverifiable,
+    ContinuityError, ContinuityProof, ContinuityStatus, Fork, ForkError, ForkRecord, Host, Native,
+    Unverifiable,
 };
 use whimbrel_wire::{
     AttemptId, CausalEvent, Deed, Digest, EntityId, Epoch, Head, Identity, InputOrigin, Kind,
@@ -107,32 +108,69 @@ fn a_chain_that_goes_on_is_continuous_and_through_hand_overs_migrated() {
     assert_eq!(between(&idle, &life.since(&idle)), migrated(1, 1));
 }
 
+fn handed() -> Life {
+    Life::born().says("one").moves(2, 3)
+}
+
+/// The source signs a deed to itself, from where it handed the daemon over.
+fn taken_back() -> Life {
+    let mut life = handed();
+    let given = life.deeds.last().unwrap().clone();
+    let deed = Deed {
+        epoch: given.deed.epoch.next(),
+        to: node(2).public(),
+        head: life.host.head(),
+        store: StoreId::new(1),
+        attempt: AttemptId::new(9),
+        previous: given.digest(),
+        ..given.deed
+    };
+    let signed = deed.sign(&node(2));
+    life.host.enter_epoch(life.host.epoch().next(), &signed.digest());
+    life.deeds.push(signed);
+    life
+}
+
+#[test]
+fn a_fork_is_on_record_signed_and_holds_for_whoever_has_the_public_key() {
+    let title = taken_back().says("two").moves(2, 4).deeds;
+    let records = ForkRecord::all(entity(), &title);
+    let [record] = &records[..] else { panic!("{records:?}") };
+    let point = record.verify(&entity()).unwrap();
+    assert_eq!((point.lost, point.epoch), (Epoch::new(2), Epoch::new(3)));
+    assert_eq!((point.loser, point.by), (node(3).node_id(), node(2).public()));
+    assert_eq!(point.head, title[2].deed.head);
+    assert!(ForkRecord::all(entity(), &handed().moves(3, 2).deeds).is_empty());
+
+    let other = Identity::from_seed(&[7; 32]).entity_id();
+    assert_eq!(record.verify(&other), Err(ForkError::Entity));
+    let cut =
+        |from: usize, to: usize| ForkRecord { entity: entity(), deeds: title[from..to].to_vec() };
+    assert_eq!(cut(0, 2).verify(&entity()), Err(ForkError::NoFork));
+    assert_eq!(cut(0, 4).verify(&entity()), Err(ForkError::NoFork));
+    assert!(matches!(cut(1, 3).verify(&entity()), Err(ForkError::Title(_))));
+    // Nobody but the giver signs such a deed.
+    let mut forged = record.clone();
+    forged.deeds[2].signature = node(3).sign(forged.deeds[2].digest().as_bytes());
+    assert!(matches!(forged.verify(&entity()), Err(ForkError::Title(_))));
+    let mut signed = record.deeds[2].deed.clone();
+    (signed.from, signed.to) = (node(3).public(), node(3).public());
+    forged.deeds[2] = signed.sign(&node(3));
+    assert!(forged.verify(&entity()).is_err());
+}
+
 /// The heir served, its disk was given up, and the source signed a deed to itself: what the heir said is
 /// left out, and whoever knew of it sees that.
 #[test]
 fn a_daemon_that_was_taken_back_has_forked_for_those_who_know_more() {
-    let handed = || Life::born().says("one").moves(2, 3);
     let knew = handed().says("told").says("lost").proof();
-    let taken_back = || {
-        let mut life = handed();
-        let given = life.deeds.last().unwrap().clone();
-        let deed = Deed {
-            epoch: given.deed.epoch.next(),
-            to: node(2).public(),
-            head: life.host.head(),
-            store: StoreId::new(1),
-            attempt: AttemptId::new(9),
-            previous: given.digest(),
-            ..given.deed
-        };
-        let signed = deed.sign(&node(2));
-        life.host.enter_epoch(life.host.epoch().next(), &signed.digest());
-        life.deeds.push(signed);
-        life
-    };
+    let at = Fork::TakenBack(Epoch::new(3));
     let later = taken_back().says("again").says("and again").proof();
-    let at = Fork::Chain(Sequence::new(3));
     assert_eq!(between(&knew, &later), ContinuityStatus::Forked { at });
+    // Even before it has put out as much as what is lost.
+    assert_eq!(between(&knew, &taken_back().proof()), ContinuityStatus::Forked { at });
+    let more = taken_back().says("a").says("b").says("c").moves(2, 4).says("d").proof();
+    assert_eq!(between(&knew, &more), ContinuityStatus::Forked { at });
     // Whoever knew only what was handed over sees two hand-overs and no loss.
     let migrated = ContinuityStatus::Migrated { hand_overs: 1, outputs: 2 };
     assert_eq!(between(&handed().proof(), &later), migrated);

@@ -2,7 +2,8 @@
 //! what every subscriber heard against what its publisher said.
 //!
 //! All nodes run in this process, durable, linked over the loopback. Each subscriber listens to one channel and
-//! hears all of it. The program ends with an error if one of them has a gap, a double or another digest.
+//! hears all of it. The program ends with an error if one of them has a gap, a double or another digest, or if an
+//! event was sent on to another node more than twice.
 //!
 //! `cargo run --release -p whimbrel-runtime --example channels [messages] [channels] [subscribers] [nodes]`;
 //! 100,000 messages on 100 channels to 1,000 subscribers on 4 nodes unless told otherwise.
@@ -10,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +25,8 @@ use tokio::task::JoinSet;
 use whimbrel_daemon::fakes::{Ear, Herald, Run};
 use whimbrel_runtime::link::Member;
 use whimbrel_runtime::{
-    DaemonHostConfig, DaemonRuntime, Mesh, MeshConfig, MigrationOpts, SubscribeOptions,
+    DaemonHostConfig, DaemonRuntime, FORWARDS_COUNTED, Mesh, MeshConfig, MigrationOpts,
+    SubscribeOptions,
 };
 use whimbrel_wire::{ChannelName, EntityId, Identity, NodeId, NodeKey, SubscriptionBinding};
 
@@ -32,6 +35,9 @@ const WINDOW: usize = 16;
 
 /// Moves under way at a time.
 const MOVES_MAX: usize = 8;
+
+/// How often an event may be sent on to another node until it is taken.
+const FORWARDS_MAX: usize = 2;
 
 /// Calls under way at a time while the stage is set and read.
 const CALLS_MAX: usize = 64;
@@ -53,6 +59,13 @@ struct Stage {
     nodes: Arc<Vec<DaemonRuntime>>,
     heralds: Arc<Vec<EntityId>>,
     ears: Arc<Vec<EntityId>>,
+}
+
+/// How often events were sent on, at all nodes.
+#[derive(Default)]
+struct Routes {
+    delivered: [u64; FORWARDS_COUNTED + 1],
+    untold: u64,
 }
 
 /// What the ears have written down, against what the heralds have.
@@ -96,10 +109,12 @@ async fn main() -> Result<ExitCode, Failure> {
     println!(
         "gaps {gaps}, doubles {doubles}, missed {missed}, begun anew {begun_anew}, other digests {other_digests}"
     );
+    let routes = stage.routes();
+    println!("events by how often they were sent on: {routes}");
     for node in stage.nodes.iter() {
         node.shutdown().await?;
     }
-    let clean = gaps + doubles + missed + begun_anew + other_digests == 0;
+    let clean = gaps + doubles + missed + begun_anew + other_digests == 0 && routes.is_repaired();
     Ok(if clean && heard == wanted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -138,7 +153,33 @@ where
     Ok(results)
 }
 
+impl Routes {
+    fn is_repaired(&self) -> bool {
+        self.untold == 0 && self.delivered[FORWARDS_MAX + 1..].iter().all(|&count| count == 0)
+    }
+}
+
+impl fmt::Display for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (forwards, count) in self.delivered.iter().enumerate().filter(|(_, count)| **count > 0)
+        {
+            write!(f, "{forwards}: {count}, ")?;
+        }
+        write!(f, "not followed: {}", self.untold)
+    }
+}
+
 impl Stage {
+    fn routes(&self) -> Routes {
+        let mut routes = Routes::default();
+        for node in self.nodes.iter() {
+            let here = node.mesh().route_statistics();
+            routes.untold += here.untold;
+            routes.delivered.iter_mut().zip(here.delivered).for_each(|(sum, count)| *sum += count);
+        }
+        routes
+    }
+
     async fn set(size: Size, folders: &[TempDir]) -> Result<Self, Failure> {
         let mut nodes = Vec::new();
         for (index, folder) in folders.iter().enumerate() {

@@ -44,6 +44,13 @@ impl Claims {
         Ok(())
     }
 
+    /// What further daemons may claim; `u64::MAX` where there is no bound.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        let taken = lock(&self.taken);
+        let claimed = taken.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+        if self.bytes_max == u64::MAX { u64::MAX } else { self.bytes_max.saturating_sub(claimed) }
+    }
+
     /// Counts a daemon that is here anyway.
     pub(crate) fn insist(&self, entity: EntityId, bytes: u64) {
         if bytes > 0 {
@@ -72,6 +79,7 @@ mod tests {
         assert_eq!(claims.claim(daemon(2), 50), Err(Full { free_bytes: 40 }));
         assert_eq!(claims.claim(daemon(2), 40), Ok(()));
         assert_eq!(claims.claim(daemon(3), 0), Ok(()));
+        assert_eq!(claims.free_bytes(), 0);
         // A daemon claims once, however often it comes.
         assert_eq!(claims.claim(daemon(1), 60), Ok(()));
         claims.release(&daemon(1));

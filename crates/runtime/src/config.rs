@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use whimbrel_members::DetectorSettings;
 use whimbrel_protocol::Settings;
 use whimbrel_wire::NodeKey;
 
@@ -25,6 +26,8 @@ pub struct MeshConfig {
     pub settings: Settings,
     /// The waits and bounds of its links.
     pub links: LinkLimits,
+    /// The waits by which it finds out who seems up.
+    pub detector: DetectorSettings,
     /// Threads that run daemons.
     pub workers: usize,
     /// What it offers to daemons that have requirements.
@@ -49,6 +52,7 @@ impl MeshConfig {
             data: None,
             settings: Settings::default(),
             links: LinkLimits::default(),
+            detector: DetectorSettings::default(),
             workers: 2,
             tags: BTreeSet::new(),
             trace: None,

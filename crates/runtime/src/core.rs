@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 use whimbrel_daemon::{Body, Requirements};
-use whimbrel_protocol::{Event, Input, Station, Ticket};
+use whimbrel_members::{DetectorSettings, WORD_MARK};
+use whimbrel_protocol::{Event, Input, Standing, Station, Ticket};
 use whimbrel_wire::{
     EntityId, Kind, Message, MigrationFailureReason, MigrationMessage, NodeId, NodeKey, OriginHash,
     decode_frame, encode_frame,
@@ -26,6 +27,8 @@ use crate::identity::{EnvelopeUnsealFn, unsealer};
 use crate::kinds::Kinds;
 use crate::link::{Inbound, Lane, LinkFault, Links, Members, Pause};
 use crate::migration::Moves;
+use crate::neighbours::Neighbours;
+use crate::routes::Routes;
 use crate::stores::Stores;
 use crate::trace::Trace;
 use crate::workers::Workers;
@@ -65,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) bulk: Bulk,
     pub(crate) chores: Arc<Chores>,
     pub(crate) moves: Moves,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) routes: Routes,
     /// Opens envelopes that are sealed to this node.
     pub(crate) unseal: EnvelopeUnsealFn,
     handler: RwLock<MigrationSubprotocolHandler>,
@@ -97,13 +102,17 @@ pub(crate) struct Parts {
     pub(crate) hosts: bool,
     pub(crate) recorded: BTreeSet<EntityId>,
     pub(crate) trace: Option<Trace>,
+    pub(crate) detector: DetectorSettings,
+    pub(crate) seed: u64,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { station, key, stores, members, tags, memory_bytes, hosts, recorded, trace } =
-            parts;
+        let Parts { station, key, stores, members, tags, memory_bytes, hosts, .. } = parts;
+        let Parts { recorded, trace, detector, seed, .. } = parts;
+        let clock = Clock::started();
         Self {
+            neighbours: Neighbours::new(station.node(), seed, detector, clock.now()),
             station: Arc::new(station),
             unseal: unsealer(key.clone()),
             handler: RwLock::default(),
@@ -123,7 +132,8 @@ impl Core {
             bulk: Bulk::default(),
             chores: Arc::default(),
             moves: Moves::default(),
-            clock: Clock::started(),
+            routes: Routes::default(),
+            clock,
             ready: AtomicBool::new(false),
             unready_on_purpose: AtomicBool::new(false),
             recorded: Mutex::new(recorded),
@@ -257,6 +267,12 @@ impl Core {
         }
     }
 
+    /// How many daemons live here. Those that were stopped do not count.
+    pub(crate) fn daemons_here(&self) -> usize {
+        let lives = |cell: &Arc<Cell>| cell.look(|inner| lives_here(&inner.seat.status().standing));
+        self.cells().iter().filter(|cell| lives(cell)).count()
+    }
+
     pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
         let mut cells: Vec<Arc<Cell>> = read(&self.cells).by_entity.values().cloned().collect();
         cells.sort_by_key(|cell| cell.entity());
@@ -316,11 +332,17 @@ pub(crate) struct Inlet(pub(crate) Weak<Core>);
 impl Inbound for Inlet {
     fn frame(&self, from: NodeId, _lane: Lane, frame: Bytes) -> Option<Pause> {
         let core = self.0.upgrade()?;
+        if frame.first() == Some(&WORD_MARK) {
+            core.neighbours.hear(&core, from, &frame);
+            return None;
+        }
         match decode_frame(&frame) {
             Ok(message) => {
                 if let Message::Migration(envelope) = &message {
                     core.handler().inbound(from, envelope);
+                    core.moves.listen(from, envelope);
                 }
+                core.routes.hear(&message);
                 let cell = core.cell(message.entity());
                 core.post(&cell, Work::Input(Input::Message { from, message }));
             }
@@ -329,8 +351,17 @@ impl Inbound for Inlet {
         None
     }
 
+    fn datagram(&self, from: NodeId, datagram: Bytes) {
+        if let Some(core) = self.0.upgrade() {
+            core.neighbours.hear(&core, from, &datagram);
+        }
+    }
+
     fn link_up(&self, peer: NodeId) {
         tracing::debug!(%peer, "link up");
+        if let Some(core) = self.0.upgrade() {
+            core.neighbours.link_up(&core, peer);
+        }
     }
 
     fn link_down(&self, peer: NodeId) {
@@ -340,6 +371,10 @@ impl Inbound for Inlet {
     fn link_fault(&self, peer: NodeId, fault: LinkFault) {
         tracing::warn!(%peer, %fault, "link fault");
     }
+}
+
+fn lives_here(standing: &Standing) -> bool {
+    matches!(standing, Standing::Opening | Standing::Live | Standing::Frozen | Standing::Parked(_))
 }
 
 /// Votes and deeds must not wait behind events, nor these behind chunks.

@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 use whimbrel_daemon::SnapshotError;
+use whimbrel_members::Placement;
 use whimbrel_protocol::{DeliverError, ReclaimError, SendError, SpawnError};
 use whimbrel_store::{FolderError, StoreError};
 use whimbrel_wire::{KindError, MigrationFailureReason, NodeId, OriginHash, SubscribeRefusal};
@@ -103,6 +104,18 @@ pub enum DaemonError {
     /// Again: with the async variant.
     #[error("this would block an async thread: use the async variant")]
     WouldBlock,
+    /// The node seems down, and no link to it stands. Fault: surroundings. Changed: nothing. Again: when it is
+    /// up again.
+    #[error("{0} seems down")]
+    NodeDown(NodeId),
+    /// The owner does not say what the daemon wants of its node. Fault: surroundings. Changed: nothing. Again:
+    /// yes.
+    #[error("{0} does not say what the daemon wants")]
+    Unanswered(NodeId),
+    /// No member suits the daemon: the placement says of each one why. Fault: surroundings. Changed: nothing.
+    /// Again: when one is free, or up.
+    #[error("no member suits the daemon")]
+    NoPlace(Box<Placement>),
     /// No member knows the daemon. Fault: caller. Changed: nothing. Again: later.
     #[error("no member knows the daemon")]
     Unknown,

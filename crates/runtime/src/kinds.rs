@@ -1,7 +1,7 @@
 //! Decides how daemons are built: by the kind that a snapshot names, or by a factory that was given
 //! for one daemon.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use whimbrel_daemon::{Body, MeshDaemon, Native};
@@ -77,6 +77,11 @@ impl Kinds {
 
     pub(crate) fn has(&self, kind: &Kind) -> bool {
         lock(&self.by_kind).contains_key(kind)
+    }
+
+    /// The names of all kinds.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        lock(&self.by_kind).keys().map(|kind| kind.as_str().to_owned()).collect()
     }
 
     pub(crate) fn clear(&self) {

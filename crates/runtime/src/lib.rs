@@ -9,6 +9,8 @@
 //! * `cell`: one daemon's seat and hosts under one lock, and the loop that does its outputs;
 //! * `workers`, `saver`, `bulk`, `alarms`: the threads that cells are run, saved, captured and
 //!   woken by;
+//! * `neighbours`: who seems up and what they offer, and where a daemon fits;
+//! * `routes`: how often events were sent on before they were taken;
 //! * [`trace`]: the steps of all seats, written down for whoever wants to check them;
 //! * `mesh`, `runtime`, `handle`, `client`: what people call.
 
@@ -33,11 +35,14 @@ mod kinds;
 pub mod link;
 mod mesh;
 mod migration;
+mod neighbours;
 mod perform;
+mod routes;
 mod runtime;
 mod saver;
 mod spawn;
 mod stores;
+mod superposition;
 pub mod trace;
 mod workers;
 
@@ -54,5 +59,11 @@ pub use handler::{
 };
 pub use identity::{Binding, EnvelopeUnsealFn, IdentityError, unsealer};
 pub use mesh::Mesh;
-pub use migration::MigrationHandle;
+pub use migration::{MigrationHandle, Superpositions};
+pub use neighbours::{Neighbour, Target};
+pub use routes::{FORWARDS_COUNTED, RouteStatistics};
 pub use runtime::DaemonRuntime;
+pub use superposition::{SuperpositionPhase, SuperpositionState};
+pub use whimbrel_members::{
+    DetectorSettings, Load, Offer, Place, Placement, Report, Seems, Unfit, Wanted,
+};

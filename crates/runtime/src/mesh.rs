@@ -11,9 +11,10 @@ use crate::config::MeshConfig;
 use crate::core::{Core, Inlet, Parts, lock};
 use crate::error::MeshError;
 use crate::link::{LinkStatistics, Links, Member, Members};
+use crate::routes::RouteStatistics;
 use crate::stores::{Stores, Writer};
 use crate::trace::{TRACE_BYTES_MAX, Trace};
-use crate::{alarms, chores, workers};
+use crate::{alarms, chores, neighbours, workers};
 
 /// A node of the mesh: its key, its links, its data folder. A
 /// [`DaemonRuntime`](crate::DaemonRuntime) hosts daemons on it.
@@ -67,6 +68,8 @@ impl Mesh {
             hosts: config.hosts,
             recorded: recorded.into_iter().collect(),
             trace: trace.transpose()?,
+            detector: config.detector,
+            seed: random()? as u64,
         }));
         match Self::bring_up(&core, &config, members) {
             Ok(mesh) => Ok(Arc::new(mesh)),
@@ -95,6 +98,7 @@ impl Mesh {
         threads.extend(core.bulk.start()?);
         threads.push(chores::start(core)?);
         *lock(&mesh.threads) = threads;
+        tokio::spawn(neighbours::run(Arc::downgrade(core)));
         Ok(mesh)
     }
 
@@ -134,12 +138,19 @@ impl Mesh {
         self.core.links()?.statistics(node)
     }
 
+    /// How often events of this node were sent on until they were taken.
+    #[must_use]
+    pub fn route_statistics(&self) -> RouteStatistics {
+        self.core.routes.statistics()
+    }
+
     pub(crate) const fn core(&self) -> &Arc<Core> {
         &self.core
     }
 
     /// Closes links, store and threads. What was acknowledged is on disk before.
     pub(crate) async fn close(&self) {
+        self.core.neighbours.stop(&self.core);
         if let Some(links) = self.core.set_links(None) {
             links.close().await;
         }

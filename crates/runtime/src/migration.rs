@@ -5,20 +5,26 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use whimbrel_members::Placement;
 use whimbrel_protocol::{Event, Input, MoveError};
-use whimbrel_wire::{AttemptId, EntityId, MigrationFailureReason, MigrationPhase, Progress};
+use whimbrel_wire::{
+    AttemptId, EntityId, MigrationEnvelope, MigrationFailureReason, MigrationPhase, NodeId,
+    Progress, Role,
+};
 
 use crate::cell::Work;
 use crate::core::{Core, lock};
 use crate::error::MigrationError;
+use crate::superposition::SuperpositionState;
 
 /// Moves whose end nobody has seen yet.
 #[derive(Default)]
 pub(crate) struct Moves(Mutex<HashMap<AttemptId, watch::Sender<State>>>);
 
 /// How a move stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct State {
+    superposition: SuperpositionState,
     phase: Option<MigrationPhase>,
     progress: Option<Progress>,
     result: Option<Result<(), MigrationFailureReason>>,
@@ -28,8 +34,16 @@ pub(crate) struct State {
 
 impl Moves {
     /// Follows an attempt from now on.
-    pub(crate) fn follow(&self, attempt: AttemptId) -> watch::Receiver<State> {
-        let (sender, receiver) = watch::channel(State::default());
+    pub(crate) fn follow(
+        &self,
+        entity: EntityId,
+        attempt: AttemptId,
+        target: NodeId,
+    ) -> watch::Receiver<State> {
+        let superposition = SuperpositionState::new(entity, attempt, target);
+        let state =
+            State { superposition, phase: None, progress: None, result: None, refused: None };
+        let (sender, receiver) = watch::channel(state);
         lock(&self.0).insert(attempt, sender);
         receiver
     }
@@ -43,10 +57,16 @@ impl Moves {
     pub(crate) fn hear(&self, event: &Event) {
         match event {
             Event::Phase { attempt, phase } => {
-                self.note(*attempt, |state| state.phase = Some(*phase));
+                self.note(*attempt, |state| {
+                    state.superposition.hear(event);
+                    state.phase = Some(*phase);
+                });
             }
             Event::Progressed { attempt, progress } => {
-                self.note(*attempt, |state| state.progress = Some(*progress));
+                self.note(*attempt, |state| {
+                    state.superposition.hear(event);
+                    state.progress = Some(*progress);
+                });
             }
             Event::MoveEnded { attempt, result } => {
                 let result = match result {
@@ -54,6 +74,7 @@ impl Moves {
                     Err(MoveError { reason }) => Err(reason.clone()),
                 };
                 self.note(*attempt, |state| {
+                    state.superposition.hear(event);
                     state.phase = None;
                     state.result = Some(result);
                 });
@@ -72,9 +93,58 @@ impl Moves {
         }
     }
 
+    /// Takes note of what a party of a move said.
+    pub(crate) fn listen(&self, from: NodeId, envelope: &MigrationEnvelope) {
+        if envelope.role != Role::Target {
+            return;
+        }
+        for sender in lock(&self.0).values() {
+            sender.send_if_modified(|state| {
+                let superposition = &mut state.superposition;
+                superposition.entity == envelope.entity
+                    && superposition.listen(from, &envelope.message)
+            });
+        }
+    }
+
+    /// Where a daemon is in a move that this node orchestrates.
+    pub(crate) fn superposition(&self, entity: &EntityId) -> Option<SuperpositionState> {
+        let moves = lock(&self.0);
+        let states = moves.values().map(|sender| sender.borrow().superposition.clone());
+        states.into_iter().find(|superposition| superposition.entity == *entity)
+    }
+
     fn note(&self, attempt: AttemptId, note: impl FnOnce(&mut State)) {
         if let Some(sender) = lock(&self.0).get(&attempt) {
             sender.send_modify(note);
+        }
+    }
+}
+
+/// How a daemon is seen to go from one place to another.
+#[derive(Clone, Debug)]
+pub struct Superpositions {
+    state: watch::Receiver<State>,
+    seen: Option<SuperpositionState>,
+}
+
+impl Superpositions {
+    /// The next state; none after the end of the move.
+    pub async fn next(&mut self) -> Option<SuperpositionState> {
+        loop {
+            let ended = self.state.has_changed().is_err();
+            let state = self.state.borrow_and_update().superposition.clone();
+            if self.seen.as_ref() != Some(&state) {
+                self.seen = Some(state.clone());
+                return Some(state);
+            }
+            if ended || self.state.changed().await.is_err() {
+                // What was said last, if that was after the last look.
+                let last = self.state.borrow().superposition.clone();
+                let is_new = self.seen.as_ref() != Some(&last);
+                self.seen = Some(last.clone());
+                return is_new.then_some(last);
+            }
         }
     }
 }
@@ -86,6 +156,7 @@ pub struct MigrationHandle {
     entity: EntityId,
     attempt: AttemptId,
     state: watch::Receiver<State>,
+    placement: Option<Arc<Placement>>,
 }
 
 impl MigrationHandle {
@@ -95,7 +166,18 @@ impl MigrationHandle {
         attempt: AttemptId,
         state: watch::Receiver<State>,
     ) -> Self {
-        Self { core, entity, attempt, state }
+        Self { core, entity, attempt, state, placement: None }
+    }
+
+    /// The same, of a move whose target was chosen.
+    pub(crate) fn placed(self, placement: Placement) -> Self {
+        Self { placement: Some(Arc::new(placement)), ..self }
+    }
+
+    /// Why this target was chosen, and why the others were not; none if the caller named it.
+    #[must_use]
+    pub fn placement(&self) -> Option<&Placement> {
+        self.placement.as_deref()
     }
 
     /// The attempt that was asked for.
@@ -108,6 +190,18 @@ impl MigrationHandle {
     #[must_use]
     pub fn phase(&self) -> Option<MigrationPhase> {
         self.state.borrow().phase
+    }
+
+    /// Where the daemon is: at the source, at the target, or on its way. The last word stays.
+    #[must_use]
+    pub fn superposition(&self) -> SuperpositionState {
+        self.state.borrow().superposition.clone()
+    }
+
+    /// Every change of that from now on. Whoever is slow sees the newest one.
+    #[must_use]
+    pub fn superpositions(&self) -> Superpositions {
+        Superpositions { state: self.state.clone(), seen: None }
     }
 
     /// The last figures that the source gave: bytes, chunks, events replayed, lag.

@@ -267,6 +267,10 @@ fn replay(
 
 fn send(core: &Core, inner: &mut Inner, to: NodeId, message: Message) {
     if to == core.node() {
+        core.routes.hear(&message);
+        if let Message::Migration(envelope) = &message {
+            core.moves.listen(to, envelope);
+        }
         inner.pending.push_back(Input::Message { from: to, message });
     } else {
         core.send(to, &message);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, oneshot};
-use whimbrel_daemon::{Body, ContinuityProof, MeshDaemon, StateSnapshot, Stats};
-use whimbrel_protocol::{DeliverError, Input, MoveOptions, Standing};
+use whimbrel_daemon::{Body, ContinuityProof, ForkRecord, MeshDaemon, StateSnapshot, Stats};
+use whimbrel_protocol::{DeliverError, Input, MoveOptions};
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, ChannelWord, ClientId, EntityId, Identity, Kind, Message,
     MigrationFailureReason, MigrationPhase, NodeId, OriginHash, TitleMessage,
@@ -23,7 +23,9 @@ use crate::handle::{DaemonHandle, DaemonStatus};
 use crate::kinds::{Expected, Factory};
 use crate::mesh::{Mesh, random};
 use crate::migration::MigrationHandle;
+use crate::neighbours::Target;
 use crate::spawn;
+use crate::superposition::SuperpositionState;
 
 const REGISTERING: u8 = 0;
 const READY: u8 = 1;
@@ -99,6 +101,7 @@ impl DaemonRuntime {
             Err(_) => return Err(DaemonError::ShuttingDown),
         }
         self.core().ready.store(true, Ordering::Release);
+        self.core().neighbours.stir();
         let recorded: Vec<EntityId> =
             crate::core::lock(&self.core().recorded).iter().copied().collect();
         for entity in recorded {
@@ -446,8 +449,7 @@ impl DaemonRuntime {
     /// How many daemons live here. Those that were stopped do not count.
     #[must_use]
     pub fn daemon_count(&self) -> usize {
-        let lives = |cell: &Arc<Cell>| cell.look(|inner| lives_here(&inner.seat.status().standing));
-        self.core().cells().iter().filter(|cell| lives(cell)).count()
+        self.core().daemons_here()
     }
 
     /// Every daemon of which this node knows something, by identity.
@@ -505,6 +507,24 @@ impl DaemonRuntime {
     pub fn migration_phase(&self, origin_hash: impl Into<OriginHash>) -> Option<MigrationPhase> {
         let cell = self.local(origin_hash.into()).ok()?;
         cell.look(|inner| inner.seat.migration_phase())
+    }
+
+    /// Where a daemon is in a move that this node orchestrates; none once that has ended.
+    #[must_use]
+    pub fn superposition(&self, entity: EntityId) -> Option<SuperpositionState> {
+        self.core().moves.superposition(&entity)
+    }
+
+    /// Every time that an operator had this daemon taken back from an older state, by its title. The members are
+    /// asked when this node does not know it; any member can be asked this.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Unknown`].
+    pub async fn forks(&self, entity: EntityId) -> Result<Vec<ForkRecord>, DaemonError> {
+        self.find(entity).await?;
+        let cell = self.core().known_cell(&entity).ok_or(DaemonError::Unknown)?;
+        Ok(cell.look(|inner| ForkRecord::all(entity, inner.seat.title().deeds())))
     }
 
     /// Announces a daemon whose key will not travel, and gives its key.
@@ -571,21 +591,23 @@ impl DaemonRuntime {
         })
     }
 
-    /// Starts to move a daemon from `source_node` to `target_node`. This node orchestrates; it may
-    /// be the source, the target or neither.
+    /// Starts to move a daemon from `source_node` to `target`: a node, or [`Target::Best`]. This node
+    /// orchestrates; it may be the source, the target or neither.
     ///
     /// # Errors
     ///
     /// [`DaemonError::UnknownNode`], [`DaemonError::Migration`] when source and target are the
-    /// same, [`DaemonError::NotFound`].
+    /// same, [`DaemonError::NotFound`]; [`DaemonError::NodeDown`] at once, and nothing has begun, when the
+    /// target seems down; without a target as [`placement`](Self::placement), and
+    /// [`DaemonError::NoPlace`].
     pub async fn start_migration(
         &self,
         origin_hash: impl Into<OriginHash>,
         source_node: impl Into<NodeId>,
-        target_node: impl Into<NodeId>,
+        target: impl Into<Target>,
     ) -> Result<MigrationHandle, DaemonError> {
         let opts = MigrationOpts::default();
-        self.start_migration_with(origin_hash, source_node, target_node, opts).await
+        self.start_migration_with(origin_hash, source_node, target, opts).await
     }
 
     /// As [`start_migration`](Self::start_migration), with options.
@@ -593,22 +615,24 @@ impl DaemonRuntime {
     /// # Errors
     ///
     /// As [`start_migration`](Self::start_migration).
-    #[expect(
-        clippy::unused_async,
-        reason = "its twin finds the owner first, and may wait for that"
-    )]
     pub async fn start_migration_with(
         &self,
         origin_hash: impl Into<OriginHash>,
         source_node: impl Into<NodeId>,
-        target_node: impl Into<NodeId>,
+        target: impl Into<Target>,
         opts: MigrationOpts,
     ) -> Result<MigrationHandle, DaemonError> {
+        let (origin, source, target) = (origin_hash.into(), source_node.into(), target.into());
         self.is_up()?;
-        let (source, target) = (source_node.into(), target_node.into());
         self.is_member(source)?;
-        let entity = self.local(origin_hash.into())?.entity();
-        self.begin(entity, Some(source), target, opts)
+        let entity = self.local(origin)?.entity();
+        match target {
+            Target::Node(target) => self.begin(entity, Some(source), target, opts),
+            Target::Best => {
+                let (target, placement) = self.best(entity).await?;
+                Ok(self.begin(entity, Some(source), target, opts)?.placed(placement))
+            }
+        }
     }
 
     /// Starts to move a daemon to `target` from wherever it lives.
@@ -635,11 +659,12 @@ impl DaemonRuntime {
         opts: MigrationOpts,
     ) -> Result<MigrationHandle, DaemonError> {
         self.is_member(target)?;
+        self.not_lost(target)?;
         if source == Some(target) {
             return Err(MigrationFailureReason::SameNode.into());
         }
         let attempt = AttemptId::new(random().map_err(|_| DaemonError::Randomness)?);
-        let state = self.core().moves.follow(attempt);
+        let state = self.core().moves.follow(entity, attempt, target);
         let options = MoveOptions {
             transport_identity: opts.transport_identity,
             retry_not_ready: opts.retry_not_ready,
@@ -734,10 +759,6 @@ fn same_identity(identity: &Identity, snapshot: &StateSnapshot) -> Result<(), Da
     } else {
         Err(DaemonError::SnapshotIdentityMismatch)
     }
-}
-
-fn lives_here(standing: &Standing) -> bool {
-    matches!(standing, Standing::Opening | Standing::Live | Standing::Frozen | Standing::Parked(_))
 }
 
 fn status(cell: &Cell) -> DaemonStatus {

@@ -10,7 +10,8 @@ use stage::{Diary, Node, identity, introduce, open, quick_nodes};
 use whimbrel_protocol::{Event, ReclaimError, Standing, Warning};
 use whimbrel_runtime::{DaemonError, DaemonHostConfig, MigrationOpts};
 use whimbrel_wire::{
-    EntityId, Head, Message, MigrationEnvelope, MigrationMessage, NodeKey, Role, StoreId, decode,
+    EntityId, Epoch, Head, Message, MigrationEnvelope, MigrationMessage, NodeKey, Role, StoreId,
+    decode,
 };
 
 /// The key of the node whose folder is lost.
@@ -105,6 +106,15 @@ async fn a_daemon_whose_heir_lost_its_folder_is_taken_back_and_moves_on() {
     nodes[0].runs(entity).await;
     assert_eq!(nodes[0].send(entity, "get a").await, "1");
     nodes[0].runtime.lineage(entity).await.unwrap().verify(&entity).unwrap();
+    // Everybody can see that it was taken back, who did it, and what was given up.
+    for node in &nodes {
+        node.knows_owner(entity, &nodes[0]).await;
+        let records = node.runtime.forks(entity).await.unwrap();
+        let [record] = &records[..] else { panic!("{records:?}") };
+        let point = record.verify(&entity).unwrap();
+        assert_eq!((point.lost, point.epoch), (Epoch::new(2), Epoch::new(3)));
+        assert_eq!((point.loser, point.by.node_id()), (nodes[1].id(), nodes[0].id()));
+    }
     nodes[0].migrate(entity, &nodes[1], MigrationOpts::default()).await.unwrap();
     assert_eq!(nodes[1].send(entity, "get a").await, "1");
     nodes[1].runtime.lineage(entity).await.unwrap().verify(&entity).unwrap();

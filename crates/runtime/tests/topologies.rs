@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use stage::{Diary, identity, nodes, quick, quick_nodes, text, unstarted, until, why_not};
 use whimbrel_protocol::{Event, Settings, Standing};
-use whimbrel_runtime::{DaemonHostConfig, MigrationError, MigrationOpts};
+use whimbrel_runtime::{DaemonHostConfig, MigrationError, MigrationOpts, SuperpositionPhase};
 use whimbrel_wire::{MigrationFailureReason, MigrationPhase, NodeId};
 
 fn patient() -> MigrationOpts {
@@ -267,4 +267,48 @@ async fn a_move_from_a_node_that_does_not_own_it_ends_with_a_reason() {
     let moving = c.runtime.start_migration(origin, source, c.id()).await.unwrap();
     assert_eq!(why_not(&moving).await, MigrationFailureReason::NotOwner);
     assert_eq!(a.standing(entity), Some(Standing::Live));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_is_seen_from_one_place_to_the_other_with_the_heads_of_both() {
+    let nodes = nodes(3, true).await;
+    let [a, b, c] = &nodes[..] else { panic!("three nodes") };
+    let daemon = a.runtime.spawn("kv", identity(21), DaemonHostConfig::default()).await.unwrap();
+    let entity = daemon.entity_id();
+    for _ in 0..5 {
+        c.send(entity, "add a 1").await;
+    }
+    // A third node orchestrates, then the target, then the source.
+    for (orchestrator, source, target) in [(c, a, b), (a, b, a), (a, a, b)] {
+        orchestrator.knows_owner(entity, source).await;
+        let before = source.runtime.status(entity).unwrap().head.unwrap();
+        let moving = orchestrator.runtime.migrate(entity, target.id(), patient()).await.unwrap();
+        let mut states = moving.superpositions();
+        let mut phases = Vec::new();
+        while let Some(state) = states.next().await {
+            assert_eq!((state.entity, state.target), (entity, target.id()));
+            if phases.last() != Some(&state.phase) {
+                phases.push(state.phase);
+            }
+        }
+        // Whoever looks seldom misses some, and never sees one twice or out of order.
+        assert!(phases.is_sorted(), "{phases:?}");
+        assert_eq!(phases.last(), Some(&SuperpositionPhase::Resolved));
+        moving.wait_with_timeout(stage::PATIENCE).await.unwrap();
+        target.runs(entity).await;
+        let end = moving.superposition();
+        let lives = target.runtime.status(entity).unwrap().head;
+        assert_eq!(end.source, Some(source.id()));
+        assert_eq!(end.source_head, Some(before), "nothing came in between");
+        assert_eq!(end.target_head, lives, "the head from which the target goes on");
+        assert_eq!(orchestrator.runtime.superposition(entity), None, "it is over");
+    }
+    // A move that fails ends where it began.
+    let moving = c.runtime.migrate(entity, c.id(), patient()).await.unwrap();
+    moving.wait_with_timeout(stage::PATIENCE).await.unwrap();
+    b.runtime.simulate_not_ready(true);
+    let refused = c.runtime.migrate(entity, b.id(), impatient()).await.unwrap();
+    assert_eq!(why_not(&refused).await, MigrationFailureReason::NotReady);
+    let end = refused.superposition();
+    assert_eq!((end.phase, end.deed), (SuperpositionPhase::Localized, None));
 }

@@ -123,7 +123,20 @@ pub(crate) async fn nodes(place: &Place) -> Result<()> {
         }
     };
     put_with(place, Ask::Nodes {}, see).await?;
-    let head = ["NODE", "NAME", "LINK", "ROUND TRIP", "DAEMONS", "ADDRESSES", "KEY"];
+    let head = [
+        "NODE",
+        "NAME",
+        "STATE",
+        "FOR",
+        "LINK",
+        "ROUND TRIP",
+        "DAEMONS",
+        "BUSY",
+        "MEMORY",
+        "TAGS",
+        "ADDRESSES",
+        "KEY",
+    ];
     output::table(&head, &rows).iter().for_each(|line| say(line));
     Ok(())
 }
@@ -135,12 +148,20 @@ fn node_row(line: NodeLine) -> Vec<String> {
         (false, _, true) => "up",
         (false, _, false) => "down",
     };
+    let dash = || "-".to_owned();
+    let says = line.says.unwrap_or_default();
     vec![
         line.node,
-        line.name.unwrap_or_else(|| "-".to_owned()),
+        line.name.unwrap_or_else(dash),
+        line.state,
+        output::time(line.state_for_us),
         link.to_owned(),
-        line.round_trip_us.map_or_else(|| "-".to_owned(), output::time),
-        line.daemons.to_string(),
+        line.round_trip_us.map_or_else(dash, output::time),
+        // What the node itself says counts those that were never heard of here, too.
+        says.daemons.max(line.daemons).to_string(),
+        says.busy_permille.map_or_else(dash, |busy| format!("{} %", busy / 10)),
+        says.memory_free_bytes.map_or_else(dash, output::bytes),
+        if says.tags.is_empty() { dash() } else { says.tags.join(" ") },
         line.addresses.join(" "),
         line.key,
     ]
@@ -199,6 +220,29 @@ pub(crate) async fn verify(place: &Place, daemon: String) -> Result<()> {
         verdict.epoch,
         output::count(verdict.links),
     ));
+    if verdict.forks > 0 {
+        say(&format!("taken back {} times from an older state: see whimbrel forks", verdict.forks));
+    }
+    Ok(())
+}
+
+pub(crate) async fn forks(place: &Place, daemon: String) -> Result<()> {
+    let mut lines = Vec::new();
+    let see = |part| {
+        if let Part::Fork(line) = part {
+            lines.push(format!(
+                "epoch {} goes on from position {} of what {} gave away; what {} took in during epoch {} is lost",
+                line.epoch, line.position, line.by, line.loser, line.lost
+            ));
+        }
+    };
+    put_with(place, Ask::Forks { daemon }, see).await?;
+    if lines.is_empty() {
+        lines.push(
+            "it was never taken back from an older state, as far as this node knows".to_owned(),
+        );
+    }
+    lines.iter().for_each(|line| say(line));
     Ok(())
 }
 

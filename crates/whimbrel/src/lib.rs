@@ -16,15 +16,16 @@ pub use whimbrel_wire as wire;
 
 pub use whimbrel_daemon::kinds::{Kv, KvAnswer, KvCommand, Tally, native_kinds};
 pub use whimbrel_daemon::{
-    Context, ContinuityProof, ContinuityStatus, MeshDaemon, News, PagedMap, ProcessError,
-    Requirements, RestoreError, StateSnapshot,
+    Context, ContinuityProof, ContinuityStatus, Fork, ForkPoint, ForkRecord, MeshDaemon, News,
+    PagedMap, ProcessError, Requirements, RestoreError, StateSnapshot,
 };
 pub use whimbrel_protocol::{Event, Settings, Standing, Warning};
 pub use whimbrel_runtime::link::{LinkLimits, LinkStatistics, Member, Members};
 pub use whimbrel_runtime::{
     Client, DaemonError, DaemonHandle, DaemonHostConfig, DaemonRuntime, DaemonStatus, Durability,
-    Mesh, MeshConfig, MeshError, MigrationError, MigrationHandle, MigrationOpts, RuntimeEvent,
-    SubscribeOptions,
+    Mesh, MeshConfig, MeshError, MigrationError, MigrationHandle, MigrationOpts, Neighbour,
+    Placement, RouteStatistics, RuntimeEvent, Seems, SubscribeOptions, SuperpositionPhase,
+    SuperpositionState, Superpositions, Target,
 };
 pub use whimbrel_statechart::daemon::{Palette, Statechart};
 pub use whimbrel_wire::{

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use whimbrel::runtime::admin::AdminClient;
-use whimbrel::runtime::admin::words::{Ask, Done, MoveProgress, Part};
+use whimbrel::runtime::admin::words::{Ask, Done, MoveProgress, Part, PlaceLine};
 
 use crate::output::{self, LiveLine, bytes, count, time};
 use crate::words::Place;
@@ -17,11 +17,13 @@ pub(crate) async fn migrate(place: &Place, ask: Ask) -> Result<()> {
     let mut client = AdminClient::connect(&place.socket()?).await?;
     let mut live = LiveLine::new(Duration::from_secs(1));
     let mut rate = Rate::default();
-    let see = |part| {
-        if let Part::Progress(progress) = part {
+    let see = |part| match part {
+        Part::Progress(progress) => {
             let rate = rate.of(&progress);
             live.show(&line(&progress, rate));
         }
+        Part::Place(place) => output::complain(&place_line(place)),
+        Part::Node(_) | Part::Daemon(_) | Part::Event(_) | Part::Fork(_) => {}
     };
     let done = client.ask_with(ask, see).await;
     live.clear();
@@ -39,6 +41,16 @@ pub(crate) async fn migrate(place: &Place, ask: Ask) -> Result<()> {
         count(report.events_replayed),
     ));
     Ok(())
+}
+
+/// A node, and why the daemon goes there or does not.
+fn place_line(place: PlaceLine) -> String {
+    let mark = match (place.chosen, place.fits) {
+        (true, _) => "to",
+        (false, true) => "or",
+        (false, false) => "not",
+    };
+    format!("{mark:<4}{}: {}", place.name.unwrap_or(place.node), place.why)
 }
 
 /// Bytes per second over the last while.
@@ -77,12 +89,13 @@ fn line(progress: &MoveProgress, rate: u64) -> String {
         .collect();
     let pause = progress.pause_expected_us.map_or_else(|| "?".to_owned(), time);
     format!(
-        "{phase:<9}▕{bar}▏ {} / {}  {}/s  lag {}  pause ≈ {pause}  {}",
+        "{phase:<9}▕{bar}▏ {} / {}  {}/s  lag {}  pause ≈ {pause}  {}  {}",
         bytes(progress.bytes_sent),
         bytes(progress.bytes_total),
         bytes(rate),
         count(progress.lag),
         time(progress.elapsed_us),
+        progress.superposition,
     )
 }
 
@@ -98,11 +111,20 @@ mod tests {
             bytes_total: 2 << 20,
             events_replayed: 5,
             lag: 1_234,
+            superposition: "superposed".to_owned(),
             elapsed_us: 1_500,
             pause_expected_us: Some(700),
         };
         let line = line(&progress, 4 << 20);
-        for part in ["replay", "1.0 MiB / 2.0 MiB", "4.0 MiB/s", "lag 1,234", "700 µs", "1.5 ms"] {
+        for part in [
+            "replay",
+            "1.0 MiB / 2.0 MiB",
+            "4.0 MiB/s",
+            "lag 1,234",
+            "700 µs",
+            "1.5 ms",
+            "superposed",
+        ] {
             assert!(line.contains(part), "{line} lacks {part}");
         }
         assert_eq!(line.chars().filter(|&letter| letter == '█').count(), BAR_LETTERS / 2);

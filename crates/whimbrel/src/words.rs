@@ -75,6 +75,11 @@ enum What {
         /// Which.
         daemon: String,
     },
+    /// Say how often a daemon was taken back from an older state, by the signed records in its title.
+    Forks {
+        /// Which.
+        daemon: String,
+    },
     /// Check the trace of a node against the machines of this program.
     VerifyTrace {
         /// What the config of the node calls `trace`.
@@ -191,9 +196,9 @@ struct SendWords {
 struct MigrateWords {
     /// Which daemon.
     daemon: String,
-    /// Where to.
+    /// Where to; without it, to the node that suits it best. Says why, and why not to the others.
     #[arg(long, value_name = "NODE")]
-    to: String,
+    to: Option<String>,
     /// Show how it goes.
     #[arg(long)]
     watch: bool,
@@ -289,6 +294,7 @@ impl Words {
             What::Cancel { daemon } => ask::cancel(&place, daemon).await?,
             What::Events { follow } => ask::events(&place, follow).await?,
             What::Verify { daemon } => ask::verify(&place, daemon).await?,
+            What::Forks { daemon } => ask::forks(&place, daemon).await?,
             What::VerifyTrace { file } => trace::verify(&file)?,
             What::Snapshot(SnapshotWords::Export { daemon, file }) => {
                 ask::export(&place, daemon, &file).await?;
@@ -368,9 +374,11 @@ mod tests {
             "whimbrel ask store get a",
             "whimbrel ps --data a",
             "whimbrel migrate store --to b --watch --no-identity",
+            "whimbrel migrate store",
             "whimbrel cancel store",
             "whimbrel events --follow",
             "whimbrel verify store",
+            "whimbrel forks store",
             "whimbrel verify-trace node.trace",
             "whimbrel snapshot export store file",
             "whimbrel snapshot import file --kind kv --seed-file seed",
@@ -393,7 +401,6 @@ mod tests {
             "whimbrel",
             "whimbrel send store",
             "whimbrel send store a --lines b",
-            "whimbrel migrate store",
             "whimbrel node init a --name a --listen nowhere",
             "whimbrel demo --nodes 1",
             "whimbrel sim",

@@ -40,6 +40,12 @@ pub enum Purpose {
     Definition,
     /// A statechart instance that was written down.
     Checkpoint,
+    /// What a node says of itself to the others, for signing.
+    Report,
+    /// What is said of a member, for signing and for naming it.
+    Membership,
+    /// Leave to join a mesh, for signing.
+    Invitation,
 }
 
 impl Digest {
@@ -102,6 +108,9 @@ impl Purpose {
             Self::Attempt => b"whimbrel attempt 1\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
             Self::Definition => b"whimbrel definition 1\0\0\0\0\0\0\0\0\0\0\0",
             Self::Checkpoint => b"whimbrel checkpoint 1\0\0\0\0\0\0\0\0\0\0\0",
+            Self::Membership => b"whimbrel membership 1\0\0\0\0\0\0\0\0\0\0\0",
+            Self::Invitation => b"whimbrel invitation 1\0\0\0\0\0\0\0\0\0\0\0",
+            Self::Report => b"whimbrel report 1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+use whimbrel_members::Placement;
 use whimbrel_protocol::{DeliverError, ReclaimError, SendError, SpawnError};
 use whimbrel_wire::{MigrationFailureReason, WriteError};
 
@@ -47,6 +48,8 @@ pub enum Code {
     AmbiguousDaemon,
     /// No such node.
     UnknownNode,
+    /// The node seems down, or does not answer.
+    NodeDown,
     /// No factory for the kind.
     UnknownKind,
     /// The daemon requires what the node does not offer.
@@ -221,11 +224,27 @@ impl From<DaemonError> for AdminFault {
             DaemonError::UnknownNode(_) => {
                 caller(Code::UnknownNode, "see whimbrel nodes for the members")
             }
+            DaemonError::NodeDown(_) | DaemonError::Unanswered(_) => caller(
+                Code::NodeDown,
+                "start the node, or wait until whimbrel nodes shows it alive",
+            )
+            .blaming(Fault::Surroundings, Again::Later),
+            DaemonError::NoPlace(placement) => no_place(&placement),
             DaemonError::Store(_) => store_failed(text),
             DaemonError::Reclaim(error) => reclaim_failed(&error),
             DaemonError::Migration(reason) => Self::from(MigrationError::Failed(reason)),
         }
     }
+}
+
+fn no_place(placement: &Placement) -> AdminFault {
+    let mut text = "no member suits the daemon".to_owned();
+    for place in &placement.places {
+        // A string takes everything that is written to it.
+        let _ = write!(text, "; {}: {place}", place.node);
+    }
+    AdminFault::caller(Code::Unfit, text, "free or start a node, or name one with --to")
+        .blaming(Fault::Surroundings, Again::Later)
 }
 
 fn unknown_daemon(text: String) -> AdminFault {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
-use whimbrel_daemon::StateSnapshot;
+use whimbrel_daemon::{ForkRecord, StateSnapshot};
 use whimbrel_protocol::Standing;
 use whimbrel_wire::{EntityId, Identity, NodeId, PublicKey};
 
@@ -24,11 +24,11 @@ use super::fault::{AdminFault, Again, Code, Fault, chain};
 use super::files::{on_thread, read_whole, write_new};
 use super::names::Names;
 use super::server::Replies;
-use super::tell::{line_of, standing_word};
+use super::tell::{line_of, says_of, seems_word, standing_word};
 use super::watched::{Watched, micros};
 use super::words::{
-    Ask, Birth, DaemonLine, Done, EventLine, MoveReport, NodeLine, Part, Payload, Seed, Verdict,
-    daemon_text,
+    Ask, Birth, DaemonLine, Done, EventLine, ForkLine, MoveReport, NodeLine, Part, Payload,
+    PlaceLine, Seed, Verdict, daemon_text,
 };
 use crate::client::Client;
 use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
@@ -124,11 +124,12 @@ impl Office {
                     freeze_and_copy,
                     ..MigrationOpts::default()
                 };
-                self.migrate(&daemon, &to, options, watch.then_some(replies)).await
+                self.migrate(&daemon, to.as_deref(), options, watch, replies).await
             }
             Ask::Cancel { daemon } => self.cancel(&daemon).await,
             Ask::Events { follow } => self.events(follow, replies).await,
             Ask::Verify { daemon } => self.verify(&daemon).await,
+            Ask::Forks { daemon } => self.forks(&daemon, replies).await,
             Ask::Export { daemon, file } => self.export(&daemon, file).await,
             Ask::Import { file, kind, birth } => self.import(file, kind, birth).await,
             Ask::Stop { daemon } => {
@@ -189,6 +190,7 @@ impl Office {
             Some(_) | None if own => vec![mesh.local_address()],
             Some(_) | None => Vec::new(),
         };
+        let neighbour = self.runtime.neighbour(node);
         let living = self.runtime.daemons().iter().filter(|it| it.owner == Some(node)).count();
         NodeLine {
             node: node.to_string(),
@@ -200,6 +202,9 @@ impl Office {
             round_trip_us: link.and_then(|link| link.round_trip).map(micros),
             daemons: living as u64,
             ready: own && self.runtime.is_ready(),
+            state: neighbour.as_ref().map(|it| seems_word(it.seems)).unwrap_or_default(),
+            state_for_us: neighbour.as_ref().map_or(0, |it| micros(it.since)),
+            says: neighbour.and_then(|it| it.report).map(says_of),
         }
     }
 
@@ -277,12 +282,17 @@ impl Office {
     async fn migrate(
         self: &Arc<Self>,
         word: &str,
-        to: &str,
+        to: Option<&str>,
         options: MigrationOpts,
-        watch: Option<&Replies>,
+        watch: bool,
+        replies: &Replies,
     ) -> Result<Done, AdminFault> {
         let entity = self.daemon(word)?;
-        let target = self.names.node(to, &self.nodes())?;
+        let target = match to {
+            Some(to) => self.names.node(to, &self.nodes())?,
+            None => self.choose(entity, replies).await?,
+        };
+        let watch = watch.then_some(replies);
         let events = self.runtime.events();
         let begun = Instant::now();
         let handle = self.runtime.migrate(entity, target, options).await?;
@@ -304,6 +314,22 @@ impl Office {
                 .map_or(0, |progress| progress.bytes_total.max(progress.bytes_sent)),
             events_replayed: watched.progress.map_or(0, |progress| progress.events_replayed),
         }))
+    }
+
+    /// The node that suits a daemon best, after a part for each node.
+    async fn choose(&self, entity: EntityId, replies: &Replies) -> Result<NodeId, AdminFault> {
+        let (chosen, placement) = self.runtime.best(entity).await?;
+        for place in &placement.places {
+            let line = PlaceLine {
+                node: place.node.to_string(),
+                name: self.names.of_node(place.node),
+                chosen: place.node == chosen,
+                fits: place.unfit.is_none(),
+                why: place.to_string(),
+            };
+            replies.part(Part::Place(line)).await;
+        }
+        Ok(chosen)
     }
 
     /// Keeps the handle while the move goes on, even if whoever asked for it goes away.
@@ -363,7 +389,31 @@ impl Office {
             complete: proof.is_complete(),
             sequence: proof.to.sequence.get(),
             epoch: proof.deeds.last().map_or(0, |deed| deed.deed.epoch.get()),
+            forks: ForkRecord::all(entity, &proof.deeds).len() as u64,
         }))
+    }
+
+    async fn forks(&self, word: &str, replies: &Replies) -> Result<Done, AdminFault> {
+        let entity = self.daemon(word)?;
+        let name = |node| self.names.of_node(node).unwrap_or_else(|| node.to_string());
+        for record in self.runtime.forks(entity).await? {
+            // A title holds nothing that was not verified; whoever is shown this need not take it for granted.
+            let point = record.verify(&entity).map_err(|error| {
+                let message = format!("a record of the title does not hold: {error}");
+                AdminFault::caller(Code::Chain, message, "keep the data folder, and report this")
+                    .blaming(Fault::Node, Again::No)
+            })?;
+            let line = ForkLine {
+                daemon: daemon_text(&entity),
+                lost: point.lost.get(),
+                epoch: point.epoch.get(),
+                position: point.head.position.get(),
+                loser: name(point.loser),
+                by: name(point.by.node_id()),
+            };
+            replies.part(Part::Fork(line)).await;
+        }
+        Ok(Done::Nothing)
     }
 
     async fn export(&self, word: &str, file: PathBuf) -> Result<Done, AdminFault> {

@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
+use whimbrel_members::{Report, Seems};
 use whimbrel_protocol::{Event, Standing, Warning};
 use whimbrel_wire::{Head, MigrationPhase, Progress};
 
-use super::words::{EventLine, daemon_text};
+use super::words::{EventLine, NodeSays, daemon_text};
 use crate::core::RuntimeEvent;
 
 pub(super) fn line_of(event: &RuntimeEvent) -> EventLine {
@@ -16,6 +17,30 @@ pub(super) fn line_of(event: &RuntimeEvent) -> EventLine {
         daemon: daemon_text(&event.entity),
         event: word.to_owned(),
         detail,
+    }
+}
+
+/// How a member seems, in one word.
+pub(super) fn seems_word(seems: Seems) -> String {
+    let word = match seems {
+        Seems::Unheard => "unheard",
+        Seems::Alive => "alive",
+        Seems::Suspect => "suspect",
+        Seems::Down => "down",
+        _ => "unknown",
+    };
+    word.to_owned()
+}
+
+pub(super) fn says_of(report: Report) -> NodeSays {
+    let Report { offer, load, .. } = report;
+    NodeSays {
+        hosts: offer.hosts,
+        daemons: load.daemons,
+        busy_permille: load.busy_permille,
+        memory_free_bytes: Some(load.memory_free_bytes).filter(|&bytes| bytes < u64::MAX),
+        tags: offer.tags.into_iter().collect(),
+        kinds: offer.kinds.into_iter().collect(),
     }
 }
 

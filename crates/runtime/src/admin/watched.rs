@@ -13,6 +13,7 @@ use super::tell::phase_word;
 use super::words::{MoveProgress, Part};
 use crate::core::RuntimeEvent;
 use crate::migration::MigrationHandle;
+use crate::superposition::SuperpositionPhase;
 
 /// How often a watcher sees how a move goes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -23,6 +24,7 @@ pub(super) struct Watched {
     begun: Instant,
     pub(super) round_trip: Duration,
     phase: Option<MigrationPhase>,
+    superposition: &'static str,
     pub(super) progress: Option<Progress>,
     replay_begun: Option<Instant>,
     /// The last expectation before the last step.
@@ -38,6 +40,7 @@ impl Watched {
             begun,
             round_trip: Duration::ZERO,
             phase: None,
+            superposition: SuperpositionPhase::Localized.word(),
             progress: None,
             replay_begun: None,
             expected: None,
@@ -64,6 +67,7 @@ impl Watched {
                         && self.see(&event)
                         && let Some(replies) = watch
                     {
+                        self.look(handle);
                         replies.part(Part::Progress(self.telling())).await;
                     }
                 }
@@ -71,6 +75,7 @@ impl Watched {
                     while let Ok(event) = events.try_recv() {
                         self.see(&event);
                     }
+                    self.look(handle);
                     if let Some(replies) = watch {
                         replies.part(Part::Progress(self.telling())).await;
                     }
@@ -87,6 +92,7 @@ impl Watched {
     }
 
     fn look(&mut self, handle: &MigrationHandle) {
+        self.superposition = handle.superposition().phase.word();
         if let Some(phase) = handle.phase() {
             self.enter(phase);
         }
@@ -149,6 +155,7 @@ impl Watched {
             bytes_total: number(|progress| progress.bytes_total),
             events_replayed: number(|progress| progress.events_replayed),
             lag: number(|progress| progress.lag),
+            superposition: self.superposition.to_owned(),
             elapsed_us: micros(self.begun.elapsed()),
             pause_expected_us: self.expected.map(micros),
         }

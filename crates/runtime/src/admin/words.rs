@@ -69,8 +69,9 @@ pub enum Ask {
     Migrate {
         /// Which.
         daemon: String,
-        /// Where to.
-        to: String,
+        /// Where to; without it, to the node that suits it best, after a part for each node that says why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
         /// Whether its key travels.
         transport_identity: bool,
         /// Freeze first and copy then.
@@ -90,6 +91,11 @@ pub enum Ask {
     },
     /// Check the chain of a daemon that lives here.
     Verify {
+        /// Which.
+        daemon: String,
+    },
+    /// How often was this daemon taken back from an older state? One part for each time. Any member knows.
+    Forks {
         /// Which.
         daemon: String,
     },
@@ -191,6 +197,10 @@ pub enum Part {
     Event(EventLine),
     /// How a move goes.
     Progress(MoveProgress),
+    /// A node to which a daemon might go.
+    Place(PlaceLine),
+    /// A daemon was taken back from an older state.
+    Fork(ForkLine),
 }
 
 /// How a request ended well.
@@ -242,6 +252,47 @@ pub struct NodeLine {
     pub daemons: u64,
     /// Whether the node that was asked is ready.
     pub ready: bool,
+    /// How it seems to be: `unheard`, `alive`, `suspect` or `down`. A hint.
+    #[serde(default)]
+    pub state: String,
+    /// For how long, in microseconds.
+    #[serde(default)]
+    pub state_for_us: u64,
+    /// What it last said of itself.
+    #[serde(default)]
+    pub says: Option<NodeSays>,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSays {
+    /// Whether it hosts daemons.
+    pub hosts: bool,
+    /// How many live there.
+    pub daemons: u64,
+    /// Threads that want a processor, in thousandths of what it has.
+    pub busy_permille: Option<u32>,
+    /// Memory that further daemons may claim, in bytes; none if there is no bound.
+    pub memory_free_bytes: Option<u64>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The kinds that it can build.
+    pub kinds: Vec<String>,
+}
+
+/// A node to which a daemon might go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceLine {
+    /// Which.
+    pub node: String,
+    /// What it is called here.
+    pub name: Option<String>,
+    /// Whether it is the one that was chosen.
+    pub chosen: bool,
+    /// Whether it would do.
+    pub fits: bool,
+    /// Why it does not, or what is in its favour.
+    pub why: String,
 }
 
 /// A daemon, for people.
@@ -282,6 +333,23 @@ pub struct EventLine {
     pub detail: String,
 }
 
+/// A daemon was taken back from an older state, as a signed record says that was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkLine {
+    /// Which daemon.
+    pub daemon: String,
+    /// The epoch that was given up.
+    pub lost: u64,
+    /// The epoch in which it goes on.
+    pub epoch: u64,
+    /// The position from which it goes on.
+    pub position: u64,
+    /// Whose epoch was given up.
+    pub loser: String,
+    /// Who took it back, and signed that.
+    pub by: String,
+}
+
 /// How a move goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveProgress {
@@ -295,6 +363,9 @@ pub struct MoveProgress {
     pub events_replayed: u64,
     /// Turns that it still lacks.
     pub lag: u64,
+    /// Where the daemon is: `localized`, `spreading`, `superposed`, `ready-to-collapse`, `collapsed`, `resolved`.
+    #[serde(default)]
+    pub superposition: String,
     /// Since the move was asked for, in microseconds.
     pub elapsed_us: u64,
     /// The pause to expect if the daemon froze at this moment, in microseconds: a round trip to the
@@ -338,6 +409,9 @@ pub struct Verdict {
     pub sequence: u64,
     /// In which epoch the chain ends.
     pub epoch: u64,
+    /// How often it was taken back from an older state.
+    #[serde(default)]
+    pub forks: u64,
 }
 
 impl Seed {

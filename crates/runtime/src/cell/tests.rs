@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
 
+use whimbrel_members::DetectorSettings;
 use whimbrel_protocol::Settings;
 use whimbrel_wire::{NodeKey, StoreId};
 
@@ -21,7 +22,20 @@ fn core() -> Arc<Core> {
     let station = Station::new(key.clone(), store, Settings::default());
     let (members, tags, recorded) = (Members::default(), BTreeSet::new(), BTreeSet::new());
     let (memory_bytes, hosts, trace) = (u64::MAX, true, None);
-    let parts = Parts { station, key, stores, members, tags, memory_bytes, hosts, recorded, trace };
+    let (detector, seed) = (DetectorSettings::default(), 1);
+    let parts = Parts {
+        station,
+        key,
+        stores,
+        members,
+        tags,
+        memory_bytes,
+        hosts,
+        recorded,
+        trace,
+        detector,
+        seed,
+    };
     Arc::new(Core::new(parts))
 }
 

@@ -27,6 +27,9 @@ pub trait Inbound: Send + Sync + 'static {
     #[must_use = "a pause that is not awaited slows nobody down"]
     fn frame(&self, from: NodeId, lane: Lane, frame: Bytes) -> Option<Pause>;
 
+    /// A datagram has come, beside the lanes: whole, perhaps twice, perhaps late, and others were lost.
+    fn datagram(&self, _from: NodeId, _datagram: Bytes) {}
+
     /// This node's control lane to `peer` stands, the peer has accepted it, and what is queued goes out
     /// on it. What was sent on an earlier connection may be lost: send it again.
     fn link_up(&self, peer: NodeId);

@@ -84,7 +84,7 @@ impl Members {
         self.list.borrow().get(&node).is_some_and(|member| member.key == *key)
     }
 
-    pub(in crate::link) fn changes(&self) -> watch::Receiver<BTreeMap<NodeId, Member>> {
+    pub(crate) fn changes(&self) -> watch::Receiver<BTreeMap<NodeId, Member>> {
         self.list.subscribe()
     }
 }

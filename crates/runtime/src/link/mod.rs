@@ -13,6 +13,8 @@
 //!   accepts ◀── the other way ───   dials
 //! ```
 //!
+//! Datagrams ([`Links::datagram`]) travel beside the control lane, for what may get lost.
+//!
 //! Each side sends on the connections it dialled and reads the ones it accepted, so two nodes that
 //! dial each other at the same moment need not agree on anything.
 
@@ -26,7 +28,7 @@ mod members;
 mod tests;
 mod tls;
 
-pub use endpoint::{HandshakeStatistics, LaneStatistics, LinkStatistics, Links};
+pub use endpoint::{Datagram, HandshakeStatistics, LaneStatistics, LinkStatistics, Links};
 pub use error::{LinkError, LinkFault, SendError};
 pub use inbound::{Inbound, Pause};
 pub use lane::Lane;

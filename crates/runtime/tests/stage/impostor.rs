@@ -31,7 +31,10 @@ impl Inbound for Ear {
         _lane: Lane,
         frame: Bytes,
     ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        drop(self.0.send((from, decode_frame(&frame).unwrap())));
+        // Gossip about members begins with a mark of its own.
+        if frame.first() != Some(&b'M') {
+            drop(self.0.send((from, decode_frame(&frame).unwrap())));
+        }
         None
     }
 

@@ -151,7 +151,7 @@ impl Mover<'_> {
     fn ask(&self, plan: Plan) -> Ask {
         Ask::Migrate {
             daemon: daemon_text(&self.feeds[plan.feed].daemon),
-            to: self.cluster.nodes[plan.target].name.clone(),
+            to: Some(self.cluster.nodes[plan.target].name.clone()),
             transport_identity: true,
             freeze_and_copy: false,
             watch: true,

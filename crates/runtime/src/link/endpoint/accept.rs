@@ -125,6 +125,7 @@ async fn read(shared: &Shared, standing: &Standing, lane: Lane, stream: RecvStre
     tokio::select! {
         _ = connection.closed() => {}
         () = reader.read(stream) => {}
+        () = reader.datagrams() => {}
     }
 }
 
@@ -144,6 +145,17 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Hands on datagrams, which travel beside the control lane alone.
+    async fn datagrams(&self) {
+        if self.lane != Lane::Control {
+            return std::future::pending().await;
+        }
+        while let Ok(datagram) = self.connection.read_datagram().await {
+            self.peer.counters.datagrams_received.add(1);
+            self.shared.inbound.datagram(self.peer.node, datagram);
+        }
+    }
+
     async fn read(&self, mut stream: RecvStream) {
         let mut decoder = Decoder::new(self.shared.limits.lane(self.lane).frame_bytes_max);
         let mut pieces: [Bytes; PIECES_MAX] = Default::default();

@@ -24,7 +24,7 @@ use whimbrel_wire::{NodeId, NodeKey};
 use super::accept::accept;
 use super::close::Close;
 use super::dial::keep_dialled;
-use super::peer::Peer;
+use super::peer::{Datagram, Peer};
 use super::settings;
 use super::statistics::{HandshakeCounters, HandshakeStatistics, LinkStatistics};
 use crate::link::error::{LinkError, SendError};
@@ -132,6 +132,21 @@ impl Links {
     /// [`SendError`] says why the frame was not queued.
     pub fn send(&self, to: NodeId, lane: Lane, frame: Bytes) -> Result<(), SendError> {
         self.shared().peer(to)?.send(lane, frame)
+    }
+
+    /// Sends a datagram to `to` if the control lane to it stands. Nobody is dialled for it, and it may get lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::UnknownPeer`], [`SendError::Closed`].
+    pub fn datagram(&self, to: NodeId, datagram: Bytes) -> Result<Datagram, SendError> {
+        Ok(self.shared().peer(to)?.datagram(datagram))
+    }
+
+    /// How many frames wait to be sent to `to` on `lane`.
+    #[must_use]
+    pub fn waiting(&self, to: NodeId, lane: Lane) -> usize {
+        self.shared().peer(to).map_or(0, |peer| peer.queue(lane).length().0)
     }
 
     /// Waits until at least half of what may wait for `to` on `lane` is free: for whoever was told

@@ -9,4 +9,5 @@ mod settings;
 mod statistics;
 
 pub use links::Links;
+pub use peer::Datagram;
 pub use statistics::{HandshakeStatistics, LaneStatistics, LinkStatistics};

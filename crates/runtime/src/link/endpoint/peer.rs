@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use quinn::Connection;
+use quinn::{Connection, SendDatagramError};
 use tokio::sync::{Notify, watch};
 use whimbrel_wire::{NodeId, PublicKey};
 
@@ -38,6 +38,17 @@ struct Connections {
     ended: bool,
     /// Of connections that are gone.
     packets_lost: u64,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Datagram {
+    /// It is on its way, and may get lost there.
+    Sent,
+    /// No control lane to the peer stands.
+    Unconnected,
+    /// The path does not take datagrams of this length, or none at all.
+    TooLong,
 }
 
 /// Which side dialled.
@@ -72,6 +83,20 @@ impl Peer {
 
     pub(super) fn send(&self, lane: Lane, frame: Bytes) -> Result<(), SendError> {
         self.queue(lane).push(frame)
+    }
+
+    /// Sends beside the control lane, on the connection that stands.
+    pub(super) fn datagram(&self, datagram: Bytes) -> Datagram {
+        let standing = self.connections().place(Direction::Dialled, Lane::Control).clone();
+        let Some(connection) = standing else { return Datagram::Unconnected };
+        match connection.send_datagram(datagram) {
+            Ok(()) => {
+                self.counters.datagrams_sent.add(1);
+                Datagram::Sent
+            }
+            Err(SendDatagramError::ConnectionLost(_)) => Datagram::Unconnected,
+            Err(_) => Datagram::TooLong,
+        }
     }
 
     pub(super) const fn queue(&self, lane: Lane) -> &Queue {
@@ -141,6 +166,8 @@ impl Peer {
             dials: self.counters.dials.value(),
             dials_failed: self.counters.dials_failed.value(),
             faults: self.counters.faults.value(),
+            datagrams_sent: self.counters.datagrams_sent.value(),
+            datagrams_received: self.counters.datagrams_received.value(),
             control: self.lane_statistics(Lane::Control),
             events: self.lane_statistics(Lane::Events),
             bulk: self.lane_statistics(Lane::Bulk),

@@ -19,6 +19,9 @@ use crate::link::tls::ResetSecrets;
 /// Beyond the lane's own window: the tag that opens it.
 const WINDOW_SLACK_BYTES: u32 = 1024;
 
+/// Datagrams that wait, each way. Beyond it the oldest are dropped.
+const DATAGRAM_BUFFER_BYTES: usize = 64 * 1024;
+
 /// The round trip assumed until it is measured: a call that nobody hears is repeated after three of them.
 /// Less than the standard's 333 ms, so that a peer which is just starting is reached soon.
 const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(50);
@@ -58,7 +61,7 @@ pub(super) fn socket(limits: &LinkLimits, address: SocketAddr) -> Result<UdpSock
     open().map_err(LinkError::Socket)
 }
 
-/// One stream each way: the lane from the caller, the welcome from whoever is called.
+/// One stream each way: the lane from the caller, the welcome from whoever is called. Datagrams beside it.
 pub(super) fn transport(limits: &LinkLimits) -> TransportConfig {
     let window = limits.stream_window_bytes;
     let mut discovery = MtuDiscoveryConfig::default();
@@ -68,7 +71,8 @@ pub(super) fn transport(limits: &LinkLimits) -> TransportConfig {
         .initial_rtt(INITIAL_ROUND_TRIP)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(1))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
         .stream_receive_window(VarInt::from_u32(window))
         .receive_window(VarInt::from_u32(window.saturating_add(WINDOW_SLACK_BYTES)))
         .send_window(u64::from(limits.unacknowledged_bytes_max))

@@ -39,6 +39,10 @@ pub struct LinkStatistics {
     pub dials_failed: u64,
     /// Connections closed because it broke the rules.
     pub faults: u64,
+    /// Datagrams sent. Some may have been lost.
+    pub datagrams_sent: u64,
+    /// Datagrams that came.
+    pub datagrams_received: u64,
     /// [`Lane::Control`].
     pub control: LaneStatistics,
     /// [`Lane::Events`].
@@ -98,6 +102,8 @@ pub(super) struct PeerCounters {
     pub(super) dials: Counter,
     pub(super) dials_failed: Counter,
     pub(super) faults: Counter,
+    pub(super) datagrams_sent: Counter,
+    pub(super) datagrams_received: Counter,
 }
 
 #[derive(Debug, Default)]
