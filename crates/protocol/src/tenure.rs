@@ -422,6 +422,15 @@ impl Owner {
         self.pump(desk);
     }
 
+    /// The turn that runs is given up, and was not saved: its event waits again, before all others. A timer is
+    /// still due.
+    fn take_up_again(&mut self) {
+        let Some(Turning { waiting, .. }) = self.turning.take() else { return };
+        if !matches!(waiting.arrived, Arrived::Timer(_)) {
+            self.queue.push_front(waiting);
+        }
+    }
+
     /// The daemon cannot be used as it is. Turns made before are good and are saved first; then all
     /// is built anew, and the event that broke it counts as taken. A timer cannot be passed over
     /// like that, so it stops the daemon.
@@ -686,8 +695,9 @@ impl Owner {
         result.is_ok()
     }
 
-    /// What waits at the gate, for whoever owns the daemon next.
+    /// What waits at the gate, for whoever owns the daemon next; a turn that runs is not saved and counts to it.
     pub(crate) fn take_held(&mut self) -> Vec<Waiting> {
+        self.take_up_again();
         self.timer_waits = false;
         self.poisoned.take().into_iter().chain(self.queue.drain(..)).collect()
     }

@@ -97,7 +97,7 @@ impl Owner {
         if !Mutant::TakenBackAnswered.is_on() {
             self.forsake(desk);
         }
-        self.turning = None;
+        self.take_up_again();
         self.saving = false;
         self.timer_waits = false;
         desk.saves.forget(|saving| matches!(saving, Saving::Turns { .. } | Saving::Snapshot));

@@ -53,6 +53,33 @@ fn a_daemon_whose_outbox_is_full_can_be_stopped() {
     assert_eq!(stage.standing(A), Standing::Stopped);
 }
 
+/// Its own turn was not saved and never will be: it is made again on what the disk has.
+#[test]
+fn an_event_whose_turn_runs_when_a_save_fails_is_answered_once() {
+    for fate in [Fate::Failed, Fate::UnknownDone, Fate::UnknownLost] {
+        let mut stage = Stage::born(2);
+        stage.hold(|item| {
+            let turned = matches!(item, Item::Report { input: Input::Turned { .. }, .. });
+            turned || is_append(item)
+        });
+        let first = stage.deliver(A, "a");
+        let turned = stage.take_held();
+        turned.into_iter().for_each(|item| stage.put(item));
+        let second = stage.deliver(A, "b");
+        let held = stage.take_held();
+        assert_eq!(held.len(), 2, "one is being saved, the other is being made");
+        stage.fates(move |_, _| fate);
+        held.into_iter().filter(is_append).for_each(|item| stage.put(item));
+        assert_eq!(stage.delivered(first).len(), 1, "{fate:?}");
+        assert_eq!(stage.delivered(second), [], "{fate:?}");
+        stage.fates(|_, _| Fate::Good);
+        stage.release();
+        stage.pass(Duration::from_secs(10));
+        let taken = if fate == Fate::UnknownDone { 97 } else { 0 };
+        assert_eq!(stage.delivered(second), [Ok((98 + taken).to_string())], "{fate:?}");
+    }
+}
+
 #[test]
 fn acked_after_durable_and_never_when_the_save_failed() {
     let unknown: Result<String, _> = Err(DeliverError::OutcomeUnknown);
