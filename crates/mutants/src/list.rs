@@ -146,7 +146,7 @@ mutants! {
     SnapshotsMixed "snapshots-mixed" Protocol "A3"
         "pieces are taken from any snapshot of any attempt; the store takes them, and the state is not compared then"
     SnapshotFailedGoesOn "snapshot-failed-goes-on" Protocol "S1"
-        "a move or an owner goes on with a snapshot that failed, as if it were done"
+        "a move or an owner goes on with a snapshot that failed, as if it were done; the state is not compared then"
     PublishedUnsaved "published-unsaved" Protocol "S1"
         "a snapshot is published beyond the journal; the store takes it too"
     LateCaptures "late-captures" Protocol "S2"

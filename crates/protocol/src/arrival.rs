@@ -741,7 +741,8 @@ impl Arrival {
         }
         let compared = !Mutant::StateDigestIgnored.is_on()
             && !Mutant::BufferingUnwired.is_on()
-            && !Mutant::SnapshotsMixed.has_struck();
+            && !Mutant::SnapshotsMixed.has_struck()
+            && !Mutant::SnapshotFailedGoesOn.has_struck();
         if expected != Some(state) && compared {
             desk.warn(Warning::Diverged { copy: self.attempt });
             return self.fail(desk, MigrationFailureReason::Diverged);

@@ -356,6 +356,7 @@ pub(crate) fn quiet(cluster: &mut Cluster) {
     cluster.crash_rate = 0;
     cluster.crash_at = None;
     cluster.save_fate = None;
+    cluster.capture_fails = None;
     cluster.boot_max = 0;
     cluster.set_disk_faults(Faults::default());
     cluster.network = Network::calm();

@@ -177,7 +177,7 @@ impl Owner {
                 self.snapshots.stage = Stage::Waiting(Box::new(manifest));
                 self.publish(desk);
             }
-            Err(_) if Mutant::SnapshotFailedGoesOn.is_on() => {
+            Err(_) if Mutant::SnapshotFailedGoesOn.strikes() => {
                 let (head, time, last) = (self.replica.head, self.replica.time, self.replica.last);
                 let stale = Manifest { head, time, last, epoch: self.epoch, ..self.base().clone() };
                 self.snapshots.stage = Stage::Waiting(Box::new(stale));

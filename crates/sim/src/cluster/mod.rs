@@ -72,8 +72,11 @@ pub(crate) struct Cluster {
     pub(crate) crash_at: Option<(usize, u64)>,
     /// What becomes of this save of any node, counted from when this was set.
     pub(crate) save_fate: Option<(u64, Fate)>,
+    /// This capture of any node cannot be written, counted from when this was set.
+    pub(crate) capture_fails: Option<u64>,
     pub(crate) outputs: u64,
     pub(crate) saves: u64,
+    pub(crate) captures: u64,
     pub(crate) daemons: Vec<Daemon>,
     styles: BTreeMap<EntityId, Style>,
     pub(crate) clients: Vec<Client>,
@@ -321,6 +324,8 @@ impl Cluster {
             crash_rate: 0,
             crash_at: None,
             save_fate: None,
+            capture_fails: None,
+            captures: 0,
             outputs: 0,
             saves: 0,
             daemons: Vec::new(),

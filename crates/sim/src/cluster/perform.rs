@@ -24,7 +24,8 @@ use super::{Capturing, Cluster, Happening, Inputs, MILLI, Restoring};
 use crate::checkers::{Observed, Reply};
 use crate::clients::Asker;
 use crate::dice::Dice;
-use crate::disk::{Fate, Faults, Finished, Request};
+use crate::disk::{Disk, Fate, Faults, Finished, Request};
+use crate::medium::Medium;
 use crate::network::Exchanged;
 use crate::scribe::Style;
 
@@ -450,11 +451,28 @@ impl Cluster {
         if !self.lives(node, life) {
             return;
         }
+        if self.no_room_to_capture(node) {
+            let result = Err("the disk is full".to_owned());
+            return self.report(node, entity, Input::Captured { copy, result });
+        }
         let mut shelf = Shelf(self.nodes[node].disk.files.chunks.clone());
         let written = frozen.write(&mut shelf);
         let manifest = written.and_then(|parts| parts.manifest(ledger, &mut shelf));
         let result = manifest.map_err(|error| error.to_string());
         self.report(node, entity, Input::Captured { copy, result });
+    }
+
+    /// Whether a capture fails. Chunks in files fail by themselves, where the disk does.
+    fn no_room_to_capture(&mut self, node: usize) -> bool {
+        let number = self.captures;
+        self.captures += 1;
+        let Disk { faults, files, .. } = &self.nodes[node].disk;
+        let by_chance = matches!(files.medium(), Medium::Memory) && self.dice.chance(faults.failed);
+        let fails = by_chance || self.capture_fails == Some(number);
+        if fails {
+            self.count_node_fault();
+        }
+        fails
     }
 
     pub(super) fn restored(&mut self, restoring: Restoring) {

@@ -4,12 +4,15 @@ use whimbrel_protocol::{Event, MoveOptions, Warning};
 use whimbrel_wire::Write;
 
 use super::{Failure, expect, finish, stage};
-use crate::cluster::{MILLI, SECOND};
+use crate::cluster::{Action, Happening, MILLI, SECOND};
 use crate::disk::Fate;
 use crate::scribe::Style;
 
 /// Saves of one move beyond which it is over.
 const SAVES_MAX: u64 = 200;
+
+/// Snapshots of two moves beyond which they are over.
+const CAPTURES_MAX: u64 = 60;
 
 /// Every save of the move fails once, in each way in which a save can fail.
 pub(super) fn fates() -> Result<u64, Failure> {
@@ -20,6 +23,11 @@ pub(super) fn fates() -> Result<u64, Failure> {
                 let case = format!("{style:?}, save {number} is {fate:?}");
                 let mut cluster = stage(13, style, 10);
                 let until = cluster.now + 300 * MILLI;
+                // Its host has something to say as well, also while it is frozen.
+                for after in 0..20 {
+                    let act = Action::Deliver { node: 0, daemon: 0 };
+                    cluster.plan(after * 3 * MILLI, Happening::Act(act));
+                }
                 cluster.saves = 0;
                 cluster.save_fate = Some((number, fate));
                 cluster.ask_move(2, 0, 1, MoveOptions::default());
@@ -31,6 +39,30 @@ pub(super) fn fates() -> Result<u64, Failure> {
                 finish(&mut cluster, &case)?;
                 runs += 1;
             }
+        }
+    }
+    Ok(runs)
+}
+
+/// Every snapshot that is taken while the daemon moves there and back fails once.
+pub(super) fn captures() -> Result<u64, Failure> {
+    let mut runs = 0;
+    for style in [Style::Replays, Style::Deltas, Style::Freezes] {
+        for number in 0..CAPTURES_MAX {
+            let case = format!("{style:?}, snapshot {number} fails");
+            let mut cluster = stage(37, style, 40);
+            cluster.captures = 0;
+            cluster.capture_fails = Some(number);
+            cluster.ask_move(2, 0, 1, MoveOptions::default());
+            cluster.run_until(cluster.now + SECOND);
+            cluster.ask_move(2, 0, 0, MoveOptions::default());
+            cluster.run_until(cluster.now + 3 * SECOND);
+            let all = cluster.captures <= number;
+            finish(&mut cluster, &case)?;
+            if all {
+                break;
+            }
+            runs += 1;
         }
     }
     Ok(runs)

@@ -53,6 +53,7 @@ pub const STORIES: &[(&str, Story)] = &[
     ("a-crash-at-every-output", crashes::everywhere),
     ("the-orchestrator-dies", crashes::orchestrator),
     ("every-save-fails-once", disks::fates),
+    ("every-snapshot-fails-once", disks::captures),
     ("the-copy-is-gone-after-the-vote", disks::copy_gone),
     ("the-target-has-a-new-disk", disks::wiped),
     ("an-old-folder-is-put-back", folders::old),
