@@ -5,25 +5,25 @@ use anyhow::{Result, bail};
 use crate::tools;
 use crate::tree::Tree;
 
-/// Chooses the build: `dev` (the default) or `release`.
+/// Chooses the build: `dev` (the default), `release`, or `night`, which is slower to build and faster to run.
 pub(crate) const PROFILE_VARIABLE: &str = "WHIMBREL_SIM_PROFILE";
 
 /// Runs the simulator with these flags.
 pub(crate) fn run(tree: &Tree, flags: &[String]) -> Result<()> {
     let mut command = tools::cargo(tree);
     command.args(["run", "--quiet", "--locked", "-p", "whimbrel-sim", "--bin", "whimbrel-sim"]);
-    if is_release(std::env::var(PROFILE_VARIABLE).ok().as_deref())? {
-        command.arg("--release");
-    }
+    let profile = profile(std::env::var(PROFILE_VARIABLE).ok().as_deref())?;
+    command.args(["--profile", profile]);
     command.arg("--").args(flags);
     tools::run(&mut command)
 }
 
-fn is_release(profile: Option<&str>) -> Result<bool> {
-    match profile {
-        None | Some("" | "dev") => Ok(false),
-        Some("release") => Ok(true),
-        Some(other) => bail!("{PROFILE_VARIABLE} is '{other}'; it may be dev or release"),
+fn profile(wish: Option<&str>) -> Result<&'static str> {
+    match wish {
+        None | Some("" | "dev") => Ok("dev"),
+        Some("release") => Ok("release"),
+        Some("night") => Ok("night"),
+        Some(other) => bail!("{PROFILE_VARIABLE} is '{other}'; it may be dev, release or night"),
     }
 }
 
@@ -32,10 +32,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_build_is_dev_unless_release_is_asked_for() {
-        assert!(!is_release(None).unwrap());
-        assert!(!is_release(Some("dev")).unwrap());
-        assert!(is_release(Some("release")).unwrap());
-        assert!(is_release(Some("fast")).is_err());
+    fn the_build_is_dev_unless_another_is_asked_for() {
+        assert_eq!(profile(None).unwrap(), "dev");
+        assert_eq!(profile(Some("release")).unwrap(), "release");
+        assert_eq!(profile(Some("night")).unwrap(), "night");
+        assert!(profile(Some("fast")).is_err());
     }
 }

@@ -114,11 +114,12 @@ pub(crate) fn take(ledger: &mut Ledger, settings: &Settings, turn: &Turn, turned
     }
 }
 
-/// Strikes out what `to` has acknowledged, up to `number`.
-pub(crate) fn acknowledged(ledger: &mut Ledger, to: &EntityId, number: u64) {
-    if let Some(outgoing) = ledger.outgoing.get_mut(to) {
-        while first_waiting(outgoing) <= number && outgoing.waiting.pop_front().is_some() {}
-    }
+/// Strikes out what `to` has acknowledged, up to `number`; says how many outputs that were.
+pub(crate) fn acknowledged(ledger: &mut Ledger, to: &EntityId, number: u64) -> usize {
+    let Some(outgoing) = ledger.outgoing.get_mut(to) else { return 0 };
+    let before = outgoing.waiting.len();
+    while first_waiting(outgoing) <= number && outgoing.waiting.pop_front().is_some() {}
+    before - outgoing.waiting.len()
 }
 
 /// The number of the first output that is not acknowledged.
@@ -126,8 +127,7 @@ pub(crate) fn first_waiting(outgoing: &Outgoing) -> u64 {
     outgoing.next.saturating_sub(outgoing.waiting.len() as u64)
 }
 
-/// How many outputs are not acknowledged.
-#[inline]
+/// How many outputs are not acknowledged, counted.
 pub(crate) fn unacknowledged(ledger: &Ledger) -> usize {
     ledger.outgoing.values().map(|outgoing| outgoing.waiting.len()).sum()
 }
@@ -149,7 +149,9 @@ fn mark(
     session.mark = number;
     session.last = last;
     session.heard = heard;
-    session.answers = session.answers.split_off(&(answered.saturating_add(1)));
+    while session.answers.first_key_value().is_some_and(|(number, _)| *number <= answered) {
+        session.answers.pop_first();
+    }
     if matches!(sender, Sender::Client { .. }) {
         session.answers.insert(number, turned.answer.clone());
     }

@@ -9,7 +9,9 @@
 //! * R1 (replay matches): a replica's head after a turn equals the head that the journal names.
 
 use whimbrel_mutants::Mutant;
-use whimbrel_wire::{CatchUp, CausalLink, Epoch, Head, Ledger, Manifest, Time, TimerId, Turn};
+use whimbrel_wire::{
+    CatchUp, CausalLink, EntityId, Epoch, Head, Ledger, Manifest, Time, TimerId, Turn,
+};
 
 use crate::inbox;
 use crate::port::{ReplayStep, Restored, Turned};
@@ -24,6 +26,9 @@ pub(crate) struct Replica {
     pub(crate) time: Time,
     pub(crate) last: Option<CausalLink>,
     pub(crate) ledger: Ledger,
+    /// How many outputs of the ledger are not acknowledged: to count them takes a walk through all
+    /// receivers.
+    owed: usize,
     pub(crate) next_timer: Option<(Time, TimerId)>,
     pub(crate) catch_up: CatchUp,
 }
@@ -44,6 +49,7 @@ impl Replica {
             epoch: manifest.epoch,
             time: manifest.time,
             last: manifest.last,
+            owed: inbox::unacknowledged(&restored.ledger),
             ledger: restored.ledger,
             next_timer: restored.next_timer,
             catch_up: restored.catch_up,
@@ -140,10 +146,24 @@ impl Replica {
     #[inline]
     pub(crate) fn enter(&mut self, turn: &Turn, turned: Turned, settings: &Settings) {
         inbox::take(&mut self.ledger, settings, turn, &turned);
+        self.owed += turned.sent.len();
         self.head = turned.head;
         self.time = turn.stamp.time;
         self.last = turned.last;
         self.next_timer = turned.next_timer;
+    }
+
+    /// Strikes out what `to` has acknowledged, up to `number`.
+    pub(crate) fn acknowledged(&mut self, to: &EntityId, number: u64) {
+        let struck = inbox::acknowledged(&mut self.ledger, to, number);
+        self.owed = self.owed.saturating_sub(struck);
+    }
+
+    /// How many outputs are not acknowledged.
+    #[inline]
+    pub(crate) fn owed(&self) -> usize {
+        debug_assert_eq!(self.owed, inbox::unacknowledged(&self.ledger), "outputs are miscounted");
+        self.owed
     }
 
     /// The link to name when nothing was ever put out: an empty one of the present epoch.

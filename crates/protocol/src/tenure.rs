@@ -311,10 +311,13 @@ impl Owner {
 
     /// Where it is in the queue.
     fn place_of_next(&self, desk: &Desk<'_>) -> Option<usize> {
-        let owed = inbox::unacknowledged(&self.replica.ledger);
+        if self.queue.is_empty() {
+            return None;
+        }
+        let owed = self.replica.owed();
         let outbox_max = desk.settings().outbox_max;
         if owed < outbox_max {
-            return (!self.queue.is_empty()).then_some(0);
+            return Some(0);
         }
         let spare = owed < outbox_max.saturating_mul(OUTBOX_SPARE);
         self.queue.iter().position(|waiting| spare && waiting.is_of_daemon())
@@ -597,7 +600,7 @@ impl Owner {
 
     /// Another daemon acknowledged outputs.
     pub(crate) fn posted(&mut self, desk: &mut Desk<'_>, to: &EntityId, number: u64) {
-        inbox::acknowledged(&mut self.replica.ledger, to, number);
+        self.replica.acknowledged(to, number);
         self.pump(desk);
     }
 

@@ -19,6 +19,7 @@ mod coverage;
 mod dice;
 pub mod directed;
 mod disk;
+mod entities;
 mod kinds;
 mod medium;
 mod network;

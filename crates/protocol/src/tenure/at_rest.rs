@@ -27,7 +27,6 @@ use whimbrel_wire::{
 };
 
 use crate::desk::Desk;
-use crate::inbox;
 use crate::port::{Output, Ticket, TurnFailure, Turned};
 use crate::rarely::Spot;
 use crate::tenure::{Arrived, Making, Owner, Route, Settling, Waiting};
@@ -177,6 +176,6 @@ impl Owner {
             && self.deleting.tickets.is_empty()
             && self.replica.catch_up == CatchUp::Replay
             && self.snapshots.rest_after(event, &self.replica, settings)
-            && inbox::unacknowledged(&self.replica.ledger) < settings.outbox_max
+            && self.replica.owed() < settings.outbox_max
     }
 }

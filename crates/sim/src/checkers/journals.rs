@@ -12,12 +12,13 @@ use whimbrel_wire::{
 };
 
 use super::Observed;
+use crate::entities::Entities;
 use crate::scribe::{AUTHOR_TIMER, Style};
 
 /// All journals.
 #[derive(Default)]
 pub(crate) struct Journals {
-    daemons: BTreeMap<EntityId, Journal>,
+    daemons: Entities<Journal>,
     wiped: bool,
 }
 
@@ -28,7 +29,7 @@ pub(crate) struct Journal {
     /// What it had written when it was born.
     pub(crate) before: Vec<(u64, u64)>,
     /// By position.
-    pub(crate) turns: BTreeMap<u64, Rc<Fact>>,
+    pub(crate) turns: Turns,
     /// The deed that began each epoch.
     pub(crate) deeds: BTreeMap<Epoch, (Head, Digest)>,
     /// What was made in memory, by position.
@@ -36,6 +37,13 @@ pub(crate) struct Journal {
     /// Up to where snapshots have settled it.
     published: u64,
     pub(crate) deleted: bool,
+}
+
+/// The turns after a position, none left out but where something is wrong.
+#[derive(Default)]
+pub(crate) struct Turns {
+    after: u64,
+    facts: Vec<Option<Rc<Fact>>>,
 }
 
 /// One turn.
@@ -51,6 +59,39 @@ pub(crate) struct Fact {
     pub(crate) failed: bool,
 }
 
+impl Turns {
+    const fn after(position: u64) -> Self {
+        Self { after: position, facts: Vec::new() }
+    }
+
+    fn index(&self, position: u64) -> Option<usize> {
+        usize::try_from(position.checked_sub(self.after)?.checked_sub(1)?).ok()
+    }
+
+    fn get(&self, position: u64) -> Option<&Rc<Fact>> {
+        self.facts.get(self.index(position)?)?.as_ref()
+    }
+
+    fn insert(&mut self, position: u64, fact: Rc<Fact>) {
+        let Some(index) = self.index(position) else { return };
+        if self.facts.len() <= index {
+            self.facts.resize(index + 1, None);
+        }
+        self.facts[index] = Some(fact);
+    }
+
+    /// By rising positions.
+    pub(crate) fn values(&self) -> impl DoubleEndedIterator<Item = &Rc<Fact>> {
+        self.facts.iter().flatten()
+    }
+
+    /// By rising positions, with them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Rc<Fact>)> {
+        let places = (self.after + 1..).zip(&self.facts);
+        places.filter_map(|(position, fact)| Some((position, fact.as_ref()?)))
+    }
+}
+
 impl Fact {
     fn of(
         epoch: Epoch,
@@ -63,6 +104,25 @@ impl Fact {
         let outputs = sent.chain(&turned.answer.outputs).cloned().collect();
         let (head, failed) = (turned.head, turned.answer.failure.is_some());
         Self { epoch, origin, event: event.clone(), before, head, outputs, failed }
+    }
+
+    /// Whether it is what [`Self::of`] would make of the same.
+    fn is(
+        &self,
+        epoch: Epoch,
+        origin: InputOrigin,
+        event: &CausalEvent,
+        before: Head,
+        turned: &Turned,
+    ) -> bool {
+        let sent = turned.sent.iter().map(|(_, event)| event);
+        self.head == turned.head
+            && self.epoch == epoch
+            && self.before == before
+            && self.failed == turned.answer.failure.is_some()
+            && self.origin == origin
+            && self.event == *event
+            && self.outputs.iter().eq(sent.chain(&turned.answer.outputs))
     }
 }
 
@@ -80,8 +140,7 @@ impl Journals {
             Observed::Turned { entity, epoch, origin, event, before, turned, .. }
             | Observed::Replayed { entity, epoch, origin, event, before, turned } => {
                 if let Some(journal) = self.daemons.get_mut(entity) {
-                    let (epoch, origin, before) = (*epoch, *origin, *before);
-                    journal.make(Fact::of(epoch, origin, event, before, turned));
+                    journal.make(*epoch, *origin, event, *before, turned);
                 }
             }
             Observed::Committed { write: Write::Append { entity, turns, .. }, .. } => {
@@ -137,18 +196,27 @@ impl Journals {
 
 impl Journal {
     fn new(born: Head, style: Style, before: Vec<(u64, u64)>) -> Self {
-        let (turns, deeds, made) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let turns = Turns::after(born.position.get());
+        let (deeds, made) = (BTreeMap::new(), BTreeMap::new());
         Self { born, style, before, turns, deeds, made, published: 0, deleted: false }
     }
 
-    fn make(&mut self, fact: Fact) {
-        let position = fact.head.position.get();
-        if self.turns.get(&position).is_some_and(|known| **known == fact) {
+    fn make(
+        &mut self,
+        epoch: Epoch,
+        origin: InputOrigin,
+        event: &CausalEvent,
+        before: Head,
+        turned: &Turned,
+    ) {
+        let position = turned.head.position.get();
+        let is = |known: &Rc<Fact>| known.is(epoch, origin, event, before, turned);
+        if self.turns.get(position).is_some_and(is) {
             return;
         }
         let made = self.made.entry(position).or_default();
-        if made.iter().all(|known| **known != fact) {
-            made.push(Rc::new(fact));
+        if !made.iter().any(is) {
+            made.push(Rc::new(Fact::of(epoch, origin, event, before, turned)));
         }
     }
 
@@ -160,7 +228,7 @@ impl Journal {
                 && fact.event == turn.event
                 && fact.origin == turn.stamp.origin
         };
-        if let Some(known) = self.turns.get(&position) {
+        if let Some(known) = self.turns.get(position) {
             if same(known) || wiped {
                 return Ok(());
             }
@@ -196,7 +264,7 @@ impl Journal {
         while self.published < at.position.get() {
             let position = at.position.get();
             // What was saved was made again, perhaps to another end.
-            let saved = self.turns.get(&position);
+            let saved = self.turns.get(position);
             let same = |fact: &&Rc<Fact>| {
                 fact.head == at
                     && saved.is_some_and(|saved| {

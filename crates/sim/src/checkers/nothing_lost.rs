@@ -6,6 +6,7 @@ use whimbrel_wire::{EntityId, Holding, Position, SeatRecord, Write};
 
 use super::journals::Journals;
 use super::{EndDaemon, Observed, Reply};
+use crate::entities::Entities;
 use crate::kinds::Shown;
 use crate::scribe::AUTHOR_TIMER;
 
@@ -13,9 +14,9 @@ pub(super) const NAME: &str = "nothing-lost";
 
 #[derive(Default)]
 pub(super) struct NothingLost {
-    acknowledged: BTreeMap<EntityId, Vec<(u64, u64)>>,
+    acknowledged: Entities<Vec<(u64, u64)>>,
     /// Up to where the disk of a node was said to hold a daemon that it owns.
-    saved: BTreeMap<(EntityId, usize), Position>,
+    saved: Entities<BTreeMap<usize, Position>>,
     wiped: bool,
 }
 
@@ -37,7 +38,7 @@ impl NothingLost {
                     }
                 }
                 if answer.failure.is_none() {
-                    let acknowledged = self.acknowledged.entry(*entity).or_default();
+                    let acknowledged = self.acknowledged.entry(*entity, Vec::new);
                     acknowledged.push((*author, *number));
                 }
             }
@@ -50,11 +51,12 @@ impl NothingLost {
             }
             Observed::Committed { node, write: Write::Append { entity, turns, .. } } => {
                 if let Some(last) = turns.last() {
-                    self.saved.insert((*entity, *node), last.position());
+                    let saved = self.saved.entry(*entity, BTreeMap::new);
+                    saved.insert(*node, last.position());
                 }
             }
             Observed::Recovered { node, entity, record } if !self.wiped => {
-                let saved = self.saved.get(&(*entity, *node)).copied();
+                let saved = self.saved.get(entity).and_then(|saved| saved.get(node)).copied();
                 return recovered(*node, *entity, record, saved);
             }
             Observed::Recovered { .. }

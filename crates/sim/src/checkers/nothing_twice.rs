@@ -8,6 +8,7 @@ use whimbrel_wire::EntityId;
 use super::journals::Journals;
 use super::{EndDaemon, Observed, Reply};
 use crate::clients::AUTHOR_HOSTS;
+use crate::entities::Entities;
 use crate::scribe::{AUTHOR_DAEMONS, AUTHOR_TIMER};
 
 pub(super) const NAME: &str = "nothing-twice";
@@ -15,7 +16,7 @@ pub(super) const NAME: &str = "nothing-twice";
 #[derive(Default)]
 pub(super) struct NothingTwice {
     /// The numbers that each author gave away, rising.
-    offered: BTreeMap<EntityId, BTreeMap<u64, Vec<u64>>>,
+    offered: Entities<BTreeMap<u64, Vec<u64>>>,
     refused: BTreeMap<(EntityId, u64, u64), String>,
 }
 
@@ -23,7 +24,7 @@ impl NothingTwice {
     pub(super) fn see(&mut self, observed: &Observed<'_>) -> Result<(), String> {
         match observed {
             Observed::Offered { entity, author, number } => {
-                let authors = self.offered.entry(*entity).or_default();
+                let authors = self.offered.entry(*entity, BTreeMap::new);
                 authors.entry(*author).or_default().push(*number);
             }
             Observed::Answered { entity, author, number, reply: Reply::Never(why) } => {

@@ -1,18 +1,17 @@
 //! Decides one-lineage: all outputs of a daemon form one chain, hand-overs included.
 
-use std::collections::BTreeMap;
-
 use whimbrel_wire::{CausalEvent, EntityId, Epoch};
 
 use super::journals::Journals;
 use super::{EndDaemon, Observed, Reply};
+use crate::entities::Entities;
 
 pub(super) const NAME: &str = "one-lineage";
 
 #[derive(Default)]
 pub(super) struct OneLineage {
     /// What left, by rising sequence.
-    seen: BTreeMap<EntityId, Vec<CausalEvent>>,
+    seen: Entities<Vec<CausalEvent>>,
     wiped: bool,
 }
 
@@ -46,7 +45,7 @@ impl OneLineage {
 
     fn left(&mut self, entity: &EntityId, output: &CausalEvent) -> Result<(), String> {
         let sequence = output.link.sequence;
-        let seen = self.seen.entry(*entity).or_default();
+        let seen = self.seen.entry(*entity, Vec::new);
         // The newest is the likely one.
         let newest = seen.last().is_none_or(|last| last.link.sequence < sequence);
         if newest {
@@ -74,7 +73,7 @@ impl OneLineage {
         let entity = daemon.entity;
         let Some(journal) = journals.of(&entity) else { return Ok(()) };
         let (mut head, mut epoch) = (journal.born, Epoch::FIRST);
-        for (position, fact) in &journal.turns {
+        for (position, fact) in journal.turns.iter() {
             while epoch < fact.epoch {
                 epoch = epoch.next();
                 let Some((at, deed)) = journal.deeds.get(&epoch) else {
@@ -85,7 +84,7 @@ impl OneLineage {
                 }
                 head = head.through_deed(deed);
             }
-            if *position != head.position.next().get() {
+            if position != head.position.next().get() {
                 return Err(format!("{entity} has no turn before p{position}"));
             }
             head.position = head.position.next();

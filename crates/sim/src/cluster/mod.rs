@@ -477,7 +477,7 @@ impl Cluster {
         let Self { nodes, coverage, now, .. } = self;
         let place = &mut nodes[node];
         let (local, station) = (place.local(*now), &place.station);
-        let berth = place.seats.entry(entity).or_insert_with(|| {
+        let berth = place.seats.entry(entity, || {
             let mut seat = Seat::new(station.clone(), entity);
             seat.open(local, out);
             Berth::new(seat)
@@ -559,15 +559,13 @@ impl Cluster {
 
     fn set_alarm(&mut self, node: usize, entity: EntityId) {
         let place = &mut self.nodes[node];
-        let Some(berth) = place.seats.get(&entity) else { return };
-        let Some(at) = berth.wake_at() else { return };
+        let Some(at) = place.seats.get(&entity).and_then(|berth| berth.wake_at()) else { return };
         let at = place.global(at).max(self.now);
+        let Some(berth) = place.seats.get_mut(&entity) else { return };
         if berth.wake.is_some_and(|set| set <= at) {
             return;
         }
-        if let Some(berth) = place.seats.get_mut(&entity) {
-            berth.wake = Some(at);
-        }
+        berth.wake = Some(at);
         let life = place.life;
         self.plan(at - self.now, Happening::Wake { node, life, entity });
     }

@@ -11,6 +11,7 @@ use whimbrel_wire::{AttemptId, EntityId, Epoch, NodeId, NodeKey, StoreId, Time};
 
 use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::entities::Entities;
 use crate::medium::Medium;
 use crate::scribe::Style;
 
@@ -23,7 +24,7 @@ pub(crate) struct Node {
     pub(crate) key: NodeKey,
     pub(crate) id: NodeId,
     pub(crate) name: String,
-    pub(crate) seats: BTreeMap<EntityId, Berth>,
+    pub(crate) seats: Entities<Berth>,
     pub(crate) hosts: BTreeMap<(EntityId, AttemptId), Host>,
     /// How often a copy was dropped: a restore that began before does not bring it back.
     pub(crate) drops: BTreeMap<(EntityId, AttemptId), u64>,
@@ -113,7 +114,7 @@ impl Node {
             key,
             id,
             name: letter.to_string(),
-            seats: BTreeMap::new(),
+            seats: Entities::default(),
             hosts: BTreeMap::new(),
             drops: BTreeMap::new(),
             disk: Disk::new(store, medium),
