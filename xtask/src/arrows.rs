@@ -164,6 +164,7 @@ const RULES: [Rule; 19] = [
             "whimbrel-protocol",
             "whimbrel-statechart",
             "whimbrel-runtime",
+            "whimbrel-sim",
         ]),
         outside: Outside::Only(&["bytes", "serde", "serde_json"]),
         never: &["whimbrel", "tokio"],

@@ -91,13 +91,7 @@ impl NodeConfig {
                 "make one with whimbrel node init DIR --name NAME --listen ADDRESS:PORT",
             )
         })?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-            Advice::wrong(
-                format!("{}, line {line}: {}", file.display(), error.message()),
-                "mend that line; whimbrel node init makes an example",
-            )
-        })?;
+        let mut config = Self::parse(&text, &file.display())?;
         let folder = file.parent().unwrap_or_else(|| Path::new("."));
         let folder = std::path::absolute(folder).context("could not find the config file")?;
         // Without the dots: some systems allow only about 100 letters for a socket.
@@ -105,6 +99,18 @@ impl NodeConfig {
         config.key = folder.join(&config.key).components().collect();
         config.trace = config.trace.map(|file| folder.join(file));
         config.statecharts.iter_mut().for_each(|file| *file = folder.join(&*file));
+        Ok(config)
+    }
+
+    /// What this text of a file of that name says, with its paths as they were written.
+    fn parse(text: &str, file: &dyn std::fmt::Display) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            Advice::wrong(
+                format!("{file}, line {line}: {}", error.message()),
+                "mend that line; whimbrel node init makes an example",
+            )
+        })?;
         config.members()?;
         config.settings()?;
         Ok(config)
@@ -343,6 +349,35 @@ listen = "127.0.0.1:7001"
             assert!(error.to_string().contains(says), "{error} should say {says}");
             assert!(error.downcast_ref::<Advice>().is_some());
         }
+    }
+
+    /// A file that is cut anywhere or changed anyhow is a config that can be written and read again, or an
+    /// error that says what to do.
+    #[test]
+    fn any_text_is_a_config_or_an_advice() {
+        let member = format!("[[members]]\nname = \"wëst\"\nkey = \"{}\"\n", "07".repeat(32));
+        let rest = "addresses = [\"[::1]:7002\"]\n[settings]\nfreeze_max_ms = 7\nrounds_max = 3\n";
+        let more =
+            "workers = 2\ntags = [\"a\"]\nmemory_bytes = 9\nhosts = true\nstatecharts = [\"o\"]\n";
+        let seeds = [GOOD.to_owned(), format!("{GOOD}{more}{member}{rest}")];
+        let corpus = whimbrel_fuzz::write(&seeds.map(String::into_bytes));
+        let run = |input: &[u8]| {
+            let Ok(text) = std::str::from_utf8(input) else { return };
+            match NodeConfig::parse(text, &"node.toml") {
+                Ok(config) => {
+                    let written = toml::to_string(&config).unwrap();
+                    let again = NodeConfig::parse(&written, &"again").unwrap();
+                    assert_eq!(format!("{config:?}"), format!("{again:?}"));
+                }
+                Err(error) => assert!(error.downcast_ref::<Advice>().is_some(), "{error}"),
+            }
+        };
+        let corpus = Box::leak(corpus.into_boxed_str());
+        let target =
+            whimbrel_fuzz::Target { name: "config", corpus, growth_max: None, every: 1, run };
+        let drive = whimbrel_fuzz::Drive { seed: 1, count: 20_000 };
+        let ran = drive.run(&target).unwrap_or_else(|fault| panic!("{fault}"));
+        assert!(20_000 < ran.inputs);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The targets, and where their corpus comes from.
 
 mod daemons;
+mod plans;
 mod store;
 mod surfaces;
 mod words;
@@ -26,6 +27,8 @@ pub const ALL: &[Target] = &[
     surfaces::TRACES,
     surfaces::CHARTS,
     surfaces::DOCUMENTS,
+    plans::PLANS,
+    plans::RECORDINGS,
 ];
 
 /// The target of a name.
@@ -65,6 +68,8 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
         "traces" => surfaces::traces(),
         "charts" => surfaces::charts(),
         "documents" => surfaces::documents(),
+        "plans" => plans::plans(),
+        "recordings" => plans::recordings(),
         _ => Vec::new(),
     }
 }
