@@ -66,7 +66,7 @@ pub(super) fn bring_to(
     }
     let mut mark = read_mark(path)?;
     if mark.as_ref().is_some_and(|mark| mark.to <= found) {
-        strike(files, path)?;
+        files.remove(&path.join(MARK))?;
         mark = None;
     }
     // A newer version began: what is here may be half in its format.
@@ -95,7 +95,8 @@ pub(super) fn bring_to(
         step(files, path)?;
     }
     write_format(files, path, format)?;
-    strike(files, path)?;
+    // If the power goes, the mark may be there again: it leads to the format that is reached and is removed.
+    files.remove(&path.join(MARK))?;
     Ok(false)
 }
 
@@ -145,11 +146,6 @@ fn begin(files: &mut dyn Files, path: &Path, from: u32, to: u32) -> Result<PathB
     let backup = free.ok_or_else(|| foreign(path, "it has too many backups of one format"))?;
     replace(files, path, MARK, &format!("{backup} {to}\n"))?;
     Ok(backup.into())
-}
-
-fn strike(files: &mut dyn Files, path: &Path) -> io::Result<()> {
-    files.remove(&path.join(MARK))?;
-    files.sync_folder(path)
 }
 
 /// Whether a file is part of what is backed up and put back.

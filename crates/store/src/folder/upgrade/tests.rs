@@ -13,7 +13,11 @@ enum Cut {
     Process,
     /// What was not synced is as it was before, or empty.
     Power,
+    /// The same, but of what happened in folders only the oldest is as it was before: folders keep no order.
+    Oldest,
 }
+
+const CUTS: [Cut; 3] = [Cut::Process, Cut::Power, Cut::Oldest];
 
 /// How one thing is taken back that no folder sync has made durable.
 enum Undo {
@@ -48,15 +52,46 @@ impl Doomed {
             return Ok(());
         }
         half();
-        if self.cut == Cut::Power {
+        if self.cut != Cut::Process {
             self.unsynced.drain(..).filter(|path| path.exists()).for_each(|path| {
                 fs::write(path, []).unwrap();
             });
+        }
+        if self.cut == Cut::Oldest {
+            let is_gone = |undo: &Undo| matches!(undo, Undo::Absent(path) if !path.exists());
+            self.undo.retain(|(_, undo)| !is_gone(undo));
+            self.undo.truncate(1);
+        }
+        if self.cut != Cut::Process {
             while let Some((_, undo)) = self.undo.pop() {
+                if let Undo::Renamed { from, to } = &undo {
+                    self.rebase(to, from);
+                }
                 take_back(undo);
             }
         }
         Err(io::Error::other("cut off"))
+    }
+
+    /// What was noted about the files of a folder holds for its other name.
+    fn rebase(&mut self, from: &Path, to: &Path) {
+        let other = |path: &mut PathBuf| {
+            if path != from
+                && let Ok(rest) = path.strip_prefix(from)
+            {
+                *path = to.join(rest);
+            }
+        };
+        self.unsynced.iter_mut().for_each(other);
+        for (folder, undo) in &mut self.undo {
+            if folder == from {
+                to.clone_into(folder);
+            }
+            match undo {
+                Undo::Absent(path) | Undo::Was(path, _) => other(path),
+                Undo::Renamed { .. } => {}
+            }
+        }
     }
 
     fn note(&mut self, undo: Undo) {
@@ -81,7 +116,8 @@ fn take_back(undo: Undo) {
         Undo::Absent(path) if path.is_dir() => fs::remove_dir_all(path).unwrap(),
         Undo::Absent(path) => drop(fs::remove_file(path)),
         Undo::Was(path, bytes) => fs::write(path, bytes).unwrap(),
-        Undo::Renamed { from, to } => fs::rename(to, from).unwrap(),
+        // What came later may have moved it on.
+        Undo::Renamed { from, to } => drop(fs::rename(to, from)),
     }
 }
 
@@ -101,6 +137,7 @@ impl Files for Doomed {
     fn sync(&mut self, path: &Path) -> io::Result<()> {
         self.step(|| ())?;
         self.unsynced.retain(|other| other != path);
+        self.undo.retain(|(_, undo)| !matches!(undo, Undo::Was(other, _) if other == path));
         Ok(())
     }
 
@@ -115,6 +152,7 @@ impl Files for Doomed {
         if let Some(before) = before {
             self.note(Undo::Was(to.to_owned(), before));
         }
+        self.rebase(from, to);
         let moved = Undo::Renamed { from: from.to_owned(), to: to.to_owned() };
         self.note(moved);
         Real.rename(from, to)
@@ -146,6 +184,7 @@ impl Files for Doomed {
 /// The database gets another name, and a line.
 fn first(files: &mut dyn Files, path: &Path) -> Result<(), FolderError> {
     let (old, new) = (path.join("journal.db"), path.join("whimbrel.db"));
+    assert!(!new.exists(), "a step finds what an earlier try of it left");
     files.rename(&old, &new)?;
     let mut text = fs::read(&new)?;
     text.extend_from_slice(b"first\n");
@@ -233,7 +272,7 @@ fn cut_twice(first: (usize, Cut), again: Option<(usize, Cut)>) -> bool {
 
 #[test]
 fn an_upgrade_that_is_cut_off_anywhere_is_finished_from_its_backup() {
-    for cut in [Cut::Process, Cut::Power] {
+    for cut in CUTS {
         let cuts = (0..).take_while(|&at| cut_twice((at, cut), None)).count();
         assert!(cuts > 25, "only {cuts} places");
     }
@@ -242,7 +281,7 @@ fn an_upgrade_that_is_cut_off_anywhere_is_finished_from_its_backup() {
 #[test]
 fn so_is_one_that_is_cut_off_again() {
     let mut pairs = 0;
-    for cut in [Cut::Process, Cut::Power] {
+    for cut in CUTS {
         for first in (0..).take_while(|&at| cut_twice((at, cut), None)) {
             let again = |&at: &usize| cut_twice((first, cut), Some((at, cut)));
             pairs += (0..).take_while(again).count();
