@@ -1,4 +1,4 @@
-//! Decides which chore runs: `check`, `fix`, `sim`, `model`, `mutants`, `chaos`, `soak`.
+//! Decides which chore runs: `check`, `fix`, `sim`, `model`, `mutants`, `chaos`, `soak` and others.
 //!
 //! What a chore does is in the module of its name. The rules that `check` enforces on the tree are
 //! in [`arrows`] (who may depend on whom) and [`tidy`] (what a file may contain).
@@ -12,9 +12,11 @@ mod conformance;
 mod finding;
 mod fix;
 mod fuzz;
+mod miri;
 mod model;
 mod mutants;
 mod sim;
+mod skew;
 mod soak;
 mod tidy;
 mod tools;
@@ -48,9 +50,11 @@ fn run(arguments: &[String]) -> Result<()> {
         "fuzz" => fuzz::run(&Tree::open()?, rest),
         "sim" => sim::run(&Tree::open()?, rest),
         "model" => model::run(&Tree::open()?, rest),
+        "miri" => miri::run(&Tree::open()?, rest),
         "mutants" => mutants::run(&Tree::open()?, rest),
         "chaos" => chaos::run(&Tree::open()?, rest),
         "conformance" => conformance::run(&Tree::open()?, rest),
+        "skew" => skew::run(&Tree::open()?, rest),
         "soak" => soak::run(&Tree::open()?, rest),
         "help" | "--help" | "-h" => {
             print!("{}", usage());
@@ -69,13 +73,15 @@ fn usage() -> String {
          cargo xtask model FLAGS                         the model of all interleavings, flags passed on\n\
          cargo xtask mutants [--resume] [--all] [NAME..] each deliberate bug must be found\n\
          cargo xtask chaos --minutes N [--seed S]        faults on real processes; best as root\n\
+         cargo xtask skew [--commit C] [--minutes N]     the same with an earlier build on every second node\n\
+         cargo xtask miri [--resume]                     wire and part of protocol in Miri\n\
          cargo xtask conformance scxml --suite PATH      suites of others, from where they lie\n\
          cargo xtask conformance wasm [--plan NAME]      the WebAssembly testsuite, with and without moves\n\
          cargo xtask soak [--resume]                     the long steps, for a night\n\
          \n\
          steps of check: {}\n\
          steps of soak:  {}\n\
-         {} = release makes the simulator an optimised build\n",
+         {} = release makes the simulator an optimised build, night a slower one to make and faster to run\n",
         check::names().join(", "),
         soak::names().join(", "),
         sim::PROFILE_VARIABLE,

@@ -27,7 +27,7 @@ struct Step {
 const STEPS: &[Step] = &[
     Step {
         name: "simulation",
-        cargo: "run --quiet --locked --release -p whimbrel-sim --bin whimbrel-sim -- --seeds 50000 \
+        cargo: "run --quiet --locked --profile night -p whimbrel-sim --bin whimbrel-sim -- --seeds 50000 \
                 --coverage",
     },
     Step {
@@ -36,6 +36,7 @@ const STEPS: &[Step] = &[
                 --config env.WHIMBREL_CRASH_TABLE=\"all\"",
     },
     Step { name: "chaos", cargo: "run --quiet --locked -p xtask -- chaos --minutes 30" },
+    Step { name: "skew", cargo: "run --quiet --locked -p xtask -- skew --minutes 10" },
     Step {
         name: "model",
         cargo: "run --quiet --locked --release -p whimbrel-model --bin whimbrel-model -- \
@@ -61,6 +62,7 @@ const STEPS: &[Step] = &[
                 --seeds 0..1120000",
     },
     Step { name: "fuzz", cargo: "run --quiet --locked -p xtask -- fuzz --minutes 60" },
+    Step { name: "miri", cargo: "run --quiet --locked -p xtask -- miri --resume" },
     Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants --resume" },
 ];
 

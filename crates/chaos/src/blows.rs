@@ -19,6 +19,9 @@ use crate::trial::{Over, Stage};
 /// How long a trap stays set before it is given up.
 const TRAP_MAX: Duration = Duration::from_secs(12);
 
+/// How long a node that is told to end may take while it is cut off or slow.
+const END_MAX: Duration = Duration::from_secs(60);
+
 /// Hits until it is over.
 pub(crate) async fn run(
     stage: Arc<Stage>,
@@ -50,7 +53,9 @@ impl Striker<'_> {
     async fn strike(&mut self, what: &Blow) -> Result<()> {
         let kind = what.kind();
         let node = match *what {
-            Blow::Kill { whom, .. } | Blow::Stop { whom, .. } => self.pick(whom),
+            Blow::Kill { whom, .. } | Blow::End { whom, .. } | Blow::Stop { whom, .. } => {
+                self.pick(whom)
+            }
             Blow::KillAt { node, .. } | Blow::StopAt { node, .. } | Blow::Clock { node, .. } => {
                 node
             }
@@ -65,6 +70,10 @@ impl Striker<'_> {
             Blow::Kill { whom, down } => {
                 self.say(&format!("{name} is killed, {} of a move", whom.word()));
                 self.kill(node, down, Trap::default()).await?;
+            }
+            Blow::End { whom, down } => {
+                self.say(&format!("{name} is told to end, {} of a move", whom.word()));
+                self.end(node, down).await?;
             }
             Blow::Stop { whom, pause } => {
                 self.say(&format!("{name} is stopped, {} of a move, {pause:.1?}", whom.word()));
@@ -116,6 +125,20 @@ impl Striker<'_> {
         self.node(at).kill();
         self.over.rest(down).await;
         self.bring_back(at, trap).await
+    }
+
+    /// Tells a node to end, which it must do in time and well whatever the network is like, and starts it
+    /// again.
+    async fn end(&mut self, at: usize, down: Duration) -> Result<()> {
+        self.node(at).set_hit(true);
+        if let Err(error) = self.node(at).end(END_MAX).await {
+            let name = &self.node(at).name;
+            self.stage.board.hung(format!("{name} was told to end: {error:#}"));
+            crate::stacks::print(self.node(at));
+        }
+        self.node(at).kill();
+        self.over.rest(down).await;
+        self.bring_back(at, Trap::default()).await
     }
 
     async fn bring_back(&self, at: usize, trap: Trap) -> Result<()> {

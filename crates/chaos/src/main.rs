@@ -53,6 +53,9 @@ pub(crate) struct TrialWords {
     /// The command, built with the feature `crash-points`.
     #[arg(long, value_name = "FILE", default_value = "target/debug/whimbrel")]
     whimbrel: PathBuf,
+    /// The command as an earlier state of the source builds it: every second node runs that one.
+    #[arg(long, value_name = "FILE")]
+    earlier: Option<PathBuf>,
     /// Events per second of each client to each of its daemons.
     #[arg(long, default_value = "40")]
     rate: u32,

@@ -78,6 +78,8 @@ struct State {
 pub(crate) struct Nodes {
     pub(crate) all: Vec<Node>,
     program: PathBuf,
+    /// What every second node runs, if that is another build.
+    earlier: Option<PathBuf>,
     /// The node on the small disk, if there is one, and where it is mounted.
     small: Option<(usize, PathBuf)>,
     /// No node is started any more.
@@ -86,16 +88,20 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     /// Folders and keys. None runs yet.
-    pub(crate) fn prepare(folder: &Path, program: &Path, count: usize, net: &Net) -> Result<Self> {
-        // A copy, so that a build meanwhile changes nothing.
-        let copy = folder.join("whimbrel");
-        fs::copy(program, &copy).with_context(|| {
-            format!("could not copy {}: build it with --features crash-points", program.display())
-        })?;
+    pub(crate) fn prepare(
+        folder: &Path,
+        program: &Path,
+        earlier: Option<&Path>,
+        count: usize,
+        net: &Net,
+    ) -> Result<Self> {
+        let copy = copied(program, folder.join("whimbrel"))?;
+        let earlier = earlier.map(|file| copied(file, folder.join("whimbrel-earlier")));
+        let earlier = earlier.transpose()?;
         let small =
             if net.has_spaces() { Some((count - 1, mount(folder, count - 1)?)) } else { None };
         let closed = Mutex::new(false);
-        let mut nodes = Self { all: Vec::new(), program: copy, small, closed };
+        let mut nodes = Self { all: Vec::new(), program: copy, earlier, small, closed };
         for at in 0..count {
             let node = nodes.init(folder, at, net)?;
             nodes.all.push(node);
@@ -107,7 +113,7 @@ impl Nodes {
         let name = name(at);
         let folder = folder.join(&name);
         let listen = net.address(at).to_string();
-        let output = Command::new(&self.program)
+        let output = Command::new(self.program_of(at))
             .args(["node", "init"])
             .arg(&folder)
             .args(["--name", &name, "--listen", &listen])
@@ -120,6 +126,12 @@ impl Nodes {
         })?;
         let key = lines.members.into_iter().next().context("a node without a key")?.key;
         Ok(Node { name, key, folder, place: net.at(at), state: Mutex::default() })
+    }
+
+    /// The build that a node runs.
+    fn program_of(&self, at: usize) -> &Path {
+        let earlier = self.earlier.as_deref().filter(|_| at % 2 == 1);
+        earlier.unwrap_or(&self.program)
     }
 
     /// Tells every node of the others and of these clients.
@@ -179,7 +191,7 @@ impl Nodes {
             let clocks = ["unshare", "-T", "--monotonic", &seconds, "--boottime", &seconds];
             words.extend(clocks.map(str::to_owned));
         }
-        words.push(self.program.display().to_string());
+        words.push(self.program_of(at).display().to_string());
         words.extend(["node", "--tethered", "--data"].map(str::to_owned));
         let (program, rest) = words.split_first().context("no words")?;
         let log = File::options().create(true).append(true).open(node.log())?;
@@ -247,6 +259,14 @@ impl Drop for Nodes {
 pub(crate) fn name(at: usize) -> String {
     let letter = u8::try_from(at).map_or(b'?', |at| b'a'.saturating_add(at));
     char::from(letter).to_string()
+}
+
+/// A copy of the command, so that a build meanwhile changes nothing.
+fn copied(program: &Path, copy: PathBuf) -> Result<PathBuf> {
+    fs::copy(program, &copy).with_context(|| {
+        format!("could not copy {}: build it with --features crash-points", program.display())
+    })?;
+    Ok(copy)
 }
 
 fn mount(folder: &Path, at: usize) -> Result<PathBuf> {

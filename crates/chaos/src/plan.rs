@@ -33,6 +33,8 @@ pub(crate) enum Disturbance {
 pub(crate) enum Blow {
     /// SIGKILL at a random moment, and a start after a while.
     Kill { whom: Whom, down: Duration },
+    /// SIGTERM at a random moment: it stops what lives on it and ends in order; and a start after a while.
+    End { whom: Whom, down: Duration },
     /// SIGSTOP at a random moment, and SIGCONT after a while.
     Stop { whom: Whom, pause: Duration },
     /// It dies when it comes to a step of a move.
@@ -127,6 +129,7 @@ impl Blow {
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Kill { .. } => "killed at random",
+            Self::End { .. } => "ended in order",
             Self::Stop { .. } => "stopped at random",
             Self::KillAt { .. } => "killed at a step",
             Self::StopAt { .. } => "stopped at a step",
@@ -217,6 +220,10 @@ impl Strokes {
             deck.push(Blow::Kill { whom, down: millis(dice, 0, 4_000) });
             deck.push(Blow::Stop { whom, pause: millis(dice, 200, 14_000) });
         }
+        for at in 0..12 {
+            let whom = [Whom::Source, Whom::Target, Whom::Orchestrator][at % 3];
+            deck.push(Blow::End { whom, down: millis(dice, 0, 4_000) });
+        }
         if self.has_spaces {
             for _ in 0..8 {
                 deck.push(Blow::DiskFull { pause: millis(dice, 500, 6_000) });
@@ -260,7 +267,7 @@ mod tests {
         assert_eq!(kinds.len(), 7);
         let blows: Vec<_> = (0..200).map(|_| strokes.next().what).collect();
         let kinds: BTreeSet<_> = blows.iter().map(Blow::kind).collect();
-        assert_eq!(kinds.len(), 6);
+        assert_eq!(kinds.len(), 7);
         for step in STEPS {
             let kill =
                 |blow: &&Blow| matches!(blow, Blow::KillAt { step: at, .. } if *at == step.name);

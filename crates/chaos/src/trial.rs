@@ -92,7 +92,8 @@ async fn play(words: TrialWords) -> Result<bool> {
         tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir();
     let folder = folder.context("could not make a folder")?;
     let (mut net, spaces) = Net::make(NODES, CLIENTS, words.loopback, &mut dice).await?;
-    let nodes = Nodes::prepare(folder.path(), &words.whimbrel, NODES, &net)?;
+    let earlier = words.earlier.as_deref();
+    let nodes = Nodes::prepare(folder.path(), &words.whimbrel, earlier, NODES, &net)?;
     println!(
         "seed {seed}: {NODES} nodes and {CLIENTS} clients {}, {} ways through relays, in {}",
         if net.has_spaces() { "in network namespaces" } else { "on the loopback" },
