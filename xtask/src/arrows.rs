@@ -70,7 +70,7 @@ const RULES: [Rule; 19] = [
     },
     Rule {
         package: "whimbrel-statechart",
-        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon"]),
+        arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon", "whimbrel-mutants"]),
         outside: Outside::Only(&[
             "bytes",
             "ciborium",

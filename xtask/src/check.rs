@@ -39,7 +39,8 @@ const STEPS: [Step; 12] = [
 
 /// A sample of the table of crashes on real processes; the night has all of it.
 fn crashes(tree: &Tree) -> Result<()> {
-    let words = "test --locked -p whimbrel --features crash-points --test crash_table";
+    let words =
+        "test --locked -p whimbrel --features crash-points --test crash_table --test evolution";
     tools::run_cargo(tree, &words.split(' ').collect::<Vec<_>>())
 }
 

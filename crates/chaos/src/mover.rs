@@ -99,6 +99,7 @@ async fn ask(stage: &Stage, daemon: usize, route: Route) -> Outcome {
         transport_identity: true,
         freeze_and_copy: false,
         watch: false,
+        terms: None,
     };
     match admin.ask(ask).await {
         Ok(Done::Moved(_)) => Outcome::Moved,

@@ -3,11 +3,14 @@
 //!
 //! A body holds state and takes turns. It knows nothing of chains, epochs, journals or moves.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use whimbrel_wire::{CatchUp, CausalEvent, EntityId, Manifest, StateVersion, TimerId};
+use whimbrel_wire::{
+    AttemptId, CatchUp, CausalEvent, EntityId, EvolutionWord, Manifest, StateVersion, Time, TimerId,
+};
 
 use crate::capture::FrozenState;
 use crate::channels::News;
@@ -31,16 +34,19 @@ pub trait Body: Send {
         Requirements::default()
     }
 
-    /// Whether this build can run the daemon of `manifest`. Asked before anything is transferred.
+    /// The formats of state that it reads, the one that it writes among them.
+    fn reads(&self) -> RangeInclusive<StateVersion> {
+        self.version()..=self.version()
+    }
+
+    /// Whether this build can run the daemon of `manifest`, whose format it reads. Asked before
+    /// anything is transferred.
     ///
     /// # Errors
     ///
     /// [`Misfit`] says why not.
-    fn admit(&self, manifest: &Manifest) -> Result<(), Misfit> {
-        if manifest.version == self.version() {
-            return Ok(());
-        }
-        Err(Misfit(format!("version {} of the state is not read here", manifest.version)))
+    fn admit(&self, _manifest: &Manifest) -> Result<(), Misfit> {
+        Ok(())
     }
 
     /// Takes on what a newborn is given by whoever spawns it, on a fresh body, before its first
@@ -67,14 +73,31 @@ pub trait Body: Send {
         Ok(())
     }
 
-    /// The gate: whether the state that this body was restored with, and caught up to the last
-    /// position of the source, may go on here.
+    /// What must be so whatever happens before the freeze: asked of a copy as soon as it is built,
+    /// while the source serves.
     ///
     /// # Errors
     ///
-    /// [`Misfit`] keeps the daemon where it was.
-    fn judge(&self) -> Result<(), Misfit> {
+    /// [`Objection`] ends the move early.
+    fn foresee(&self, _coming: &Coming) -> Result<(), Objection> {
         Ok(())
+    }
+
+    /// The gate: whether the state that this body was restored with, and caught up to the last
+    /// position of the source, may go on here, and under which definition if not under its own. It
+    /// is then told so by [`EvolutionWord::Adopted`], once it lives here.
+    ///
+    /// # Errors
+    ///
+    /// [`Objection`] keeps the daemon where it was.
+    fn judge(&self, _coming: &Coming) -> Result<Option<Bytes>, Objection> {
+        Ok(None)
+    }
+
+    /// Whether it may come to live under another definition. Only then is it told, and asked by
+    /// [`judge`](Self::judge) after a start in which it was not told yet.
+    fn evolves(&self) -> bool {
+        false
     }
 
     /// Takes `input`, or goes on with it, for at most `budget`.
@@ -132,6 +155,8 @@ pub enum Input<'a> {
     Timer(TimerId),
     /// Something happened on a channel that it listens to.
     News(&'a News),
+    /// Its host says something about its own definition.
+    Evolution(&'a EvolutionWord),
     /// The body yielded: it goes on where it was.
     More,
 }
@@ -160,6 +185,35 @@ pub enum Idle {
 /// How much a body may do before it yields, in units of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Budget(pub u64);
+
+/// A copy that is about to live somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coming {
+    /// By which attempt: terms that were agreed for it count, and no others.
+    pub attempt: AttemptId,
+    /// Its own time where it is frozen.
+    pub now: Time,
+}
+
+/// Why a state may not go on somewhere.
+///
+/// Fault: whoever chose the place, or gave it its definitions. Changed: nothing. Again: with terms, with
+/// another definition, or elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{summary}")]
+pub struct Objection {
+    /// In one line.
+    pub summary: String,
+    /// In full, in a form of the kind, if there is more to say. At most
+    /// [`REPORT_BYTES_MAX`](whimbrel_wire::limits::REPORT_BYTES_MAX) bytes travel.
+    pub report: Option<Bytes>,
+}
+
+impl From<Misfit> for Objection {
+    fn from(Misfit(summary): Misfit) -> Self {
+        Self { summary, report: None }
+    }
+}
 
 /// Why a body and a state, or a body and a moment, do not fit.
 ///

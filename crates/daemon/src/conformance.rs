@@ -4,6 +4,7 @@
 //! into interesting states. What a kind promises depends on how it says that it catches up: only
 //! one that replays has to be deterministic.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -374,6 +375,10 @@ impl Body for Panicking {
 
     fn requirements(&self) -> Requirements {
         self.body.requirements()
+    }
+
+    fn reads(&self) -> RangeInclusive<StateVersion> {
+        self.body.reads()
     }
 
     fn admit(&self, manifest: &Manifest) -> Result<(), Misfit> {

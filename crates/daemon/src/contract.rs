@@ -3,13 +3,14 @@
 //! Who calls it and what becomes of its answers is decided by the [`Host`](crate::Host).
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use whimbrel_wire::{CatchUp, CausalEvent, EntityId, StateVersion, TimerId};
+use whimbrel_wire::{CatchUp, CausalEvent, EntityId, EvolutionWord, StateVersion, TimerId};
 
-use crate::body::{Misfit, founded_on_nothing};
+use crate::body::{Coming, Misfit, Objection, founded_on_nothing};
 use crate::capture::FrozenState;
 use crate::channels::News;
 use crate::context::Context;
@@ -140,9 +141,12 @@ pub trait MeshDaemon: Send {
         StateVersion::new(1)
     }
 
-    /// Whether it reads a state of this format.
-    fn reads(&self, version: StateVersion) -> bool {
-        version == self.version()
+    /// The formats of state that it reads, the one that it writes among them. A target that does not
+    /// read the format of a state refuses it before anything is transferred. One that reads an
+    /// older format than it writes is given the state as it is frozen, and writes it in its own
+    /// format from then on.
+    fn reads(&self) -> RangeInclusive<StateVersion> {
+        self.version()..=self.version()
     }
 
     /// How a copy of it catches up. A kind that is not deterministic says
@@ -161,14 +165,42 @@ pub trait MeshDaemon: Send {
         Ok(())
     }
 
-    /// Asked of a copy at the target, once it has caught up with the frozen source: whether its
-    /// state may go on there.
+    /// Asked of a copy at the target as soon as it is built, while the source serves: what no later
+    /// event can change.
     ///
     /// # Errors
     ///
-    /// [`Misfit`] keeps the daemon where it was.
-    fn judge(&self) -> Result<(), Misfit> {
+    /// [`Objection`] ends the move early.
+    fn foresee(&self, _coming: &Coming) -> Result<(), Objection> {
         Ok(())
+    }
+
+    /// Asked of a copy at the target, once it has caught up with the frozen source: whether its
+    /// state may go on there, and under which definition if not under its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Objection`] keeps the daemon where it was.
+    fn judge(&self, _coming: &Coming) -> Result<Option<Bytes>, Objection> {
+        Ok(None)
+    }
+
+    /// Whether it may come to live under another definition.
+    fn evolves(&self) -> bool {
+        false
+    }
+
+    /// Its host says what was agreed for a move, or what it goes on as.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError`] declines it; a move on terms that are declined does not begin.
+    fn evolve(
+        &mut self,
+        _context: &mut Context<'_>,
+        _word: &EvolutionWord,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        Err(ProcessError::new("this kind is moved without terms"))
     }
 
     /// Where it keeps its state, if that is in pages. Then all of its state is there, neither

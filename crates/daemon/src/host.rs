@@ -35,12 +35,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use whimbrel_wire::limits::{PAYLOAD_BYTES_MAX, REASON_BYTES_MAX};
 use whimbrel_wire::{
-    Answer, CatchUp, CausalEvent, CausalLink, ChannelWord, Digest, DigestWriter, EntityId, Epoch,
-    Head, InputOrigin, Kind, Manifest, OriginHash, Purpose, Sender, StateRef, Time, TimerId,
-    decode, encode,
+    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelWord, Digest, DigestWriter,
+    EntityId, Epoch, EvolutionWord, Head, InputOrigin, Kind, Manifest, OriginHash, Purpose, Sender,
+    StateRef, Time, TimerId, decode, encode,
 };
 
-use crate::body::{Body, Budget, Idle, Input, Misfit, Step};
+use crate::body::{Body, Budget, Coming, Idle, Input, Misfit, Objection, Step};
 use crate::capture::{Capture, CaptureParts, state_ref};
 use crate::channels::{Channels, Words};
 use crate::context::{Context, Desk, Random};
@@ -78,6 +78,9 @@ pub struct Host {
     desk: Desk,
     stats: Stats,
     spoilt: bool,
+    /// The state as it came, while nothing has happened to it, if it came in another format than
+    /// this body writes: it would name it differently.
+    as_it_came: Option<StateRef>,
 }
 
 /// What one turn gave.
@@ -212,6 +215,7 @@ impl Host {
             desk: Desk::default(),
             stats: Stats::default(),
             spoilt: false,
+            as_it_came: None,
         }
     }
 
@@ -239,17 +243,19 @@ impl Host {
         check_last(manifest, origin)?;
         let mut reader = StateReader::new(&manifest.state, chunks);
         catch_unwind(AssertUnwindSafe(|| {
-            if body.admit(manifest).is_err() {
+            if !body.reads().contains(&manifest.version) || body.admit(manifest).is_err() {
                 return Err(RestoreError::Version { found: manifest.version });
             }
             body.restore(manifest.version, &mut reader)?;
             reader.finish()
         }))
         .unwrap_or_else(|panic| Err(RestoreError::Panicked(message(&*panic))))?;
+        let foreign = manifest.version != body.version();
         Ok(Self {
             entity: manifest.entity,
             origin,
             kind: kind.clone(),
+            as_it_came: foreign.then(|| manifest.state.clone()),
             body,
             seed,
             epoch: manifest.epoch,
@@ -302,6 +308,10 @@ impl Host {
             }
             InputOrigin::Poisoned { .. } => Ok(self.decline(now, POISONED.to_owned())),
             InputOrigin::SessionOpened(_) => Ok(self.pass(now)),
+            InputOrigin::Evolution => match decode(&event.payload) {
+                Ok(word) => self.give(now, Input::Evolution(&word)),
+                Err(_) => Ok(self.decline(now, "not a word about a definition".to_owned())),
+            },
         }
     }
 
@@ -424,6 +434,7 @@ impl Host {
     }
 
     fn step(&mut self, now: Time) {
+        self.as_it_came = None;
         self.time = now;
         self.head.position = self.head.position.next();
         self.stats.events_processed += 1;
@@ -453,13 +464,43 @@ impl Host {
         self.guard(|body| body.prepare())
     }
 
-    /// Asks the gate; see [`Body::judge`].
+    /// Asks what no later event can change; see [`Body::foresee`].
     ///
     /// # Errors
     ///
     /// [`HostError::Spoilt`], [`HostError::Panicked`]; inside, what the body says.
-    pub fn judge(&mut self) -> Result<Result<(), Misfit>, HostError> {
-        self.guard(|body| body.judge())
+    pub fn foresee(&mut self, attempt: AttemptId) -> Result<Result<(), Objection>, HostError> {
+        let coming = Coming { attempt, now: self.time };
+        self.guard(|body| body.foresee(&coming))
+    }
+
+    /// Asks the gate, for the copy that came by `attempt`; see [`Body::judge`]. If the daemon is to
+    /// go on under another definition, gives the payload of the turn that tells it so.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Spoilt`], [`HostError::Panicked`]; inside, what the body says.
+    pub fn judge(
+        &mut self,
+        attempt: AttemptId,
+    ) -> Result<Result<Option<Bytes>, Objection>, HostError> {
+        let coming = Coming { attempt, now: self.time };
+        let judged = self.guard(|body| body.judge(&coming))?;
+        Ok(judged.and_then(|definition| {
+            let word = definition
+                .map(|definition| encode(&EvolutionWord::Adopted { attempt, definition }));
+            if word.as_ref().is_some_and(|word| word.len() > PAYLOAD_BYTES_MAX) {
+                let what = format!("the definition has more than {PAYLOAD_BYTES_MAX} bytes");
+                return Err(Misfit(what).into());
+            }
+            Ok(word.map(Bytes::from))
+        }))
+    }
+
+    /// Whether it may come to live under another definition; see [`Body::evolves`].
+    #[must_use]
+    pub fn evolves(&self) -> bool {
+        self.body.evolves()
     }
 
     /// Calls the body; a panic spoils the host.
@@ -537,6 +578,9 @@ impl Host {
     ///
     /// [`HostError::Spoilt`], [`HostError::Panicked`].
     pub fn digest(&mut self) -> Result<Digest, HostError> {
+        if let Some(state) = &self.as_it_came {
+            return Ok(state.digest());
+        }
         self.guard(|body| state_ref(&*body.capture()).digest())
     }
 

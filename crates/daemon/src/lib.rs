@@ -8,6 +8,7 @@
 mod body;
 mod capture;
 mod channels;
+mod code;
 pub mod conformance;
 mod context;
 mod continuity;
@@ -25,12 +26,13 @@ mod shelf;
 mod snapshot;
 mod timers;
 
-pub use body::{Body, Budget, Idle, Input, Misfit, Step};
+pub use body::{Body, Budget, Coming, Idle, Input, Misfit, Objection, Step};
 pub use capture::{
     Capture, CaptureError, CaptureParts, ChunkSink, ChunkVisitor, FrozenList, FrozenState,
     ListVisitor, SinkError, Whole,
 };
 pub use channels::{News, Publication};
+pub use code::{Code, CodeMisfit};
 pub use context::Context;
 pub use continuity::{ContinuityStatus, Fork, Unverifiable};
 pub use contract::{MeshDaemon, Paged, ProcessError, Requirements};

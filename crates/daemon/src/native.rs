@@ -1,10 +1,12 @@
 //! Decides how a [`MeshDaemon`] is a [`Body`]: it always finishes its turn.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use whimbrel_wire::{CatchUp, EntityId, Manifest, StateVersion, TimerId};
+use bytes::Bytes;
+use whimbrel_wire::{CatchUp, EntityId, StateVersion, TimerId};
 
-use crate::body::{Body, Budget, Input, Misfit, Step};
+use crate::body::{Body, Budget, Coming, Input, Misfit, Objection, Step};
 use crate::capture::{FrozenState, Whole};
 use crate::context::Context;
 use crate::contract::{MeshDaemon, ProcessError, Requirements};
@@ -52,11 +54,8 @@ impl Body for Native {
         self.daemon.requirements()
     }
 
-    fn admit(&self, manifest: &Manifest) -> Result<(), Misfit> {
-        if self.daemon.reads(manifest.version) {
-            return Ok(());
-        }
-        Err(Misfit(format!("version {} of the state is not read here", manifest.version)))
+    fn reads(&self) -> RangeInclusive<StateVersion> {
+        self.daemon.reads()
     }
 
     fn found(
@@ -71,8 +70,16 @@ impl Body for Native {
         self.daemon.prepare()
     }
 
-    fn judge(&self) -> Result<(), Misfit> {
-        self.daemon.judge()
+    fn foresee(&self, coming: &Coming) -> Result<(), Objection> {
+        self.daemon.foresee(coming)
+    }
+
+    fn judge(&self, coming: &Coming) -> Result<Option<Bytes>, Objection> {
+        self.daemon.judge(coming)
+    }
+
+    fn evolves(&self) -> bool {
+        self.daemon.evolves()
     }
 
     fn turn(
@@ -88,6 +95,7 @@ impl Body for Native {
                 Ok(Step::Done(Vec::new()))
             }
             Input::News(news) => self.daemon.hear(context, news).map(Step::Done),
+            Input::Evolution(word) => self.daemon.evolve(context, word).map(Step::Done),
             Input::More => Ok(Step::Done(Vec::new())),
         }
     }
@@ -104,7 +112,7 @@ impl Body for Native {
         version: StateVersion,
         state: &mut StateReader<'_>,
     ) -> Result<(), RestoreError> {
-        if !self.daemon.reads(version) {
+        if !self.daemon.reads().contains(&version) {
             return Err(RestoreError::Version { found: version });
         }
         if let Some(paged) = self.daemon.paged() {

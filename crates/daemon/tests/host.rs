@@ -272,7 +272,9 @@ impl Body for Slow {
         match (input, self.steps) {
             (Input::Event(_), Some(steps)) => self.left = steps,
             (Input::More, Some(_)) => self.left -= 1,
-            (Input::Timer(_) | Input::News(_), _) | (_, None) => return Ok(Step::Yield),
+            (Input::Timer(_) | Input::News(_) | Input::Evolution(_), _) | (_, None) => {
+                return Ok(Step::Yield);
+            }
         }
         if self.left > 0 {
             return Ok(Step::Yield);

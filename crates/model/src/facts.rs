@@ -329,7 +329,8 @@ const fn sender(turn: &Turn) -> Option<Sender> {
         InputOrigin::Event { sender: Sender::Host | Sender::Daemon(_), .. }
         | InputOrigin::Poisoned { .. }
         | InputOrigin::Timer(_)
-        | InputOrigin::SessionOpened(_) => None,
+        | InputOrigin::SessionOpened(_)
+        | InputOrigin::Evolution => None,
     }
 }
 

@@ -438,7 +438,7 @@ impl Doing<'_> {
         let input = match output {
             Output::Digest { copy } => Input::Digested { copy: *copy, state: named(*copy) },
             Output::Judge { copy } => {
-                Input::Judged { copy: *copy, state: named(*copy), verdict: Ok(()) }
+                Input::Judged { copy: *copy, state: named(*copy), verdict: Ok(None) }
             }
             Output::Prepare { attempt, .. } => {
                 Input::Prepared { attempt: *attempt, result: Ok(()) }

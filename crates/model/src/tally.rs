@@ -115,7 +115,8 @@ impl Tally {
         let (notes, slips) = decode(&host).ok()?;
         let (head, last) = (manifest.head, manifest.last);
         let copy = Self { origin, head, last, friend, notes, slip, slips };
-        Some((copy, Restored { ledger, next_timer: None, catch_up: CatchUp::Replay }))
+        let (next_timer, catch_up) = (None, CatchUp::Replay);
+        Some((copy, Restored { ledger, next_timer, catch_up, evolves: false }))
     }
 
     /// Whether this copy is not what its notes say.

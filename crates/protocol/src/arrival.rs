@@ -63,6 +63,8 @@ pub(crate) struct Arrival {
     pub(crate) replica: Option<Replica>,
     frozen: Option<Frozen>,
     state: Option<Digest>,
+    /// What the daemon is told first when it lives here.
+    pub(crate) word: Option<Bytes>,
     /// The deeds that make this node the owner, once they are here.
     deeds: Vec<SignedDeed>,
     /// Events that came early; they are taken when the daemon is live.
@@ -162,6 +164,7 @@ impl Arrival {
             replica: None,
             frozen: None,
             state: None,
+            word: None,
             deeds: Vec::new(),
             held: VecDeque::new(),
             heard: now,
@@ -729,7 +732,7 @@ impl Arrival {
         &mut self,
         desk: &mut Desk<'_>,
         state: Digest,
-        verdict: Result<(), MigrationFailureReason>,
+        verdict: Result<Option<Bytes>, MigrationFailureReason>,
     ) -> Course {
         if !matches!(self.stage, Stage::Judging) {
             return Course::Stay;
@@ -748,12 +751,19 @@ impl Arrival {
             return self.fail(desk, MigrationFailureReason::Diverged);
         }
         self.state = expected;
+        let refusal = match verdict {
+            Ok(word) => {
+                self.word = word;
+                None
+            }
+            Err(reason) => Some(reason),
+        };
         // Past the commit point the title is accepted whatever the gate says.
         if !self.deeds.is_empty() {
             self.stage = Stage::Voted;
             return self.accept(desk);
         }
-        if let Err(reason) = verdict
+        if let Some(reason) = refusal
             && !Mutant::GateIgnored.is_on()
         {
             return self.fail(desk, reason);

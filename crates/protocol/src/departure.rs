@@ -42,9 +42,9 @@ use bytes::Bytes;
 use whimbrel_mutants::Mutant;
 use whimbrel_wire::limits::RANGES_PER_MESSAGE_MAX;
 use whimbrel_wire::{
-    AttemptId, CatchUp, ChunkRef, Deed, Digest, Epoch, Frozen, Head, Manifest, MigrationEnvelope,
-    MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, Offer, Position, Progress,
-    PublicKey, Role, SignedDeed, StoreId, Time, Turn, Write, encode,
+    AttemptId, CatchUp, ChunkRef, Deed, Digest, Epoch, EvolutionWord, Frozen, Head, Manifest,
+    MigrationEnvelope, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, Offer,
+    Position, Progress, PublicKey, Role, SignedDeed, StoreId, Time, Turn, Write, encode,
 };
 
 use crate::desk::{Desk, Saving};
@@ -62,6 +62,8 @@ pub(crate) struct Departure {
     pub(crate) orchestrator: NodeId,
     catch_up: CatchUp,
     transport_identity: bool,
+    /// What the daemon is to be told before anything is shipped.
+    terms: Terms,
     stage: Stage,
     parcel: Option<Parcel>,
     /// Where the copy of the target stands, as it says.
@@ -99,6 +101,15 @@ enum Stage {
     Committing(Option<Box<SignedDeed>>),
 }
 
+/// What was agreed for an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Terms {
+    None,
+    ToTell(Bytes),
+    /// The daemon is told, or was.
+    Told,
+}
+
 /// A snapshot on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Parcel {
@@ -127,13 +138,43 @@ struct Vote {
 }
 
 /// What a move asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) attempt: AttemptId,
     pub(crate) target: NodeId,
     pub(crate) orchestrator: NodeId,
     pub(crate) transport_identity: bool,
     pub(crate) catch_up: CatchUp,
+    pub(crate) terms: Option<Bytes>,
+}
+
+impl Request {
+    /// What a message asks for, if it asks for a move.
+    pub(crate) fn of(from: NodeId, envelope: &MigrationEnvelope) -> Option<Self> {
+        let terms = if let MigrationMessage::TakeSnapshotOnTerms { terms, .. } = &envelope.message {
+            Some(terms.clone())
+        } else {
+            None
+        };
+        let (MigrationMessage::TakeSnapshot { target_node, transport_identity, catch_up, .. }
+        | MigrationMessage::TakeSnapshotOnTerms {
+            target_node,
+            transport_identity,
+            catch_up,
+            ..
+        }) = &envelope.message
+        else {
+            return None;
+        };
+        Some(Self {
+            attempt: envelope.attempt,
+            target: *target_node,
+            orchestrator: from,
+            transport_identity: *transport_identity,
+            catch_up: *catch_up,
+            terms,
+        })
+    }
 }
 
 impl Departure {
@@ -144,6 +185,7 @@ impl Departure {
             orchestrator: request.orchestrator,
             catch_up: request.catch_up,
             transport_identity: request.transport_identity,
+            terms: request.terms.clone().map_or(Terms::None, Terms::ToTell),
             stage: Stage::Beginning,
             parcel: None,
             vote: None,
@@ -177,6 +219,7 @@ impl Departure {
             orchestrator: target,
             transport_identity: false,
             catch_up: CatchUp::Replay,
+            terms: None,
         };
         let snapshot = manifest.digest();
         let parcel =
@@ -429,7 +472,7 @@ impl Owner {
             return;
         }
         match result {
-            Ok(()) => self.choose(desk),
+            Ok(()) => self.agree(desk),
             Err(Unprepared::Refused(reason)) => self.give_up(desk, reason),
             Err(Unprepared::Broke(failure)) => {
                 self.give_up(desk, MigrationFailureReason::StateFailed(failure.to_string()));
@@ -438,8 +481,31 @@ impl Owner {
         }
     }
 
+    /// Tells the daemon the terms, if there are any.
+    fn agree(&mut self, desk: &mut Desk<'_>) {
+        let Some(departure) = &mut self.departure else { return };
+        match std::mem::replace(&mut departure.terms, Terms::Told) {
+            Terms::ToTell(terms) => {
+                let attempt = departure.attempt;
+                self.tell_terms(desk, &EvolutionWord::Agreed { attempt, terms });
+            }
+            Terms::None => {
+                departure.terms = Terms::None;
+                self.choose(desk);
+            }
+            Terms::Told => {}
+        }
+    }
+
+    /// Whether the attempt waits for the daemon to take the terms.
+    pub(crate) fn agreeing(&self) -> bool {
+        self.departure.as_ref().is_some_and(|departure| {
+            matches!((&departure.stage, &departure.terms), (Stage::Preparing, Terms::Told))
+        })
+    }
+
     /// Chooses what is shipped first, in the way of the kind.
-    fn choose(&mut self, desk: &mut Desk<'_>) {
+    pub(crate) fn choose(&mut self, desk: &mut Desk<'_>) {
         let near = self.base_is_near(desk);
         let Some(departure) = &mut self.departure else { return };
         if self.replica.catch_up != CatchUp::Replay && departure.catch_up == CatchUp::Replay {
@@ -447,7 +513,8 @@ impl Owner {
         }
         match departure.catch_up {
             CatchUp::FreezeAndCopy => self.freeze(desk),
-            CatchUp::Replay if near => self.list(desk, None),
+            // Terms are in no snapshot yet, and the target looks at them before the freeze.
+            CatchUp::Replay if near && departure.terms == Terms::None => self.list(desk, None),
             CatchUp::Replay | CatchUp::Deltas => {
                 departure.stage = Stage::Choosing;
                 self.want_snapshot(desk, None);

@@ -90,7 +90,8 @@ pub(crate) fn answer_of(origin: &InputOrigin, turned: &mut Turned) -> Answer {
         InputOrigin::Event { .. }
         | InputOrigin::Poisoned { .. }
         | InputOrigin::SessionOpened(_)
-        | InputOrigin::Timer(_) => std::mem::take(&mut turned.answer),
+        | InputOrigin::Timer(_)
+        | InputOrigin::Evolution => std::mem::take(&mut turned.answer),
     }
 }
 
@@ -105,7 +106,7 @@ pub(crate) fn take(ledger: &mut Ledger, settings: &Settings, turn: &Turn, turned
         InputOrigin::SessionOpened(client) => {
             open(ledger, settings, client, turn.position(), turn.stamp.time);
         }
-        InputOrigin::Timer(_) => {}
+        InputOrigin::Timer(_) | InputOrigin::Evolution => {}
     }
     for (to, event) in &turned.sent {
         let outgoing = ledger.outgoing.entry(*to).or_default();

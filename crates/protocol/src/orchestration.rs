@@ -230,11 +230,22 @@ impl Orchestration {
     }
 
     fn ask(&mut self, desk: &mut Desk<'_>) {
-        let message = MigrationMessage::TakeSnapshot {
-            daemon_origin: desk.origin,
-            target_node: self.target,
-            transport_identity: self.options.transport_identity,
-            catch_up: self.catch_up,
+        let (daemon_origin, target_node) = (desk.origin, self.target);
+        let (transport_identity, catch_up) = (self.options.transport_identity, self.catch_up);
+        let message = match self.options.terms.clone() {
+            None => MigrationMessage::TakeSnapshot {
+                daemon_origin,
+                target_node,
+                transport_identity,
+                catch_up,
+            },
+            Some(terms) => MigrationMessage::TakeSnapshotOnTerms {
+                daemon_origin,
+                target_node,
+                transport_identity,
+                catch_up,
+                terms,
+            },
         };
         self.send(desk, self.source, message);
         self.resend_at = desk.now + desk.settings().resend_after;
@@ -301,6 +312,7 @@ impl Orchestration {
             // The target's word reaches the source too; only the source ends an attempt.
             MigrationMessage::MigrationFailed { .. }
             | MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::TakeSnapshotOnTerms { .. }
             | MigrationMessage::SnapshotReady { .. }
             | MigrationMessage::CutoverNotify { .. }
             | MigrationMessage::BufferedEvents { .. }

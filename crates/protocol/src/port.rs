@@ -87,8 +87,9 @@ pub enum Input {
         copy: AttemptId,
         /// The digest of its state.
         state: Digest,
-        /// Whether that state may go on here.
-        verdict: Result<(), MigrationFailureReason>,
+        /// Whether that state may go on here; if as something else, the payload of the turn that tells
+        /// the daemon so.
+        verdict: Result<Option<Bytes>, MigrationFailureReason>,
     },
     /// [`Output::Prepare`] has ended.
     Prepared {
@@ -316,7 +317,8 @@ pub enum Output {
         copy: AttemptId,
     },
     /// Say the digest of the state of a copy that stands where the source is frozen, and judge
-    /// whether that state may go on here.
+    /// whether that state may go on here. Also asked of the live copy of a daemon that evolves, if
+    /// it starts again before it was told what it is to become.
     Judge {
         /// Which copy.
         copy: AttemptId,
@@ -514,6 +516,8 @@ pub struct Restored {
     pub next_timer: Option<(Time, TimerId)>,
     /// How this kind catches up, as this node's factory says.
     pub catch_up: CatchUp,
+    /// Whether it may come to live under another definition.
+    pub evolves: bool,
 }
 
 /// Why a daemon cannot leave.
@@ -549,6 +553,9 @@ pub struct MoveOptions {
     pub retry_not_ready: Option<Duration>,
     /// Freeze first and copy then, instead of the way of the kind. Default: no.
     pub freeze_and_copy: bool,
+    /// What whoever asks agrees to, in a form of the daemon's kind: the daemon is told before
+    /// anything else is done, and may decline. Default: nothing.
+    pub terms: Option<Bytes>,
 }
 
 impl Default for MoveOptions {
@@ -557,6 +564,7 @@ impl Default for MoveOptions {
             transport_identity: true,
             retry_not_ready: Some(Duration::from_secs(30)),
             freeze_and_copy: false,
+            terms: None,
         }
     }
 }
@@ -783,6 +791,11 @@ pub enum Warning {
         epoch: Epoch,
         /// How many turns were made here since.
         turns: u64,
+    },
+    /// The daemon would not become what the gate had let pass: it goes on as it was.
+    NotAdopted {
+        /// Why, as it says.
+        reason: String,
     },
     /// This store is the heir of none: a deed names another data folder.
     LostTitle {

@@ -31,6 +31,8 @@ pub(crate) struct Replica {
     owed: usize,
     pub(crate) next_timer: Option<(Time, TimerId)>,
     pub(crate) catch_up: CatchUp,
+    /// Whether it may come to live under another definition.
+    pub(crate) evolves: bool,
 }
 
 /// Why turns cannot be replayed.
@@ -53,6 +55,7 @@ impl Replica {
             ledger: restored.ledger,
             next_timer: restored.next_timer,
             catch_up: restored.catch_up,
+            evolves: restored.evolves,
         }
     }
 

@@ -411,9 +411,12 @@ impl Seat {
         now: Time,
         copy: AttemptId,
         state: Digest,
-        verdict: Result<(), MigrationFailureReason>,
+        verdict: Result<Option<Bytes>, MigrationFailureReason>,
         out: &mut Vec<Output>,
     ) {
+        if self.owns_copy(copy) {
+            return self.with_owner(now, out, |owner, desk| owner.judged(desk, verdict));
+        }
         self.with_arrival(now, out, copy, |arrival, desk| arrival.judged(desk, state, verdict));
     }
 

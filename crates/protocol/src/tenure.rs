@@ -32,12 +32,14 @@
 //! * `unsaved_max` turns are unsaved; beyond it no turn starts and the queue fills.
 
 mod at_rest;
+mod evolution;
 mod opening;
 mod snapshots;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use whimbrel_mutants::Mutant;
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, CausalLink, ClientId, DeliveryMessage, EntityId, Epoch,
@@ -79,6 +81,19 @@ pub(crate) struct Owner {
     timer_waits: bool,
     stopping: Vec<Ticket>,
     deleting: Deleting,
+    adoption: Adoption,
+}
+
+/// How far it is known what the daemon is to become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Adoption {
+    /// Nothing, or it was told.
+    #[default]
+    None,
+    /// The gate is asked; no turn starts before it answers.
+    Asked,
+    /// The daemon broke over it: it goes on as it is for as long as this node runs.
+    Broken,
 }
 
 /// How far a deletion has come.
@@ -114,9 +129,16 @@ pub(crate) struct Waiting {
 /// What arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Arrived {
-    Event { sender: Sender, number: u64, answered: u64, event: CausalEvent },
+    Event {
+        sender: Sender,
+        number: u64,
+        answered: u64,
+        event: CausalEvent,
+    },
     Session(ClientId),
     Timer(TimerId),
+    /// What the host says about the daemon's definition.
+    Evolution(Bytes),
 }
 
 /// Who wants to know.
@@ -182,6 +204,10 @@ impl Waiting {
         Self { arrived, route, poisoned: false }
     }
 
+    const fn is_of_evolution(&self) -> bool {
+        matches!(self.arrived, Arrived::Evolution(_))
+    }
+
     const fn is_of_daemon(&self) -> bool {
         matches!(self.arrived, Arrived::Event { sender: Sender::Daemon(_), .. })
     }
@@ -215,6 +241,7 @@ impl Owner {
             timer_waits: false,
             stopping: Vec::new(),
             deleting: Deleting::default(),
+            adoption: Adoption::None,
             replica,
         }
     }
@@ -296,6 +323,7 @@ impl Owner {
     fn may_turn(&self, desk: &Desk<'_>) -> bool {
         let made = self.replica.head.position;
         matches!(self.life, Life::Live)
+            && self.adoption != Adoption::Asked
             && self.turning.is_none()
             && self.departure.as_ref().is_none_or(|departure| departure.admits(made))
             && self.unsaved.len() < desk.settings().unsaved_max
@@ -316,7 +344,9 @@ impl Owner {
         }
         let owed = self.replica.owed();
         let outbox_max = desk.settings().outbox_max;
-        if owed < outbox_max {
+        // What the daemon is comes before what it does.
+        let told = self.queue.front().is_some_and(Waiting::is_of_evolution);
+        if owed < outbox_max || told {
             return Some(0);
         }
         let spare = owed < outbox_max.saturating_mul(OUTBOX_SPARE);
@@ -356,6 +386,10 @@ impl Owner {
                     return None;
                 }
                 Some((InputOrigin::SessionOpened(*client), nothing(desk.origin)))
+            }
+            Arrived::Evolution(word) => {
+                let event = CausalEvent { payload: word.clone(), ..nothing(desk.origin) };
+                Some((InputOrigin::Evolution, event))
             }
             Arrived::Event { sender, number, answered, event } => {
                 let (sender, number, answered) = (*sender, *number, *answered);
@@ -411,10 +445,14 @@ impl Owner {
         match result {
             Ok(turned) => {
                 let Turning { waiting, origin, event, time } = turning;
+                let told = waiting.is_of_evolution().then(|| turned.answer.failure.clone());
                 let making = Making { origin, route: waiting.route, event, time };
                 let (turn, settling) = self.enter(desk, making, turned);
                 self.settling.push_back(settling);
                 self.unsaved.push_back(turn);
+                if let Some(declined) = told {
+                    self.told(desk, declined);
+                }
             }
             Err(failure) => return self.spoilt(desk, turning.waiting, &failure),
         }
@@ -440,6 +478,9 @@ impl Owner {
     fn spoilt(&mut self, desk: &mut Desk<'_>, waiting: Waiting, failure: &TurnFailure) {
         desk.warn(Warning::Panicked { message: failure.to_string() });
         self.flush(desk);
+        if waiting.is_of_evolution() {
+            return self.broke_over_it(desk, failure);
+        }
         if !matches!(waiting.arrived, Arrived::Event { .. }) {
             return self.park(desk, failure.to_string());
         }
@@ -563,7 +604,7 @@ impl Owner {
                     desk.delivery(reply_to, granted);
                 }
             }
-            InputOrigin::Timer(_) => {}
+            InputOrigin::Timer(_) | InputOrigin::Evolution => {}
         }
         for (to, number, event) in posts {
             desk.push(Output::Post { to, number, event });
@@ -716,7 +757,7 @@ impl Settling {
         match self.origin {
             InputOrigin::Event { sender, number, .. }
             | InputOrigin::Poisoned { sender, number, .. } => sender == of && number == which,
-            InputOrigin::Timer(_) | InputOrigin::SessionOpened(_) => false,
+            InputOrigin::Timer(_) | InputOrigin::SessionOpened(_) | InputOrigin::Evolution => false,
         }
     }
 }
@@ -729,7 +770,7 @@ fn nothing(origin: OriginHash) -> CausalEvent {
         epoch: Epoch::FIRST,
         parent: whimbrel_wire::Digest::ZERO,
     };
-    CausalEvent { link, payload: bytes::Bytes::new() }
+    CausalEvent { link, payload: Bytes::new() }
 }
 
 /// Tells the sender that its event is in the daemon's state for ever.
@@ -761,6 +802,6 @@ pub(crate) fn refuse(
         (Route::Node { reply_to, .. }, Arrived::Session(client)) => {
             desk.delivery(reply_to, DeliveryMessage::SessionRefused { client: *client, refusal });
         }
-        (Route::Node { .. }, Arrived::Timer(_)) | (Route::Nobody, _) => {}
+        (Route::Node { .. }, Arrived::Timer(_) | Arrived::Evolution(_)) | (Route::Nobody, _) => {}
     }
 }

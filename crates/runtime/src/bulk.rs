@@ -26,6 +26,7 @@ use whimbrel_wire::{
 use crate::cell::{Cell, Inner, Work};
 use crate::core::{Core, lock};
 use crate::link::{Lane, SendError};
+use crate::perform::refused;
 
 /// Chunks in one batch.
 const BATCH_CHUNKS_MAX: usize = 64;
@@ -279,14 +280,21 @@ pub(crate) fn keep_capture(
 pub(crate) fn restore(core: &Arc<Core>, cell: &Arc<Cell>, copy: AttemptId, manifest: Manifest) {
     let (shared, cell) = (Arc::clone(core), Arc::clone(cell));
     core.bulk.run(move || {
-        let work = match build(&shared, &cell, &manifest) {
+        let arrives = cell.look(|inner| inner.arriving.contains_key(&copy));
+        let built = build(&shared, &cell, &manifest);
+        let built = if arrives { built.and_then(|built| foreseen(built, copy)) } else { built };
+        let work = match built {
             Ok((host, ledger)) => {
-                if cell.look(|inner| inner.arriving.contains_key(&copy)) {
+                if arrives {
                     shared.handler().restored(cell.entity());
                 }
                 shared.claims.insist(cell.entity(), host.requirements().memory_bytes);
-                let restored =
-                    Restored { ledger, next_timer: host.next_timer(), catch_up: host.catch_up() };
+                let restored = Restored {
+                    ledger,
+                    next_timer: host.next_timer(),
+                    catch_up: host.catch_up(),
+                    evolves: host.evolves(),
+                };
                 let input = Input::Restored { copy, result: Ok(restored) };
                 Work::Install { copy, host: Box::new(host), input }
             }
@@ -294,6 +302,18 @@ pub(crate) fn restore(core: &Arc<Core>, cell: &Arc<Cell>, copy: AttemptId, manif
         };
         shared.post(&cell, work);
     });
+}
+
+/// What came, unless it is known already that it may not go on here.
+fn foreseen(
+    (mut host, ledger): (Host, Ledger),
+    attempt: AttemptId,
+) -> Result<(Host, Ledger), MigrationFailureReason> {
+    match host.foresee(attempt) {
+        Ok(Ok(())) => Ok((host, ledger)),
+        Ok(Err(objection)) => Err(refused(objection)),
+        Err(error) => Err(MigrationFailureReason::StateFailed(error.to_string())),
+    }
 }
 
 /// The host of a snapshot whose chunks are here, and the dealings that travelled with it.

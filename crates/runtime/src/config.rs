@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use whimbrel_members::DetectorSettings;
 use whimbrel_protocol::Settings;
 use whimbrel_wire::NodeKey;
@@ -88,7 +89,7 @@ impl Default for DaemonHostConfig {
 }
 
 /// How a daemon is to be moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationOpts {
     /// Whether its key travels, sealed to the target.
     pub transport_identity: bool,
@@ -96,6 +97,10 @@ pub struct MigrationOpts {
     pub retry_not_ready: Option<Duration>,
     /// Freeze first and copy then, instead of the way of the kind.
     pub freeze_and_copy: bool,
+    /// What whoever asks agrees to, in a form of the daemon's kind: for a statechart, a plan of the
+    /// gate as JSON. At most 256 KiB. The daemon is told before anything else is done; a kind that knows
+    /// of no terms declines, and the move fails.
+    pub terms: Option<Bytes>,
 }
 
 impl Default for MigrationOpts {
@@ -104,6 +109,7 @@ impl Default for MigrationOpts {
             transport_identity: true,
             retry_not_ready: Some(Duration::from_secs(30)),
             freeze_and_copy: false,
+            terms: None,
         }
     }
 }

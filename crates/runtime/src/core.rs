@@ -386,6 +386,7 @@ const fn lane(message: &Message) -> Lane {
             MigrationMessage::SnapshotReady { chunk_index: 1.., .. } => Lane::Bulk,
             MigrationMessage::SnapshotReady { .. }
             | MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::TakeSnapshotOnTerms { .. }
             | MigrationMessage::RestoreComplete { .. }
             | MigrationMessage::ReplayComplete { .. }
             | MigrationMessage::CutoverNotify { .. }

@@ -69,7 +69,8 @@ mod points {
 
     const fn send(message: &MigrationMessage) -> &'static str {
         match message {
-            MigrationMessage::TakeSnapshot { .. } => "before-send-take-snapshot",
+            MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::TakeSnapshotOnTerms { .. } => "before-send-take-snapshot",
             MigrationMessage::SnapshotReady { .. } => "before-send-snapshot-ready",
             MigrationMessage::RestoreComplete { .. } => "before-send-restore-complete",
             MigrationMessage::ReplayComplete { .. } => "before-send-replay-complete",

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, oneshot};
 use whimbrel_daemon::{Body, ContinuityProof, ForkRecord, MeshDaemon, StateSnapshot, Stats};
 use whimbrel_protocol::{DeliverError, Input, MoveOptions};
+use whimbrel_wire::limits::TERMS_BYTES_MAX;
 use whimbrel_wire::{
     Answer, AttemptId, CausalEvent, ChannelWord, ClientId, EntityId, Identity, Kind, Message,
     MigrationFailureReason, MigrationPhase, NodeId, OriginHash, TitleMessage,
@@ -663,12 +664,17 @@ impl DaemonRuntime {
         if source == Some(target) {
             return Err(MigrationFailureReason::SameNode.into());
         }
+        if opts.terms.as_ref().is_some_and(|terms| terms.len() > TERMS_BYTES_MAX) {
+            let what = format!("the terms have more than {TERMS_BYTES_MAX} bytes");
+            return Err(MigrationFailureReason::Incompatible(what).into());
+        }
         let attempt = AttemptId::new(random().map_err(|_| DaemonError::Randomness)?);
         let state = self.core().moves.follow(entity, attempt, target);
         let options = MoveOptions {
             transport_identity: opts.transport_identity,
             retry_not_ready: opts.retry_not_ready,
             freeze_and_copy: opts.freeze_and_copy,
+            terms: opts.terms,
         };
         let cell = self.core().cell(entity);
         let input = Input::Move { attempt, source, target, options };

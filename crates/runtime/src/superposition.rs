@@ -108,6 +108,7 @@ impl SuperpositionState {
             | MigrationMessage::ActivateAck { .. }
             | MigrationMessage::ChunksWanted { .. }
             | MigrationMessage::Progressed { .. }
+            | MigrationMessage::TakeSnapshotOnTerms { .. }
             | MigrationMessage::Cancel { .. } => return false,
         };
         let is_his = from == self.target && self.deed.is_none();

@@ -445,7 +445,7 @@ async fn a_key_that_stays_at_home_must_be_at_the_target_already() {
         if announced {
             b.runtime.expect_migration("kv", origin, with_host()).unwrap();
         }
-        let moving = a.runtime.migrate(entity, b.id(), keyless).await.unwrap();
+        let moving = a.runtime.migrate(entity, b.id(), keyless.clone()).await.unwrap();
         let reason = why_not(&moving).await;
         let told = matches!(reason, MigrationFailureReason::IdentityTransportFailed(_));
         assert!(told, "{reason:?}");

@@ -34,14 +34,14 @@ async fn a_move_to_nowhere_to_itself_or_of_nothing_is_refused() {
     let options = MigrationOpts::default();
     let nowhere = NodeId::new(12_345);
 
-    let moving = a.runtime.migrate(entity, nowhere, options).await;
+    let moving = a.runtime.migrate(entity, nowhere, options.clone()).await;
     assert!(matches!(moving, Err(DaemonError::UnknownNode(node)) if node == nowhere));
     let moving = a.runtime.start_migration(origin, nowhere, b.id()).await;
     assert!(matches!(moving, Err(DaemonError::UnknownNode(_))));
 
     let moving = a.runtime.start_migration(origin, a.id(), a.id()).await;
     assert!(matches!(moving, Err(DaemonError::Migration(MigrationFailureReason::SameNode))));
-    let moving = a.runtime.migrate(entity, a.id(), options).await.unwrap();
+    let moving = a.runtime.migrate(entity, a.id(), options.clone()).await.unwrap();
     assert_eq!(why_not(&moving).await, MigrationFailureReason::SameNode);
 
     let stranger = identity(99);

@@ -9,13 +9,13 @@ mod stage;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use stage::actors::{Choosy, Whims};
+use stage::actors::{Choosy, Dated, Whims};
 use stage::{
     Node, config, identity, introduce, local, nodes, open_as, quick, quick_nodes, volatile, why_not,
 };
 use whimbrel_protocol::Standing;
 use whimbrel_runtime::{DaemonError, DaemonHostConfig, MigrationError, MigrationOpts};
-use whimbrel_wire::{MigrationFailureReason, NodeKey};
+use whimbrel_wire::{MigrationFailureReason, NodeKey, StateVersion};
 
 type Reason = MigrationFailureReason;
 
@@ -127,7 +127,9 @@ async fn a_daemon_that_will_not_leave_or_may_not_go_on_stays_and_serves() {
             let options = MigrationOpts { freeze_and_copy, ..MigrationOpts::default() };
             let moving = b.runtime.migrate(entity, b.id(), options).await.unwrap();
             let reason = why_not(&moving).await;
-            assert!(matches!(reason, Reason::Incompatible(_)), "{reason:?}");
+            let gate = matches!(reason, Reason::IncompatibleMigration { .. });
+            assert!(gate || matches!(reason, Reason::Incompatible(_)), "{reason:?}");
+            assert_eq!(gate, whims.refuses.load(Ordering::Relaxed));
             assert_eq!(a.standing(entity), Some(Standing::Live));
             assert_eq!(b.runtime.daemon_count(), 0);
         }
@@ -157,4 +159,29 @@ async fn a_source_that_starts_again_is_waited_for() {
     b.migrate(entity, &b, MigrationOpts::default()).await.unwrap();
     b.runs(entity).await;
     assert_eq!(a.send(entity, "put a 1").await, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_format_that_the_target_does_not_read_is_refused_and_an_older_one_comes_by_copy() {
+    let nodes = quick_nodes(3, true).await;
+    let [old, strict, new] = &nodes[..] else { panic!("three nodes") };
+    for (node, reads) in [(old, 1..=1), (strict, 2..=2), (new, 1..=2)] {
+        node.runtime.register_factory("dated", Dated::factory(reads)).unwrap();
+    }
+    let daemon = old.runtime.spawn("dated", identity(9), DaemonHostConfig::default()).await;
+    let entity = daemon.unwrap().entity_id();
+    assert_eq!(new.send(entity, "one").await, "one");
+    let version = StateVersion::new;
+    let moving = old.runtime.migrate(entity, strict.id(), MigrationOpts::default()).await.unwrap();
+    let unread = Reason::VersionNotRead { found: version(1), first: version(2), last: version(2) };
+    assert_eq!(why_not(&moving).await, unread);
+    assert_eq!(new.send(entity, "two").await, "one two");
+    // Turns since the last snapshot were replayed by other code, so it comes by freeze and copy.
+    old.migrate(entity, new, MigrationOpts::default()).await.unwrap();
+    assert_eq!(old.send(entity, "three").await, "one two three");
+    let moving = new.runtime.migrate(entity, old.id(), MigrationOpts::default()).await.unwrap();
+    let unread = Reason::VersionNotRead { found: version(2), first: version(1), last: version(1) };
+    assert_eq!(why_not(&moving).await, unread);
+    new.migrate(entity, strict, MigrationOpts::default()).await.unwrap();
+    assert_eq!(old.send(entity, "four").await, "one two three four");
 }

@@ -209,6 +209,7 @@ const fn name_of_message(message: &Message) -> &'static str {
             MigrationMessage::ChunksWanted { .. } => "message-ChunksWanted",
             MigrationMessage::Progressed { .. } => "message-Progressed",
             MigrationMessage::Cancel { .. } => "message-Cancel",
+            MigrationMessage::TakeSnapshotOnTerms { .. } => "message-TakeSnapshotOnTerms",
         },
         Message::Delivery { message, .. } => match message {
             DeliveryMessage::OpenSession { .. } => "message-OpenSession",
@@ -300,6 +301,8 @@ const fn name_of_reason(reason: &MigrationFailureReason) -> &'static str {
         MigrationFailureReason::WrongPeer => "WrongPeer",
         MigrationFailureReason::TooLate => "TooLate",
         MigrationFailureReason::ShuttingDown => "ShuttingDown",
+        MigrationFailureReason::IncompatibleMigration { .. } => "IncompatibleMigration",
+        MigrationFailureReason::VersionNotRead { .. } => "VersionNotRead",
         _ => "another",
     }
 }

@@ -5,14 +5,17 @@
 //! their journal by a plain model, which knows nothing of pages, snapshots or moves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use whimbrel_daemon as daemon;
 use whimbrel_daemon::fakes::{Churning, Counting};
 use whimbrel_daemon::kinds::{Kv, KvCommand, Tally};
 use whimbrel_daemon::{Body, ChunkSource, Native, Paged, PagedMap, StateReader};
+use whimbrel_statechart::daemon::{Palette, Statechart};
 use whimbrel_wire::{Kind, StateVersion, decode, encode};
 
+use crate::chart;
 use crate::scribe::{Act, Line, Pages, Scribe, Style};
 
 /// The words of a tally that a line adds beside its own, at most.
@@ -40,7 +43,8 @@ impl Shown {
 
 impl Style {
     /// The kinds whose state is no scribe's.
-    pub(crate) const OTHERS: [Self; 4] = [Self::Kv, Self::Tally, Self::Counting, Self::Churning];
+    pub(crate) const OTHERS: [Self; 5] =
+        [Self::Kv, Self::Tally, Self::Counting, Self::Churning, Self::Chart];
 
     pub(crate) const fn is_scribe(self) -> bool {
         match self {
@@ -50,7 +54,7 @@ impl Style {
             | Self::DriftShown
             | Self::DriftHidden
             | Self::Choosy => true,
-            Self::Kv | Self::Tally | Self::Counting | Self::Churning => false,
+            Self::Kv | Self::Tally | Self::Counting | Self::Churning | Self::Chart => false,
         }
     }
 
@@ -58,8 +62,9 @@ impl Style {
         Self::ALL.into_iter().find(|style| style.name() == kind.as_str())
     }
 
-    /// A fresh daemon; a scribe writes as `author` when it tells others.
-    pub(crate) fn body(self, author: u64) -> Box<dyn Body> {
+    /// A fresh daemon at a node that was given these statecharts; a scribe writes as `author` when it
+    /// tells others.
+    pub(crate) fn body(self, author: u64, charts: &Arc<Palette>) -> Box<dyn Body> {
         match self {
             Self::Replays
             | Self::Deltas
@@ -71,13 +76,14 @@ impl Style {
             Self::Tally => Native::boxed(Tally::new()),
             Self::Counting => Native::boxed(Counting::new()),
             Self::Churning => Box::new(Churning::new()),
+            Self::Chart => Native::boxed(Statechart::new(Arc::clone(charts))),
         }
     }
 
     /// A fresh daemon; a scribe with a state of so many bytes.
     pub(crate) fn body_of(self, author: u64, bytes: u64) -> Box<dyn Body> {
         if !self.is_scribe() || bytes == 0 {
-            return self.body(author);
+            return self.body(author, &Arc::default());
         }
         let mut scribe = Scribe::new(self, author);
         scribe.pages.ballast = filler(author, u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -137,6 +143,7 @@ impl Style {
                 [vec![first], encode(line)].concat().into()
             }
             Self::Churning => encode(line).into(),
+            Self::Chart => chart::payload(line),
         }
     }
 
@@ -160,6 +167,7 @@ impl Style {
                     | KvCommand::Scan { .. } => None,
                 };
             }
+            Self::Chart => return chart::read(payload),
             Self::Tally => return name(payload.split(u8::is_ascii_whitespace).next()?),
         };
         let line: Line = decode(line).ok()?;
@@ -176,6 +184,7 @@ impl Style {
             match self {
                 Self::Kv => obey(&mut entries, payload),
                 Self::Tally => tally(&mut entries, payload),
+                Self::Chart => chart::hear(&mut entries, payload),
                 Self::Replays
                 | Self::Deltas
                 | Self::Freezes
@@ -188,6 +197,7 @@ impl Style {
         }
         match self {
             Self::Kv | Self::Tally => Some(Shown::Entries(entries)),
+            Self::Chart => Some(Shown::Entries(chart::stood(entries))),
             Self::Counting | Self::Churning => Some(Shown::Count(count)),
             Self::Replays
             | Self::Deltas
@@ -222,6 +232,7 @@ impl Style {
                     entries.map(|(key, value)| (key.into(), value.into())).collect(),
                 ))
             }
+            Self::Chart => chart::shown(&thawed(&mut reader)?).map(Shown::Entries),
             Self::Counting => {
                 let counting: Counting = decode(&reader.read_whole().ok()?).ok()?;
                 Some(Shown::Count(counting.count))
@@ -233,6 +244,20 @@ impl Style {
             }
         }
     }
+}
+
+/// Under which version of its definition a statechart lives.
+pub(crate) fn chart_version(host: &mut daemon::Host) -> Option<String> {
+    let mut shelf = daemon::ChunkShelf::new();
+    let parts = host.capture().ok()?.write(&mut shelf).ok()?;
+    let source: &mut dyn ChunkSource = &mut shelf;
+    chart::version(&thawed(&mut StateReader::new(&parts.state, source))?)
+}
+
+fn thawed(reader: &mut StateReader<'_>) -> Option<Statechart> {
+    let mut statechart = Statechart::new(Arc::default());
+    statechart.thaw(reader).ok()?;
+    Some(statechart)
 }
 
 fn name(text: &[u8]) -> Option<(u64, u64)> {

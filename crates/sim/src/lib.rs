@@ -12,6 +12,7 @@
 //! * [`rehearsal`]: plans for a cluster, as text, and the report of what would happen;
 //! * [`scenario`]: stories as text, with the trace that is expected.
 
+mod chart;
 mod checkers;
 mod clients;
 mod cluster;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use whimbrel_protocol::{Rarely, Settings};
 use whimbrel_wire::{Hearing, Start};
 
+use crate::chart::Version;
 use crate::checkers::{Seconds, Violation};
 use crate::cluster::{Action, Cluster, Happening, MILLI, SECOND, Tally};
 use crate::coverage::Coverage;
@@ -146,6 +147,7 @@ fn play(cluster: &mut Cluster, seed: u64) {
         1..=5 => dice.between(3, 8),
         _ => dice.between(1, 3),
     };
+    versions(cluster, seed);
     for _ in 0..daemons {
         let style = draw_style(&mut dice);
         let node = dice.index(cluster.nodes.len());
@@ -178,6 +180,23 @@ fn play(cluster: &mut Cluster, seed: u64) {
     cluster.settle(SETTLE_SECONDS_MAX * SECOND);
 }
 
+/// In half of the runs nodes are given versions of the statechart, not all of them the same.
+fn versions(cluster: &mut Cluster, seed: u64) {
+    let mut dice = Dice::new(seed ^ 0xC4A7_0002);
+    if !dice.chance(500) {
+        return;
+    }
+    for node in &mut cluster.nodes {
+        node.chart = match dice.below(10) {
+            0..=3 => Some(Version::First),
+            4..=7 => Some(Version::More),
+            8 => Some(Version::Other),
+            _ => None,
+        };
+        node.charts = node.chart.map(Version::palette).unwrap_or_default();
+    }
+}
+
 fn draw_style(dice: &mut Dice) -> Style {
     match dice.below(20) {
         0 => Style::Deltas,
@@ -188,6 +207,7 @@ fn draw_style(dice: &mut Dice) -> Style {
         5 => Style::Tally,
         6 => Style::Counting,
         7 => Style::Churning,
+        10 | 11 => Style::Chart,
         _ => Style::Replays,
     }
 }

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use whimbrel_daemon::{Context, MeshDaemon, Misfit, News, ProcessError, RestoreError};
+use whimbrel_daemon::{
+    Coming, Context, MeshDaemon, Misfit, News, Objection, ProcessError, RestoreError,
+};
+use whimbrel_statechart::daemon::Statechart;
 use whimbrel_wire::{CatchUp, CausalEvent, ChannelName, EntityId, Kind, TimerId, decode, encode};
 
 use crate::kinds::filler;
@@ -41,6 +44,7 @@ pub(crate) enum Style {
     Tally,
     Counting,
     Churning,
+    Chart,
 }
 
 /// One event for a scribe.
@@ -100,7 +104,7 @@ pub(crate) struct Pages {
 }
 
 impl Style {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Replays,
         Self::Deltas,
         Self::Freezes,
@@ -111,6 +115,7 @@ impl Style {
         Self::Tally,
         Self::Counting,
         Self::Churning,
+        Self::Chart,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -125,6 +130,7 @@ impl Style {
             Self::Tally => "tally",
             Self::Counting => "counting",
             Self::Churning => "churning",
+            Self::Chart => Statechart::NAME,
         }
     }
 
@@ -165,7 +171,8 @@ impl Scribe {
             | Style::Kv
             | Style::Tally
             | Style::Counting
-            | Style::Churning => {}
+            | Style::Churning
+            | Style::Chart => {}
             Style::Freezes | Style::DriftShown | Style::DriftHidden => self.mix(self.since),
         }
     }
@@ -219,7 +226,8 @@ impl MeshDaemon for Scribe {
             | Style::Kv
             | Style::Tally
             | Style::Counting
-            | Style::Churning => self.pages.lines.len() as u64,
+            | Style::Churning
+            | Style::Chart => self.pages.lines.len() as u64,
         };
         Ok(vec![encode(&(line.author, line.number, shown)).into()])
     }
@@ -262,8 +270,8 @@ impl MeshDaemon for Scribe {
         self.minds(STAYS)
     }
 
-    fn judge(&self) -> Result<(), Misfit> {
-        self.minds(REFUSES)
+    fn judge(&self, _coming: &Coming) -> Result<Option<Bytes>, Objection> {
+        Ok(self.minds(REFUSES).map(|()| None)?)
     }
 
     fn catch_up(&self) -> CatchUp {
@@ -274,7 +282,8 @@ impl MeshDaemon for Scribe {
             | Style::Choosy
             | Style::Kv
             | Style::Tally
-            | Style::Counting => CatchUp::Replay,
+            | Style::Counting
+            | Style::Chart => CatchUp::Replay,
             Style::Deltas | Style::Churning => CatchUp::Deltas,
             Style::Freezes => CatchUp::FreezeAndCopy,
         }

@@ -21,7 +21,8 @@ pub(crate) async fn put(place: &Place, ask: Ask) -> Result<Done> {
     put_with(place, ask, |_| ()).await
 }
 
-async fn put_with(place: &Place, ask: Ask, see: impl FnMut(Part)) -> Result<Done> {
+/// The same, and sees the parts that come before it.
+pub(crate) async fn put_with(place: &Place, ask: Ask, see: impl FnMut(Part)) -> Result<Done> {
     let mut client = AdminClient::connect(&place.socket()?).await?;
     Ok(client.ask_with(ask, see).await?)
 }

@@ -13,7 +13,7 @@
 //!
 //! # trace = "node.trace"        # before [[members]]: the steps of the machines; holds payloads
 //!
-//! # statecharts = ["order.json"] # before [[members]]: definitions of which no other version is taken
+//! # statecharts = ["order.json"] # before [[members]]: what statecharts of their ids go on under here
 //! # statecharts_closed = true     # before [[members]]: no other statecharts at all
 //!
 //! [settings]                    # only what differs from the defaults
@@ -60,7 +60,7 @@ pub(crate) struct NodeConfig {
     pub(crate) memory_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hosts: Option<bool>,
-    /// Definitions: of their ids, this node takes no other version.
+    /// Definitions under which statecharts of their ids are born here, and go on if the gate lets them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) statecharts: Vec<PathBuf>,
     /// Whether this node takes statecharts of these definitions only.

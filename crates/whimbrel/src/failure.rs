@@ -89,10 +89,11 @@ fn judge(error: &anyhow::Error) -> (u8, String) {
     }
 }
 
-fn exit_of(fault: &AdminFault) -> u8 {
+/// The number that stands for a refusal.
+pub(crate) fn exit_of(fault: &AdminFault) -> u8 {
     match (fault.effect, fault.code) {
         (Effect::Perhaps, _) => UNKNOWN,
-        (_, Code::MoveFailed | Code::Chain) => UNSUCCESSFUL,
+        (_, Code::MoveFailed | Code::Incompatible | Code::Chain) => UNSUCCESSFUL,
         _ => DECLINED,
     }
 }

@@ -1,11 +1,16 @@
 //! Decides how a move is shown while it goes on.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use whimbrel::runtime::admin::AdminClient;
+use serde::Deserialize;
+use serde_json::json;
 use whimbrel::runtime::admin::words::{Ask, Done, MoveProgress, Part, PlaceLine};
+use whimbrel::runtime::admin::{AdminClient, AdminClientError, AdminFault};
+use whimbrel_statechart::evolution::Report;
 
+use crate::failure::exit_of;
 use crate::output::{self, LiveLine, bytes, count, time};
 use crate::words::Place;
 
@@ -13,7 +18,7 @@ use crate::words::Place;
 const BAR_LETTERS: usize = 24;
 
 /// Moves a daemon, shows how it goes if asked for, and says how it ended.
-pub(crate) async fn migrate(place: &Place, ask: Ask) -> Result<()> {
+pub(crate) async fn migrate(place: &Place, ask: Ask, as_json: bool) -> Result<ExitCode> {
     let mut client = AdminClient::connect(&place.socket()?).await?;
     let mut live = LiveLine::new(Duration::from_secs(1));
     let mut rate = Rate::default();
@@ -27,7 +32,16 @@ pub(crate) async fn migrate(place: &Place, ask: Ask) -> Result<()> {
     };
     let done = client.ask_with(ask, see).await;
     live.clear();
-    let Done::Moved(report) = done? else { bail!("the node answered something else") };
+    let done = match done {
+        Err(AdminClientError::Refused(fault)) if as_json => return refused_json(&fault),
+        Err(AdminClientError::Refused(fault)) => return Err(refused(fault)),
+        done => done?,
+    };
+    let Done::Moved(report) = done else { bail!("the node answered something else") };
+    if as_json {
+        output::say(&format!("{:#}", json!({ "moved": report })));
+        return Ok(ExitCode::SUCCESS);
+    }
     let epoch = report.epoch.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
     let expected = report.pause_expected_us.map(|us| format!(" (expected {})", time(us)));
     let expected = expected.unwrap_or_default();
@@ -40,7 +54,21 @@ pub(crate) async fn migrate(place: &Place, ask: Ask) -> Result<()> {
         bytes(report.bytes_total),
         count(report.events_replayed),
     ));
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the report of the gate, if it is one, before the refusal.
+fn refused(fault: AdminFault) -> anyhow::Error {
+    let report = fault.report.as_deref().map(Report::deserialize);
+    if let Some(Ok(report)) = report {
+        output::complain(report.to_string().trim_end());
+    }
+    AdminClientError::Refused(fault).into()
+}
+
+fn refused_json(fault: &AdminFault) -> Result<ExitCode> {
+    output::say(&format!("{:#}", json!({ "refused": fault })));
+    Ok(ExitCode::from(exit_of(fault)))
 }
 
 /// A node, and why the daemon goes there or does not.

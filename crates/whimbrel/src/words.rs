@@ -208,6 +208,15 @@ struct MigrateWords {
     /// Freeze first and copy then, for daemons that do not replay.
     #[arg(long)]
     freeze_and_copy: bool,
+    /// A plan for the gate of the target: what becomes of what has no place there.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Rules whose safe way is agreed to.
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    consent: Vec<String>,
+    /// Say in JSON how it ended.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -281,15 +290,19 @@ impl Words {
             What::Ps => ask::daemons(&place).await?,
             What::Nodes => ask::nodes(&place).await?,
             What::Migrate(words) => {
-                let MigrateWords { daemon, to, watch, no_identity, freeze_and_copy } = words;
+                let MigrateWords { daemon, to, watch, no_identity, freeze_and_copy, .. } = &words;
+                let terms = crate::chart::terms(words.plan.as_deref(), &words.consent)?;
+                let (daemon, to) = (daemon.clone(), to.clone());
+                let (watch, freeze_and_copy) = (*watch, *freeze_and_copy);
                 let ask = whimbrel::runtime::admin::words::Ask::Migrate {
                     daemon,
                     to,
-                    transport_identity: !no_identity,
+                    transport_identity: !*no_identity,
                     freeze_and_copy,
                     watch,
+                    terms,
                 };
-                crate::watch::migrate(&place, ask).await?;
+                return crate::watch::migrate(&place, ask, words.json).await;
             }
             What::Cancel { daemon } => ask::cancel(&place, daemon).await?,
             What::Events { follow } => ask::events(&place, follow).await?,
@@ -302,7 +315,7 @@ impl Words {
             What::Snapshot(SnapshotWords::Import { file, kind, birth }) => {
                 ask::import(&place, &file, kind, birth).await?;
             }
-            What::Gate(words) => return crate::chart::gate::run(&words),
+            What::Gate(words) => return crate::chart::gate::run(&place, &words).await,
             What::Chart(words) => return crate::chart::run(words),
             What::Stop { daemon } => ask::stop(&place, daemon).await?,
             What::Delete { daemon } => ask::delete(&place, daemon).await?,
@@ -375,6 +388,9 @@ mod tests {
             "whimbrel ps --data a",
             "whimbrel migrate store --to b --watch --no-identity",
             "whimbrel migrate store",
+            "whimbrel migrate order --to b --plan plan.json --consent D2,D4 --json",
+            "whimbrel gate old.json new.json --live order --plan plan.json",
+            "whimbrel gate old.json new.json --fleet",
             "whimbrel cancel store",
             "whimbrel events --follow",
             "whimbrel verify store",

@@ -1,7 +1,10 @@
 //! Decides why a move can fail, and whether another try can help.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::id::StateVersion;
 
 /// Why a move did not happen. The daemon goes on where it was.
 ///
@@ -85,6 +88,27 @@ pub enum MigrationFailureReason {
     /// A node shut down. Fault: surroundings. Again: yes.
     #[error("the node is shutting down")]
     ShuttingDown,
+    /// The gate of the target: its definition would misread the live state, or nobody agreed to what
+    /// would become of it. Fault: whoever gave the target its definition. Again: with terms, with
+    /// another definition, or at another target.
+    #[error("{summary}")]
+    IncompatibleMigration {
+        /// The verdict and its worst cause, in one line.
+        summary: String,
+        /// The whole report, in a form of the kind: JSON for a statechart.
+        report: Bytes,
+    },
+    /// The target reads other formats of the kind's state. Fault: caller. Again: with another
+    /// target, or another build there.
+    #[error("the state has the format {found} and the target reads {first} to {last}")]
+    VersionNotRead {
+        /// The format of the state.
+        found: StateVersion,
+        /// The oldest that the target reads.
+        first: StateVersion,
+        /// The newest.
+        last: StateVersion,
+    },
 }
 
 impl MigrationFailureReason {
@@ -113,7 +137,9 @@ impl MigrationFailureReason {
             | Self::UnknownNode
             | Self::Incompatible(_)
             | Self::WrongPeer
-            | Self::TooLate => false,
+            | Self::TooLate
+            | Self::IncompatibleMigration { .. }
+            | Self::VersionNotRead { .. } => false,
         }
     }
 }

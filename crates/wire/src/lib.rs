@@ -55,4 +55,4 @@ pub use message::{Message, MigrationEnvelope, Role, TitleMessage};
 pub use migration::{CatchUp, Frozen, MigrationMessage, MigrationPhase, Offer, Progress};
 pub use record::{CopyRecord, Holding, SeatRecord, Write, WriteError, WriteRefusal};
 pub use time::Time;
-pub use turn::{Answer, InputOrigin, Sender, Stamp, Turn};
+pub use turn::{Answer, EvolutionWord, InputOrigin, Sender, Stamp, Turn};

@@ -27,6 +27,13 @@ pub const KIND_BYTES_MAX: usize = 128;
 /// Longest free text inside a failure reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 512;
 
+/// Longest terms of a move, in bytes; longer ones are refused by whoever asks for the move.
+pub const TERMS_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest report of a gate inside a failure reason, in bytes. Whoever writes a longer one leaves out the
+/// least of it and says so.
+pub const REPORT_BYTES_MAX: usize = 64 * 1024;
+
 /// Longest sealed identity envelope, in bytes.
 pub const ENVELOPE_BYTES_MAX: usize = 512;
 

@@ -145,6 +145,21 @@ pub enum MigrationMessage {
         /// Which daemon.
         daemon_origin: OriginHash,
     },
+    /// Orchestrator → source: start this attempt, as [`TakeSnapshot`](Self::TakeSnapshot) does, after
+    /// the daemon was told these terms.
+    TakeSnapshotOnTerms {
+        /// Which daemon.
+        daemon_origin: OriginHash,
+        /// Where to.
+        target_node: NodeId,
+        /// Whether its key moves along.
+        transport_identity: bool,
+        /// How the target is to catch up.
+        catch_up: CatchUp,
+        /// What whoever asks for the move agrees to, in a form of the daemon's kind. At most
+        /// [`TERMS_BYTES_MAX`](crate::limits::TERMS_BYTES_MAX).
+        terms: Bytes,
+    },
 }
 
 /// What a target must know before it takes the first chunk.
@@ -224,6 +239,7 @@ impl MigrationMessage {
     pub const fn daemon_origin(&self) -> OriginHash {
         match self {
             Self::TakeSnapshot { daemon_origin, .. }
+            | Self::TakeSnapshotOnTerms { daemon_origin, .. }
             | Self::SnapshotReady { daemon_origin, .. }
             | Self::RestoreComplete { daemon_origin, .. }
             | Self::ReplayComplete { daemon_origin, .. }

@@ -1,8 +1,9 @@
 //! Decides what one entry of a journal holds: what a daemon took in, when, and where it then was.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClientId, EntityId, Epoch, Position, TimerId};
+use crate::id::{AttemptId, ClientId, EntityId, Epoch, Position, TimerId};
 use crate::link::{CausalEvent, Head};
 use crate::time::Time;
 
@@ -48,6 +49,31 @@ pub enum InputOrigin {
     Timer(TimerId),
     /// A client was granted a session at this position.
     SessionOpened(ClientId),
+    /// The host told the daemon what it is to become: the payload is an [`EvolutionWord`].
+    Evolution,
+}
+
+/// What a host tells a daemon about its own definition. Only a host says it, and only as a turn of
+/// origin [`InputOrigin::Evolution`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EvolutionWord {
+    /// Whoever asked for a move agrees to these terms. They are kept with the state, so they reach
+    /// the target however the state does.
+    Agreed {
+        /// For which attempt; another one has to agree anew.
+        attempt: AttemptId,
+        /// The terms, in a form of the kind.
+        terms: Bytes,
+    },
+    /// The daemon goes on under another definition: the first turn in the epoch that the attempt
+    /// began.
+    Adopted {
+        /// By the terms of which attempt, if there are any.
+        attempt: AttemptId,
+        /// The definition, in a form of the kind. It is here in full: a replay on another node needs
+        /// no node's settings.
+        definition: Bytes,
+    },
 }
 
 /// What a journal adds to an event: position, time, origin and where the daemon then stood.

@@ -111,7 +111,9 @@ impl Body for Churning {
     ) -> Result<Step, ProcessError> {
         let event = match input {
             Input::Event(event) | Input::News(News::Message { event, .. }) => event,
-            Input::News(_) | Input::Timer(_) | Input::More => return Ok(Step::Done(Vec::new())),
+            Input::News(_) | Input::Timer(_) | Input::Evolution(_) | Input::More => {
+                return Ok(Step::Done(Vec::new()));
+            }
         };
         let events = self.register(8) + 1;
         self.frame(0)[8..REGISTERS].copy_from_slice(&events.to_le_bytes());

@@ -43,7 +43,9 @@ impl Seat {
         if self.title.learn(&[birth]).is_err() {
             return out.push(Output::Spawned { ticket, result: Err(SpawnError::Deed) });
         }
-        let restored = Restored { ledger: Ledger::default(), next_timer, catch_up };
+        // Nobody is born as something else.
+        let evolves = false;
+        let restored = Restored { ledger: Ledger::default(), next_timer, catch_up, evolves };
         let mut replica = Replica::restored(&manifest, restored);
         replica.time = replica.time.max(wall);
         let head = replica.head;

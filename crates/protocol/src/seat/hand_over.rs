@@ -245,6 +245,8 @@ impl Seat {
         let (epoch, head) = (self.title.known(), replica.head);
         self.tenure = Tenure::Owner(Box::new(Owner::live(epoch, attempt, manifest, replica, now)));
         out.push(Output::Event(Event::Live { epoch, head }));
+        let word = arrival.word.take();
+        self.with_owner(now, out, |owner, desk| owner.adopt(desk, word));
         for waiting in arrival.held.drain(..) {
             self.with_owner(now, out, |owner, desk| {
                 owner.offer(desk, waiting.arrived, waiting.route);

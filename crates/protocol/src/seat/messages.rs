@@ -48,6 +48,7 @@ impl Seat {
         self.tell_orchestration(now, from, &envelope, out);
         match envelope.message {
             MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::TakeSnapshotOnTerms { .. }
             | MigrationMessage::CutoverNotify { .. }
             | MigrationMessage::Cancel { .. } => self.orchestrator_says(now, from, envelope, out),
             MigrationMessage::SnapshotReady { .. } | MigrationMessage::BufferedEvents { .. } => {
@@ -105,20 +106,10 @@ impl Seat {
         envelope: MigrationEnvelope,
         out: &mut Vec<Output>,
     ) {
-        if let MigrationMessage::TakeSnapshot {
-            target_node, transport_identity, catch_up, ..
-        } = envelope.message
-        {
+        if let Some(request) = Request::of(from, &envelope) {
             if envelope.role != Role::Orchestrator {
                 return self.wrong_peer(now, from, envelope.attempt, out);
             }
-            let request = Request {
-                attempt: envelope.attempt,
-                target: target_node,
-                orchestrator: from,
-                transport_identity,
-                catch_up,
-            };
             return self.take_snapshot(now, envelope.epoch, &request, out);
         }
         let cancel = matches!(envelope.message, MigrationMessage::Cancel { .. });
@@ -272,6 +263,7 @@ impl Seat {
             }
             // Sorted out by the caller.
             MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::TakeSnapshotOnTerms { .. }
             | MigrationMessage::RestoreComplete { .. }
             | MigrationMessage::ReplayComplete { .. }
             | MigrationMessage::CutoverNotify { .. }
@@ -371,6 +363,7 @@ impl Seat {
             MigrationMessage::RestoreComplete { .. }
             | MigrationMessage::ReplayComplete { .. }
             | MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::TakeSnapshotOnTerms { .. }
             | MigrationMessage::SnapshotReady { .. }
             | MigrationMessage::CutoverNotify { .. }
             | MigrationMessage::CleanupComplete { .. }
@@ -418,6 +411,7 @@ impl Seat {
             MigrationMessage::RestoreComplete { .. }
             | MigrationMessage::ReplayComplete { .. }
             | MigrationMessage::TakeSnapshot { .. }
+            | MigrationMessage::TakeSnapshotOnTerms { .. }
             | MigrationMessage::SnapshotReady { .. }
             | MigrationMessage::CutoverNotify { .. }
             | MigrationMessage::CleanupComplete { .. }

@@ -70,6 +70,7 @@ impl Owner {
             ledger: whimbrel_wire::Ledger::default(),
             next_timer: None,
             catch_up: CatchUp::Replay,
+            evolves: false,
         };
         let replica = Replica::restored(&manifest, restored);
         let mut owner = Self::live(epoch, record.attempt, manifest, replica, desk.now);
@@ -248,6 +249,7 @@ impl Owner {
         if !Mutant::OutboxNotResent.is_on() {
             self.post_all(desk);
         }
+        self.ask_what_it_is_to_become(desk);
         self.pump(desk);
     }
 

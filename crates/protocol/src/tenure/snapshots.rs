@@ -84,6 +84,11 @@ impl Snapshots {
         self.journal_bytes
     }
 
+    /// One is to be taken as soon as may be.
+    pub(super) const fn want(&mut self) {
+        self.wanted = true;
+    }
+
     pub(super) fn settle_by_snapshot(&mut self, replica: &Replica) {
         self.wanted |= replica.catch_up != CatchUp::Replay;
     }

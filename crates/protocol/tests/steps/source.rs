@@ -9,8 +9,12 @@ use whimbrel_wire::{
 
 use crate::stage::{A, B, C, Course, Fate, Item, MOVE, Seen, Stage};
 
-const FREEZE_AND_COPY: MoveOptions =
-    MoveOptions { transport_identity: true, retry_not_ready: None, freeze_and_copy: true };
+const FREEZE_AND_COPY: MoveOptions = MoveOptions {
+    transport_identity: true,
+    retry_not_ready: None,
+    freeze_and_copy: true,
+    terms: None,
+};
 
 fn is_vote(item: &Item) -> bool {
     matches!(item.migration(), Some(MigrationMessage::ReplayComplete { state: Some(_), .. }))

@@ -495,7 +495,7 @@ impl Stage {
             Output::Judge { copy } => {
                 let place = &self.nodes[node];
                 let state = place.copies[&copy].digest();
-                Input::Judged { copy, state, verdict: place.judges.clone() }
+                Input::Judged { copy, state, verdict: place.judges.clone().map(|()| None) }
             }
             Output::Prepare { attempt, .. } => {
                 Input::Prepared { attempt, result: self.nodes[node].prepares.clone() }
@@ -564,7 +564,8 @@ impl Stage {
         let luggage = place.luggage(&manifest.luggage[0]);
         let (head, last, drift) = (manifest.head, manifest.last, place.drift);
         place.copies.insert(copy, Counter { origin, head, last, sum, drift });
-        Ok(Restored { ledger: luggage.ledger, next_timer: None, catch_up: CatchUp::Replay })
+        let (ledger, next_timer) = (luggage.ledger, None);
+        Ok(Restored { ledger, next_timer, catch_up: CatchUp::Replay, evolves: false })
     }
 
     /// What must be true of every seat after every step, as far as it shows outside.

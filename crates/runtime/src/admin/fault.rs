@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use whimbrel_members::Placement;
 use whimbrel_protocol::{DeliverError, ReclaimError, SendError, SpawnError};
 use whimbrel_wire::{MigrationFailureReason, WriteError};
@@ -27,6 +28,9 @@ pub struct AdminFault {
     pub again: Again,
     /// What to do next.
     pub next: String,
+    /// Why in full, in a form of the daemon's kind, if there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<Value>>,
 }
 
 /// What went wrong.
@@ -72,6 +76,9 @@ pub enum Code {
     NoMove,
     /// The move failed.
     MoveFailed,
+    /// The target's definition would misread the daemon's state, or nobody agreed to what would become
+    /// of it.
+    Incompatible,
     /// The chain does not hold.
     Chain,
     /// The snapshot cannot be used.
@@ -141,6 +148,7 @@ impl AdminFault {
             effect: Effect::Nothing,
             again: Again::No,
             next: next.into(),
+            report: None,
         }
     }
 
@@ -392,6 +400,13 @@ fn move_failed(text: String, reason: &MigrationFailureReason) -> AdminFault {
         Reason::FactoryNotFound | Reason::ComputeNotSupported | Reason::Incompatible(_) => {
             (Fault::Caller, "choose a target that has the kind")
         }
+        Reason::VersionNotRead { .. } => {
+            (Fault::Caller, "choose a target whose build reads that format")
+        }
+        Reason::IncompatibleMigration { .. } => (
+            Fault::Caller,
+            "see the report: give a plan with --plan, or agree to rules with --consent",
+        ),
         Reason::CapacityExceeded => (Fault::Surroundings, "choose another target, or move later"),
         Reason::AlreadyMigrating => (Fault::Caller, "wait for the other move, or cancel it"),
         Reason::IdentityTransportFailed(_) => {
@@ -417,8 +432,15 @@ fn move_failed(text: String, reason: &MigrationFailureReason) -> AdminFault {
         _ => (Fault::Node, "report this, with the logs of both nodes"),
     };
     let again = if reason.is_retriable() { Again::Yes } else { Again::No };
-    let code = if *reason == Reason::AlreadyMigrating { Code::Moving } else { Code::MoveFailed };
-    AdminFault::caller(code, text, next).blaming(fault, again)
+    let (code, report) = if let Reason::IncompatibleMigration { report, .. } = reason {
+        (Code::Incompatible, serde_json::from_slice(report).ok().map(Box::new))
+    } else if *reason == Reason::AlreadyMigrating {
+        (Code::Moving, None)
+    } else {
+        (Code::MoveFailed, None)
+    };
+    let fault = AdminFault::caller(code, text, next).blaming(fault, again);
+    AdminFault { report, ..fault }
 }
 
 #[cfg(test)]

@@ -118,10 +118,11 @@ impl Office {
             Ask::Send { daemon, payload } => {
                 self.send(&self.runtime.client(), &daemon, &payload)?.await
             }
-            Ask::Migrate { daemon, to, transport_identity, freeze_and_copy, watch } => {
+            Ask::Migrate { daemon, to, transport_identity, freeze_and_copy, watch, terms } => {
                 let options = MigrationOpts {
                     transport_identity,
                     freeze_and_copy,
+                    terms: terms.map(Into::into),
                     ..MigrationOpts::default()
                 };
                 self.migrate(&daemon, to.as_deref(), options, watch, replies).await

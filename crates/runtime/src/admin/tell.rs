@@ -117,6 +117,7 @@ fn warn(warning: &Warning) -> String {
         }
         Warning::Panicked { message } => format!("it panicked and was built anew: {message}"),
         Warning::NotRunnable { reason } => format!("it cannot run here: {reason}"),
+        Warning::NotAdopted { reason } => format!("it goes on as it was: {reason}"),
         Warning::Store { error } => format!("the store failed, unsaved turns went back: {error}"),
         Warning::TakenBack { epoch, turns } => {
             format!(

@@ -78,6 +78,10 @@ pub enum Ask {
         freeze_and_copy: bool,
         /// Whether parts say how it goes.
         watch: bool,
+        /// What whoever asks agrees to, in a form of the daemon's kind: a plan of the gate for a
+        /// statechart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terms: Option<String>,
     },
     /// Give up a move that was asked for here.
     Cancel {

@@ -1,11 +1,14 @@
 //! Daemons that behave, misbehave, or live outside this language.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use whimbrel_daemon::{Context, MeshDaemon, Misfit, ProcessError, Requirements, RestoreError};
-use whimbrel_wire::CausalEvent;
+use whimbrel_daemon::{
+    Coming, Context, MeshDaemon, Misfit, Objection, ProcessError, Requirements, RestoreError,
+};
+use whimbrel_wire::{CausalEvent, StateVersion};
 
 /// A host for daemons written in another language, as a binding would keep it.
 #[derive(Default)]
@@ -150,9 +153,59 @@ impl MeshDaemon for Choosy {
         if stays { Err(Misfit("not today".to_owned())) } else { Ok(()) }
     }
 
-    fn judge(&self) -> Result<(), Misfit> {
+    fn judge(&self, _coming: &Coming) -> Result<Option<Bytes>, Objection> {
         let refuses = self.whims.refuses.load(Ordering::Relaxed);
-        if refuses { Err(Misfit("not with this state".to_owned())) } else { Ok(()) }
+        let summary = "not with this state".to_owned();
+        let report = Some(Bytes::from_static(b"{}"));
+        if refuses { Err(Objection { summary, report }) } else { Ok(None) }
+    }
+}
+
+/// Like [`Foreign`], and its state is written in one format and read in some.
+pub(crate) struct Dated {
+    reads: RangeInclusive<u32>,
+    inner: Foreign,
+}
+
+impl Dated {
+    /// It writes the newest of the formats that it reads.
+    pub(crate) fn factory(
+        reads: RangeInclusive<u32>,
+    ) -> impl Fn() -> Box<dyn MeshDaemon> + Send + Sync {
+        move || Box::new(Self { reads: reads.clone(), inner: Foreign::default() })
+    }
+}
+
+impl MeshDaemon for Dated {
+    fn name(&self) -> &str {
+        "dated"
+    }
+
+    fn process(
+        &mut self,
+        context: &mut Context<'_>,
+        event: &CausalEvent,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        self.inner.process(context, event)
+    }
+
+    fn version(&self) -> StateVersion {
+        StateVersion::new(*self.reads.end())
+    }
+
+    fn reads(&self) -> RangeInclusive<StateVersion> {
+        StateVersion::new(*self.reads.start())..=self.version()
+    }
+
+    /// Each format begins with its number.
+    fn snapshot(&self) -> Option<Bytes> {
+        Some(Bytes::from(format!("{}\n{}", self.reads.end(), self.inner.lines.join("\n"))))
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        let end = state.iter().position(|byte| *byte == b'\n');
+        let end = end.ok_or_else(|| RestoreError::declined("no number"))?;
+        self.inner.restore(&state[end + 1..])
     }
 }
 

@@ -247,7 +247,8 @@ impl Journal {
             | Style::Kv
             | Style::Tally
             | Style::Counting
-            | Style::Churning => self.made.remove(&position),
+            | Style::Churning
+            | Style::Chart => self.made.remove(&position),
         };
         let fact = made.unwrap_or_default().into_iter().find(|fact| same(fact));
         let fact = fact.ok_or_else(|| format!("p{position} was saved and never made"))?;
@@ -288,7 +289,8 @@ impl Journal {
             InputOrigin::Event { .. } => Some(&fact.event.payload[..]),
             InputOrigin::Timer(_)
             | InputOrigin::Poisoned { .. }
-            | InputOrigin::SessionOpened(_) => None,
+            | InputOrigin::SessionOpened(_)
+            | InputOrigin::Evolution => None,
         })
     }
 
@@ -297,8 +299,12 @@ impl Journal {
         let taken = self.turns.values().filter(|fact| !fact.failed);
         let line = |fact: &Rc<Fact>| match fact.origin {
             InputOrigin::Event { .. } => self.style.read(&fact.event.payload),
+            // It has one timer of its host, for all of its own; what came of them its state shows.
+            InputOrigin::Timer(_) if self.style == Style::Chart => None,
             InputOrigin::Timer(timer) => Some((AUTHOR_TIMER, timer.get())),
-            InputOrigin::Poisoned { .. } | InputOrigin::SessionOpened(_) => None,
+            InputOrigin::Poisoned { .. }
+            | InputOrigin::SessionOpened(_)
+            | InputOrigin::Evolution => None,
         };
         self.before.iter().copied().chain(taken.filter_map(line)).collect()
     }

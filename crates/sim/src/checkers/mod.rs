@@ -124,6 +124,8 @@ pub(crate) struct EndDaemon {
     pub(crate) entity: EntityId,
     pub(crate) lives: Vec<(usize, Epoch, Head)>,
     pub(crate) shown: Option<Shown>,
+    /// Under which version of its definition it lives, and which one its node was given.
+    pub(crate) under: Option<(String, &'static str)>,
     /// To whom it listens, in which way, and how that stands.
     pub(crate) listens: Vec<(SubscriptionBinding, Hearing, SubscriptionState)>,
     /// It was deleted.
@@ -193,6 +195,7 @@ impl Checkers {
                 continue;
             }
             let journals = &self.journals;
+            same_meaning::end(daemon).map_err(|what| (same_meaning::NAME, what))?;
             self.nothing_lost.end(daemon, journals).map_err(|what| (nothing_lost::NAME, what))?;
             self.nothing_twice.end(daemon, journals).map_err(|what| (nothing_twice::NAME, what))?;
             self.one_lineage.end(daemon, journals).map_err(|what| (one_lineage::NAME, what))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use whimbrel_wire::{Digest, EntityId, Epoch, Position};
 
-use super::Observed;
+use super::{EndDaemon, Observed};
 
 pub(super) const NAME: &str = "same-meaning";
 
@@ -46,5 +46,15 @@ impl SameMeaning {
             | Observed::Wiped => {}
         }
         Ok(())
+    }
+}
+
+/// A daemon lives under the definition that its node was given, if it was given one.
+pub(super) fn end(daemon: &EndDaemon) -> Result<(), String> {
+    match &daemon.under {
+        Some((found, given)) if found != given => {
+            Err(format!("{} lives under version {found} and its node has {given}", daemon.entity))
+        }
+        Some(_) | None => Ok(()),
     }
 }

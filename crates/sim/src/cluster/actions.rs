@@ -1,5 +1,7 @@
 //! Decides how births, events, moves and faults enter the cluster.
 
+use std::sync::Arc;
+
 use whimbrel_daemon::Host;
 use whimbrel_protocol::{Input, MoveOptions, Standing, Ticket};
 use whimbrel_wire::{
@@ -8,6 +10,7 @@ use whimbrel_wire::{
 };
 
 use super::{Action, Cluster, Daemon, Happening, MILLI, Node};
+use crate::chart::{Version, plan};
 use crate::checkers::Observed;
 use crate::clients::{AUTHOR_HOSTS, Asker, Client};
 use crate::cluster::node::OFFSET_MAX;
@@ -19,8 +22,15 @@ impl Cluster {
     /// A daemon is born on a node.
     pub(crate) fn spawn(&mut self, node: usize, style: Style) -> usize {
         let author = AUTHOR_DAEMONS + self.daemons.len() as u64;
+        let (charts, version) = (Arc::clone(&self.nodes[node].charts), self.nodes[node].chart);
         self.bear(node, style, |entity, seed, birth| {
-            Host::born(entity, style.kind(), style.body(author), seed, birth)
+            let body = style.body(author, &charts);
+            let mut host = Host::born(entity, style.kind(), body, seed, birth);
+            if style == Style::Chart {
+                let definition = version.unwrap_or(Version::First).text();
+                host.found(Some(definition.as_bytes())).expect("the definition is ours");
+            }
+            host
         })
     }
 
@@ -176,7 +186,9 @@ impl Cluster {
             6..=10 if self.sends && self.daemons.len() > 1 => {
                 let to = self.dice.index(self.daemons.len());
                 let Daemon { entity: to, style } = self.daemons[to];
-                if to == entity || !style.is_scribe() { Act::Note } else { Act::Send(to) }
+                let charts = style == Style::Chart && self.styles[&entity] == Style::Chart;
+                let understands = style.is_scribe() || charts;
+                if to == entity || !understands { Act::Note } else { Act::Send(to) }
             }
             _ => Act::Note,
         }
@@ -239,9 +251,13 @@ impl Cluster {
         attempt
     }
 
-    fn draw_options(&mut self) -> MoveOptions {
+    fn draw_options(&mut self, daemon: usize) -> MoveOptions {
         let retry = self.dice.between(0, 10);
+        // Whoever asks does not know which version is where: some of the plans do not fit.
+        let chart = self.daemons[daemon].style == Style::Chart;
+        let terms = (chart && self.dice.chance(400)).then(|| plan(self.dice.chance(700)));
         MoveOptions {
+            terms,
             freeze_and_copy: self.dice.chance(150),
             retry_not_ready: (retry > 0).then(|| std::time::Duration::from_secs(retry)),
             ..MoveOptions::default()
@@ -272,7 +288,7 @@ impl Cluster {
             Action::ClientSends(index) => self.client_sends(index),
             Action::Deliver { node, daemon } => self.deliver(node, daemon),
             Action::Move { node, daemon, source, target, cancel_after } => {
-                let options = self.draw_options();
+                let options = self.draw_options(daemon);
                 let attempt = self.ask_move_from(node, daemon, source, target, options);
                 if let Some(after) = cancel_after {
                     let entity = self.daemons[daemon].entity;

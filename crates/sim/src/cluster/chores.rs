@@ -2,6 +2,7 @@
 //! collected that nothing names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use whimbrel_daemon::{Host, StateSnapshot};
 use whimbrel_protocol::{Input, Ticket};
@@ -141,7 +142,7 @@ impl Cluster {
 
     fn thaw_export(&self, snapshot: &StateSnapshot) -> Result<(Style, Host), String> {
         let style = Style::of(&snapshot.manifest().kind).ok_or("of no kind")?;
-        let host = snapshot.host(&style.kind(), style.body(0));
+        let host = snapshot.host(&style.kind(), style.body(0, &Arc::default()));
         Ok((style, host.map_err(|error| format!("an export cannot be read: {error}"))?))
     }
 

@@ -26,6 +26,7 @@ use crate::clients::{Asker, Client};
 use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::{Fate, Faults};
+use crate::kinds::chart_version;
 use crate::medium::Medium;
 use crate::network::Network;
 use crate::rehearsal::Onlooker;
@@ -746,6 +747,7 @@ impl Cluster {
         let settled = self.is_daemon_settled(entity);
         let waiting_clients = self.waiting_of(entity);
         let (mut lives, mut shown, mut listens) = (Vec::new(), None, Vec::new());
+        let mut under = None;
         let journal = self.checkers.journals.of(&entity);
         let deleted = journal.is_some_and(|journal| journal.deleted);
         let style = self.styles.get(&entity).copied();
@@ -769,12 +771,15 @@ impl Cluster {
             if let Some(host) = node.hosts.get_mut(&(entity, copy)) {
                 listens = listens_to(host);
                 shown = style.and_then(|style| style.shown(host));
+                let given = node.chart.filter(|_| style == Some(Style::Chart));
+                under = given.and_then(|given| Some((chart_version(host)?, given.name())));
             }
         }
         EndDaemon {
             entity,
             lives,
             shown,
+            under,
             listens,
             deleted,
             standings,

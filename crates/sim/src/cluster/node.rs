@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use whimbrel_daemon::Host;
 use whimbrel_protocol::{SaveTicket, Seat, Settings, Station, Ticket};
+use whimbrel_statechart::daemon::Palette;
 use whimbrel_store::Hold;
 use whimbrel_wire::{AttemptId, EntityId, Epoch, NodeId, NodeKey, StoreId, Time};
 
+use crate::chart::Version;
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::entities::Entities;
@@ -46,6 +48,9 @@ pub(crate) struct Node {
     pub(crate) ready_at: u64,
     /// The kind for which it has no factory.
     pub(crate) lacks: Option<Style>,
+    /// The statecharts that it was given, and which version of ours that is.
+    pub(crate) charts: Arc<Palette>,
+    pub(crate) chart: Option<Version>,
     /// How many times as long as others it takes for everything.
     pub(crate) slow: u64,
     /// What must end before it can close; none unless it is shutting down.
@@ -119,6 +124,8 @@ impl Node {
             drops: BTreeMap::new(),
             disk: Disk::new(store, medium),
             keys: BTreeMap::new(),
+            charts: Arc::default(),
+            chart: None,
             has_old_keys: false,
             on_disk: BTreeMap::new(),
             up: true,

@@ -511,13 +511,14 @@ impl Cluster {
         };
         let luggage = daemon::read_luggage(manifest, &mut shelf)
             .map_err(|error| invalid(error.to_string()))?;
-        let body = style.body(0);
+        let body = style.body(0, &self.nodes[node].charts);
         let host = daemon::Host::restore(&manifest.kind, manifest, &luggage.host, body, &mut shelf)
             .map_err(|error| invalid(error.to_string()))?;
         let restored = Restored {
             ledger: luggage.ledger,
             next_timer: host.next_timer(),
             catch_up: host.catch_up(),
+            evolves: host.evolves(),
         };
         Ok((host, restored))
     }
@@ -562,12 +563,18 @@ impl Cluster {
         node: usize,
         entity: EntityId,
         copy: AttemptId,
-    ) -> Result<(), MigrationFailureReason> {
+    ) -> Result<Option<Bytes>, MigrationFailureReason> {
         let failed = |why: String| MigrationFailureReason::StateFailed(why);
         let host = self.nodes[node].hosts.get_mut(&(entity, copy));
         let host = host.ok_or_else(|| failed("there is no copy".to_owned()))?;
-        let judged = host.judge().map_err(|error| failed(error.to_string()))?;
-        judged.map_err(|misfit| MigrationFailureReason::Incompatible(misfit.0))
+        let judged = host.judge(copy).map_err(|error| failed(error.to_string()))?;
+        judged.map_err(|objection| match objection.report {
+            None => MigrationFailureReason::Incompatible(objection.summary),
+            Some(report) => {
+                let summary = objection.summary;
+                MigrationFailureReason::IncompatibleMigration { summary, report }
+            }
+        })
     }
 
     fn prepare(
@@ -694,7 +701,7 @@ impl Cluster {
             return;
         }
         let state = host.digest().unwrap_or(Digest::ZERO);
-        let fit = host.judge() == Ok(Ok(()));
+        let fit = host.judge(copy).is_ok_and(|judged| judged.is_ok());
         self.see(&Observed::Live { node, entity, epoch, head, state, fit, has_key });
     }
 }

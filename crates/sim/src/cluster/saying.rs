@@ -252,6 +252,9 @@ fn describe(message: &Message) -> String {
                     format!("Progressed {attempt} {:?}", progress.phase)
                 }
                 MigrationMessage::TakeSnapshot { .. } => format!("TakeSnapshot {attempt}"),
+                MigrationMessage::TakeSnapshotOnTerms { .. } => {
+                    format!("TakeSnapshotOnTerms {attempt}")
+                }
                 MigrationMessage::CutoverNotify { .. } => format!("CutoverNotify {attempt}"),
                 MigrationMessage::CleanupComplete { .. } => format!("CleanupComplete {attempt}"),
                 MigrationMessage::ActivateTarget { .. } => format!("ActivateTarget {attempt}"),

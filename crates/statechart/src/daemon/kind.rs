@@ -5,13 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 use whimbrel_daemon::limits::ANSWER_BYTES_MAX;
-use whimbrel_daemon::{Context, MeshDaemon, Misfit, Paged, ProcessError};
-use whimbrel_wire::{CausalEvent, EntityId, Time, TimerId};
+use whimbrel_daemon::{Coming, Context, MeshDaemon, Misfit, Objection, Paged, ProcessError};
+use whimbrel_mutants::Mutant;
+use whimbrel_wire::{CausalEvent, EntityId, EvolutionWord, Time, TimerId};
 
+use super::becoming::Terms;
 use super::outputs::{Outputs, json};
 use super::palette::{Palette, Score};
 use super::said::{Question, Said};
 use crate::engine::{Event, Instance, Limits};
+use crate::evolution::PlanError;
 use crate::value::Value;
 
 /// The one timer of the host: where the next one of the chart is due.
@@ -27,6 +30,8 @@ pub struct Statechart {
 pub(super) struct Running {
     pub(super) score: Arc<Score>,
     pub(super) instance: Instance,
+    /// What was agreed for a move, until it goes on under another definition.
+    pub(super) terms: Option<Arc<Terms>>,
 }
 
 /// Why a payload is declined. Nothing changed.
@@ -72,6 +77,14 @@ pub enum Refusal {
     /// The turn would put out more than a turn may. Fault: the chart. Again: no.
     #[error("the step puts out more than a turn may")]
     TooMuch,
+    /// What was agreed is no plan, or none for this definition. Fault: whoever asks for the move.
+    /// Again: with another plan.
+    #[error("the plan does not fit: {0}")]
+    Plan(PlanError),
+    /// It cannot go on under the definition that it was told. Fault: nobody; it was judged before.
+    /// Again: no.
+    #[error("could not go on under another definition: {0}")]
+    NotAdopted(String),
     /// Our mistake.
     #[error("could not write an output: {0}")]
     Internal(String),
@@ -138,7 +151,7 @@ impl Running {
         }
         let before = self.instance.next_due();
         let (entity, now) = (*context.entity(), context.now());
-        let outputs = self.instance.attempt(|instance| {
+        let hear = |instance: &mut Instance| {
             instance.deliver(event).map_err(|_| Refusal::Busy)?;
             let mut outputs = Outputs::settle(instance, &entity, now)?;
             if outputs.answers.is_empty() {
@@ -146,7 +159,12 @@ impl Running {
                 outputs.answers.push(json(&Where { r#in, done })?);
             }
             Ok::<_, Refusal>(outputs)
-        })?;
+        };
+        let outputs = if Mutant::HalfSteps.is_on() {
+            hear(&mut self.instance)?
+        } else {
+            self.instance.attempt(hear)?
+        };
         self.alarm(context, before);
         Ok(outputs.ask(context))
     }
@@ -167,8 +185,9 @@ impl Running {
     }
 
     /// Sets the host's timer where the next one of the chart is due, unless it stands there.
-    fn alarm(&self, context: &mut Context<'_>, before: Option<Time>) {
+    pub(super) fn alarm(&self, context: &mut Context<'_>, before: Option<Time>) {
         match self.instance.next_due() {
+            _ if Mutant::AlarmDropped.is_on() => {}
             due if due == before => {}
             Some(due) => context.set_timer(ALARM, due),
             None => context.cancel_timer(ALARM),
@@ -176,7 +195,7 @@ impl Running {
     }
 
     fn answer(&self, now: Time, question: Question) -> Result<Bytes, Refusal> {
-        let Self { score, instance } = self;
+        let Self { score, instance, .. } = self;
         let answer = match question {
             Question::State => json(&Standing {
                 r#in: instance.leaves().collect(),
@@ -216,10 +235,10 @@ impl MeshDaemon for Statechart {
         let given = given.ok_or_else(|| Misfit("a statechart is given a definition".to_owned()))?;
         let misfit = |error: super::PaletteError| Misfit(error.to_string());
         let score = self.palette.read(given).map_err(misfit)?;
-        self.palette.judge(&score).map_err(misfit)?;
+        self.palette.bears(&score).map_err(misfit)?;
         let name = entity.key().to_string();
         let instance = Instance::new(Arc::clone(&score.chart), name, limits());
-        self.running = Some(Running { score, instance });
+        self.running = Some(Running { score, instance, terms: None });
         Ok(Some(ALARM))
     }
 
@@ -241,9 +260,31 @@ impl MeshDaemon for Statechart {
         }
     }
 
-    fn judge(&self) -> Result<(), Misfit> {
-        let Some(running) = &self.running else { return Ok(()) };
-        self.palette.judge(&running.score).map_err(|error| Misfit(error.to_string()))
+    fn foresee(&self, coming: &Coming) -> Result<(), Objection> {
+        self.running.as_ref().map_or(Ok(()), |running| running.foresee(&self.palette, coming))
+    }
+
+    fn judge(&self, coming: &Coming) -> Result<Option<Bytes>, Objection> {
+        self.running.as_ref().map_or(Ok(None), |running| running.judge(&self.palette, coming))
+    }
+
+    fn evolves(&self) -> bool {
+        true
+    }
+
+    fn evolve(
+        &mut self,
+        context: &mut Context<'_>,
+        word: &EvolutionWord,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        let running = self.running.as_mut().ok_or(Refusal::NoDefinition)?;
+        match word {
+            EvolutionWord::Agreed { attempt, terms } => running.agree(*attempt, terms.clone())?,
+            EvolutionWord::Adopted { attempt, definition } => {
+                running.adopt(&self.palette, context, *attempt, definition)?;
+            }
+        }
+        Ok(Vec::new())
     }
 
     fn paged(&mut self) -> Option<&mut dyn Paged> {

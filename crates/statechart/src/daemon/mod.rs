@@ -46,6 +46,7 @@
 //!   it the turn does not happen. The event is declined; if it was the chart's own timer, the events that
 //!   were due are lost, and `log` says so.
 
+mod becoming;
 mod kind;
 mod outputs;
 mod palette;

@@ -44,12 +44,23 @@ impl Outputs {
         myself: &EntityId,
         now: Time,
     ) -> Result<Self, Refusal> {
+        Self::settle_after(Vec::new(), instance, myself, now)
+    }
+
+    /// The same where the instance wants something already.
+    pub(super) fn settle_after(
+        wanted: Vec<Effect>,
+        instance: &mut Instance,
+        myself: &EntityId,
+        now: Time,
+    ) -> Result<Self, Refusal> {
         let mut outputs = Self::default();
+        let mut wanted = wanted;
         for _ in 0..=REFUSED_SENDS_MAX {
             let stepped =
                 instance.settle_within(now).map_err(|overrun| Refusal::Overrun(overrun.0))?;
             let mut lost = Vec::new();
-            for effect in stepped.effects {
+            for effect in wanted.drain(..).chain(stepped.effects) {
                 lost.extend(outputs.add(effect, myself)?);
             }
             if lost.is_empty() {

@@ -1,8 +1,9 @@
 //! Decides under which definitions statecharts may go on at a node, and keeps each only once.
 //!
-//! A daemon brings its definition along, and goes on under that one. A node that was given a definition
-//! with the same id takes the daemon only if the two are equal; one whose palette is
-//! [closed](Palette::closed) takes none that it was not given.
+//! A daemon brings its definition along. A node that was given another definition with the same id
+//! asks the [gate](crate::evolution::Gate): what passes goes on under the node's definition, what does
+//! not stays where it was. A node that was given none lets it go on under its own; one whose palette
+//! is [closed](Palette::closed) takes none that it was not given. A newborn is of the node's definition.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,12 +16,19 @@ use whimbrel_wire::ChunkRef;
 use crate::chart::{Chart, ChartError};
 use crate::checkpoint::CheckpointError;
 use crate::definition::Definition;
+use crate::evolution::{Gate, GateError, Profile};
 
 /// The longest definition that a newborn is given, in bytes.
 pub const DEFINITION_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// How many definitions are remembered before those that nobody uses are forgotten.
 const SEEN_MAX: usize = 1024;
+
+/// The digests of an old definition and a new one.
+type Between = (Arc<str>, Arc<str>);
+
+/// How many gates are remembered before all of them are forgotten.
+const GATES_MAX: usize = 64;
 
 /// A definition that daemons share: the chart, and how it is written down.
 pub(super) struct Score {
@@ -35,6 +43,9 @@ pub struct Palette {
     /// Those that it was given, by their ids.
     given: BTreeMap<String, Arc<Score>>,
     closed: bool,
+    profile: Profile,
+    /// Gates between definitions, by their digests.
+    gates: Mutex<BTreeMap<Between, Arc<Gate>>>,
     /// Those that are in use, by the names of their bytes.
     seen: Mutex<BTreeMap<ChunkRef, Weak<Score>>>,
 }
@@ -94,6 +105,18 @@ impl Palette {
         self
     }
 
+    /// The same that lets pass what this profile does, instead of the standard one.
+    #[must_use]
+    pub const fn with_profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// What passes the gate here.
+    pub(super) const fn profile(&self) -> Profile {
+        self.profile
+    }
+
     /// The score of a definition as JSON.
     pub(super) fn read(&self, text: &[u8]) -> Result<Arc<Score>, PaletteError> {
         if text.len() > DEFINITION_BYTES_MAX {
@@ -125,18 +148,51 @@ impl Palette {
         Ok(self.share(name, || Score::new(chart, written)))
     }
 
-    /// Whether a daemon may go on here.
-    pub(super) fn judge(&self, score: &Score) -> Result<(), PaletteError> {
-        let id = &score.chart.definition().id;
-        match self.given.get(id) {
-            Some(known) if known.digest == score.digest => Ok(()),
+    /// Whether a newborn may be of this definition here.
+    pub(super) fn bears(&self, score: &Score) -> Result<(), PaletteError> {
+        match self.other_than(score)? {
+            None => Ok(()),
             Some(known) => Err(PaletteError::Different {
-                id: id.clone(),
+                id: score.chart.definition().id.clone(),
                 found: score.digest.to_string(),
                 expected: known.digest.to_string(),
             }),
+        }
+    }
+
+    /// The definition of the same id that this node was given, if it is another one.
+    pub(super) fn other_than(&self, score: &Score) -> Result<Option<Arc<Score>>, PaletteError> {
+        let id = &score.chart.definition().id;
+        match self.given.get(id) {
+            Some(known) if known.digest == score.digest => Ok(None),
+            Some(known) => Ok(Some(Arc::clone(known))),
             None if self.closed => Err(PaletteError::Unknown(id.clone())),
-            None => Ok(()),
+            None => Ok(None),
+        }
+    }
+
+    /// The gate between two definitions.
+    pub(super) fn gate(&self, old: &Score, new: &Score) -> Result<Arc<Gate>, GateError> {
+        let name = (Arc::clone(&old.digest), Arc::clone(&new.digest));
+        let locked = || self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gate) = locked().get(&name) {
+            return Ok(Arc::clone(gate));
+        }
+        let gate = Arc::new(Gate::between(&old.chart, &new.chart)?);
+        let mut gates = locked();
+        if gates.len() >= GATES_MAX {
+            gates.clear();
+        }
+        gates.insert(name, Arc::clone(&gate));
+        Ok(gate)
+    }
+
+    /// The score of a definition as CBOR, which a turn brought.
+    pub(super) fn told(&self, bytes: &Bytes) -> Result<Arc<Score>, PaletteError> {
+        let name = name_of(&Whole::new(bytes.clone()));
+        match self.seen(&name) {
+            Some(score) => Ok(score),
+            None => self.restore(name, bytes.clone()),
         }
     }
 

@@ -1,6 +1,7 @@
-//! Decides how a statechart daemon is written down: its definition, then all the rest.
+//! Decides how a statechart daemon is written down: its definition, then all the rest; before them
+//! what was agreed for a move, if anything was.
 //!
-//! Both are CBOR. The definition is a list of chunks of its own, so its name does not change from
+//! Definition and rest are CBOR. The definition is a list of chunks of its own, so its name does not change from
 //! snapshot to snapshot, and a target that has it is not sent it again.
 
 use std::sync::{Arc, OnceLock};
@@ -10,6 +11,7 @@ use whimbrel_daemon::{
     FrozenState, ListVisitor, Paged, RestoreError, SinkError, StateReader, Whole,
 };
 
+use super::becoming::Terms;
 use super::kind::{Running, Statechart, limits};
 use super::palette::Score;
 use crate::checkpoint::Shift;
@@ -17,7 +19,7 @@ use crate::engine::Instance;
 
 /// Frozen: the instance is a copy that shares what it can, and is written down when somebody asks.
 struct Frozen {
-    running: Option<(Arc<Score>, Instance)>,
+    running: Option<(Arc<Score>, Instance, Option<Arc<Terms>>)>,
     rest: OnceLock<Result<Whole, SinkError>>,
 }
 
@@ -34,7 +36,10 @@ impl Frozen {
 
 impl FrozenState for Frozen {
     fn visit(&self, visitor: &mut ListVisitor<'_>) -> Result<(), SinkError> {
-        let Some((score, instance)) = &self.running else { return Ok(()) };
+        let Some((score, instance, terms)) = &self.running else { return Ok(()) };
+        if let Some(terms) = terms {
+            terms.written().visit(visitor)?;
+        }
         score.written.visit(visitor)?;
         self.rest(score, instance)?.visit(visitor)
     }
@@ -43,17 +48,29 @@ impl FrozenState for Frozen {
 impl Paged for Statechart {
     fn freeze(&self) -> Arc<dyn FrozenState> {
         let running = self.running.as_ref();
-        let running = running.map(|running| (Arc::clone(&running.score), running.instance.clone()));
+        let running = running.map(|running| {
+            (Arc::clone(&running.score), running.instance.clone(), running.terms.clone())
+        });
         Arc::new(Frozen { running, rest: OnceLock::new() })
     }
 
     fn thaw(&mut self, state: &mut StateReader<'_>) -> Result<(), RestoreError> {
         let declined = |error: &dyn std::fmt::Display| RestoreError::declined(error.to_string());
-        let Some(name) = state.next_list()? else {
+        const NONE: RestoreError = RestoreError::Malformed("terms and no definition");
+        let Some(mut name) = state.next_list()? else {
             self.running = None;
             return Ok(());
         };
-        let definition = Bytes::from(list(state)?);
+        let mut definition = Bytes::from(list(state)?);
+        let terms = match Terms::read(&definition) {
+            None => None,
+            Some(terms) => {
+                let terms = terms.map_err(|error| declined(&error))?;
+                name = state.next_list()?.ok_or(NONE)?;
+                definition = Bytes::from(list(state)?);
+                Some(Arc::new(terms))
+            }
+        };
         let score = match self.palette.seen(&name) {
             Some(score) => score,
             None => self.palette.restore(name, definition).map_err(|error| declined(&error))?,
@@ -65,7 +82,7 @@ impl Paged for Statechart {
         let (chart, digest) = (&score.chart, &*score.digest);
         let instance = Instance::from_compact(&rest, chart, digest, limits(), Shift::default());
         let instance = instance.map_err(|error| declined(&error))?;
-        self.running = Some(Running { score, instance });
+        self.running = Some(Running { score, instance, terms });
         Ok(())
     }
 }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use whimbrel_daemon::conformance::{self, Subject};
-use whimbrel_daemon::{Body, Host, HostError, Native, StateSnapshot, Turned};
+use whimbrel_daemon::{Body, Host, HostError, Native, Objection, StateSnapshot, Turned};
 use whimbrel_wire::{
-    CausalEvent, Digest, EntityId, InputOrigin, Kind, Ledger, OriginHash, Sender, Time, TimerId,
+    AttemptId, CausalEvent, Digest, EntityId, EvolutionWord, InputOrigin, Kind, Ledger, OriginHash,
+    Sender, Time, TimerId, encode,
 };
 
 use super::{Palette, Statechart};
-use crate::Definition;
+use crate::evolution::{Gate, Report, Rule, Settings};
+use crate::{Checkpoint, Definition};
 
 /// It pays, packs in parallel, counts by a child, and does what it should not when it is asked to.
 const ORDER: &str = r#"{
@@ -246,14 +248,172 @@ fn a_hundred_moves_during_one_delay_change_no_deadline_and_there_is_no_entry() {
 fn a_node_that_was_given_another_version_does_not_take_it() {
     let mut order = Asked::begun(ORDER, 100);
     let same = Palette::new([definition(ORDER)]).unwrap().closed();
-    assert_eq!(order.moved(Arc::new(same)).host.judge(), Ok(Ok(())));
-    let other = ORDER.replace("\"1h\"", "\"2h\"");
-    let other = Palette::new([definition(&other)]).unwrap();
-    let told = order.moved(Arc::new(other)).host.judge().unwrap().unwrap_err().to_string();
-    assert!(told.starts_with("order is ") && told.contains("this node was given"), "{told}");
-    let told =
-        order.moved(Arc::new(Palette::default().closed())).host.judge().unwrap().unwrap_err();
+    assert_eq!(order.moved(Arc::new(same)).host.judge(MOVE), Ok(Ok(None)));
+    let told = order.moved(Arc::new(Palette::default().closed())).host.judge(MOVE);
+    let told = told.unwrap().unwrap_err();
     assert_eq!(told.to_string(), "this node was not given the definition order");
+    let other = order.moved(later_end());
+    let born = Asked::try_born(ORDER, &other.palette).err().unwrap_or_default();
+    assert!(born.starts_with("order is ") && born.contains("this node was given"), "{born}");
+}
+
+const MOVE: AttemptId = AttemptId::new(0xa1);
+
+/// A node that was given the order with another delay of its pending timer.
+fn later_end() -> Arc<Palette> {
+    let other =
+        ORDER.replace("\"1h\"", "\"2h\"").replace("\"version\": \"1\"", "\"version\": \"2\"");
+    Arc::new(Palette::new([definition(&other)]).unwrap())
+}
+
+/// A node that was given the order with one state and one way more.
+fn with_returns() -> Arc<Palette> {
+    let other = ORDER
+        .replace("\"version\": \"1\"", "\"version\": \"2\"")
+        .replace(
+            "{ \"on\": [\"end\"], \"to\": [\"over\"] } ]",
+            "{ \"on\": [\"end\"], \"to\": [\"over\"] }, { \"id\": \"returning\", \"on\": [\"returned\"], \"to\": [\"back\"] } ]",
+        )
+        .replace("\"states\": [\n    { \"id\": \"open\"", "\"states\": [ { \"id\": \"back\" },\n    { \"id\": \"open\"");
+    Arc::new(Palette::new([definition(&other)]).unwrap())
+}
+
+impl Asked {
+    fn try_born(definition: &str, palette: &Arc<Palette>) -> Result<Self, String> {
+        let entity = EntityId::from_bytes([9; 32]);
+        let mut host = Host::born(entity, kind(), body(palette), [7; 32], &Digest::ZERO);
+        let founded = host.found(Some(definition.as_bytes()));
+        founded.map_err(|misfit| misfit.to_string())?;
+        Ok(Self { host, palette: Arc::clone(palette) })
+    }
+
+    /// What is agreed for the move, or why it is declined.
+    fn agree(&mut self, millis: u64, terms: &str) -> Result<(), String> {
+        let terms = Bytes::copy_from_slice(terms.as_bytes());
+        self.evolve(millis, encode(&EvolutionWord::Agreed { attempt: MOVE, terms }).into())
+    }
+
+    fn evolve(&mut self, millis: u64, payload: Bytes) -> Result<(), String> {
+        let event = CausalEvent::unchained(OriginHash::new(0), 1, payload);
+        let origin = InputOrigin::Evolution;
+        let turned = self.host.turn(self.host.epoch(), at(millis), &origin, &event);
+        let turned = turned.map_err(|error| error.to_string())?;
+        turned.answer.failure.map_or(Ok(()), Err)
+    }
+
+    /// The word that the gate lets it go on by.
+    fn passes(&mut self) -> Option<Bytes> {
+        self.host.judge(MOVE).unwrap().unwrap()
+    }
+
+    fn objection(&mut self) -> Objection {
+        self.host.judge(MOVE).unwrap().unwrap_err()
+    }
+}
+
+#[test]
+fn an_additive_version_goes_on_at_the_target_by_one_turn_of_the_journal() {
+    let mut order = Asked::begun(ORDER, 100);
+    order.ask(100, "paid");
+    let mut moved = order.moved(with_returns());
+    assert_eq!(moved.ask(101, "?data count"), "1");
+    let word = moved.passes().expect("the definition is another one");
+    // Until then it lives under its own definition.
+    assert!(moved.ask(101, "?state").contains("\"version\":\"1\""));
+    let head = moved.host.head();
+    moved.evolve(102, word.clone()).unwrap();
+    assert_eq!(moved.host.head().sequence, head.sequence, "going on puts nothing out");
+    assert!(moved.ask(102, "?state").contains("\"version\":\"2\""));
+    assert_eq!(moved.host.next_timer(), Some((at(103), TimerId::new(0))), "deadlines stand");
+    assert_eq!(moved.ask(102, "returned"), r#"{"in":["back"]}"#);
+    // A node without any definition makes the same turns to the same end.
+    let mut again = order.moved(Arc::new(Palette::default()));
+    again.ask(101, "?data count");
+    again.ask(101, "?state");
+    again.evolve(102, word).unwrap();
+    again.ask(102, "?state");
+    again.ask(102, "returned");
+    assert_eq!(again.host.fingerprint(), moved.host.fingerprint());
+    // There it is of the version that it was given, and judged no more.
+    let mut on = moved.moved(with_returns());
+    assert_eq!(on.passes(), None);
+}
+
+#[test]
+fn what_needs_consent_is_refused_with_the_whole_report_and_passes_with_it() {
+    let mut order = Asked::begun(ORDER, 100);
+    let refused = order.moved(later_end()).objection();
+    assert!(refused.summary.contains("needs consent (D2: "), "{refused}");
+    let report: Report = serde_json::from_slice(&refused.report.unwrap()).unwrap();
+    assert!(report.hits(Rule::D2) && !report.passes);
+    order.agree(101, r#"{"format":1,"consents":["D2"]}"#).unwrap();
+    let mut moved = order.moved(later_end());
+    let word = moved.passes().unwrap();
+    // Terms of another attempt count for nothing.
+    let other = moved.host.judge(AttemptId::new(0xb2)).unwrap().unwrap_err();
+    assert!(other.summary.contains("needs consent"), "{other}");
+    moved.evolve(102, word).unwrap();
+    assert!(moved.ask(102, "?state").contains("\"version\":\"2\""));
+    // The terms are used up: the state is that of one for which nothing was agreed.
+    let lists = |asked: &mut Asked| asked.host.capture().unwrap();
+    let snapshot = StateSnapshot::of(lists(&mut moved), Ledger::default()).unwrap();
+    assert_eq!(snapshot.manifest().state.lists.len(), 2);
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_declined_at_the_source_as_far_as_it_can_know() {
+    let mut order = Asked::begun(ORDER, 100);
+    let before = order.host.digest().unwrap();
+    for (plan, why) in [
+        ("{", "not a plan"),
+        (r#"{"format":9}"#, "the format 9"),
+        (r#"{"format":1,"from":"00"}"#, "another definition"),
+        (r#"{"format":1,"consents":["B1"]}"#, "B1 asks for more than consent"),
+        (r#"{"format":1,"charts":{"":{"states":{"nowhere":["open"]}}}}"#, "nowhere"),
+        (r#"{"format":1,"charts":{"":{"timers":{"nowhere":{"due":"fire"}}}}}"#, "nowhere"),
+    ] {
+        let told = order.agree(101, plan).unwrap_err();
+        assert!(told.starts_with("the plan does not fit: ") && told.contains(why), "{told}");
+        assert_eq!(order.host.digest().unwrap(), before, "{plan} left something behind");
+    }
+    // What only the target knows is said there, before anything is frozen.
+    order.agree(101, r#"{"format":1,"charts":{"":{"states":{"open":["lost"]}}}}"#).unwrap();
+    let told = order.moved(later_end()).host.foresee(MOVE).unwrap().unwrap_err();
+    assert!(told.summary.contains("lost"), "{told}");
+    // And a plan for which there is nothing to do was not meant.
+    let told = order.moved(Arc::new(Palette::default())).host.foresee(MOVE).unwrap().unwrap_err();
+    assert_eq!(told.summary, "there is a plan, and the target has no other order");
+}
+
+#[test]
+fn a_timer_that_is_pending_keeps_its_deadline_under_a_plan() {
+    let other = ORDER
+        .replace("\"version\": \"1\"", "\"version\": \"2\"")
+        .replace("\"id\": \"paying\"", "\"id\": \"checkout\"")
+        .replace("\"paying\"", "\"checkout\"");
+    let palette = Arc::new(Palette::new([definition(&other)]).unwrap());
+    let mut order = Asked::begun(ORDER, 100);
+    let due = order.host.next_timer();
+    let refused = order.moved(Arc::clone(&palette)).objection();
+    assert!(refused.summary.contains("needs plan"), "{refused}");
+    let mut known = order.moved(Arc::clone(&palette));
+    let old = definition(ORDER);
+    let gate = Gate::new(old, definition(&other)).unwrap();
+    let checkpoint = order.ask(100, "?checkpoint");
+    let checkpoint = Checkpoint::from_json(&checkpoint).unwrap();
+    let proposal = gate.propose(&checkpoint, &Settings::default());
+    let mut plan = proposal.plan;
+    plan.charts.entry(String::new()).or_default().states =
+        [("paying".to_owned(), vec!["checkout".to_owned()])].into();
+    order.agree(101, &plan.to_json()).unwrap();
+    drop(known.ask(100, "?state"));
+    let mut moved = order.moved(palette);
+    assert_eq!(moved.host.foresee(MOVE), Ok(Ok(())));
+    let word = moved.passes().unwrap();
+    moved.evolve(102, word).unwrap();
+    assert_eq!(moved.host.next_timer(), due);
+    assert!(moved.ask(102, "?state").contains(r#""in":["checkout"]"#));
+    assert_eq!(moved.wake(103), 1);
 }
 
 #[test]

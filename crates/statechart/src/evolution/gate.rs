@@ -154,6 +154,7 @@ impl Gate {
             old: self.old.clone(),
             new: self.new.clone(),
             findings,
+            left_out: 0,
         }
         .close()
     }

@@ -67,6 +67,14 @@ pub struct Report {
     pub new: Named,
     /// All hits, the worst first.
     pub findings: Vec<Finding>,
+    /// How many hits were left out because there was no room for them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub left_out: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// An instance that does not go on: its definition would misread it, or nobody agreed to what
@@ -105,6 +113,21 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// As JSON of at most so many bytes: the least hits are left out until it fits.
+    #[must_use]
+    pub fn to_json_within(&self, bytes_max: usize) -> String {
+        let mut report = self.clone();
+        loop {
+            let text = serde_json::to_string(&report).unwrap_or_default();
+            if text.len() <= bytes_max || report.findings.is_empty() {
+                return text;
+            }
+            let kept = report.findings.len() / 2;
+            report.left_out += report.findings.len() - kept;
+            report.findings.truncate(kept);
+        }
     }
 
     /// Sorts, and draws the sum.
@@ -173,6 +196,9 @@ impl fmt::Display for Report {
         }
         for finding in &self.findings {
             writeln!(f, "  {finding}")?;
+        }
+        if self.left_out > 0 {
+            writeln!(f, "  and {} more", self.left_out)?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! | 14 | refused |
 //!
 //! With `--passing`, 0 for all that the profile lets pass. As everywhere, 2 for wrong words and files.
-//! Of several checkpoints the worst verdict counts.
+//! Of several instances the worst verdict counts.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,9 +26,10 @@ use whimbrel_statechart::evolution::{
 use whimbrel_statechart::{Checkpoint, Limits, Shift};
 use whimbrel_wire::Time;
 
-use super::{Strictness, files};
+use super::{Strictness, files, fleet};
 use crate::failure::Advice;
 use crate::output;
+use crate::words::Place;
 
 /// Which definitions are judged, and for whom.
 #[derive(Args, Debug)]
@@ -37,28 +38,34 @@ pub(crate) struct GateWords {
     old: PathBuf,
     /// The definition under which they are to go on.
     new: PathBuf,
-    /// A checkpoint of an instance; several may be given. Without any, the verdict is for any
-    /// instance there can be.
-    #[arg(long, value_name = "FILE")]
+    /// A checkpoint of an instance; several may be given. Without any instance, the verdict is for
+    /// any that there can be.
+    #[arg(long, value_name = "FILE", group = "instances")]
     checkpoint: Vec<PathBuf>,
+    /// A daemon that runs: it is asked for its checkpoint by the node.
+    #[arg(long, value_name = "DAEMON", group = "instances")]
+    live: Vec<String>,
+    /// All statecharts that live on the node and are of the old definition.
+    #[arg(long, group = "instances")]
+    fleet: bool,
     /// A plan that says what becomes of what has no place.
-    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    #[arg(long, value_name = "FILE", requires = "instances")]
     plan: Option<PathBuf>,
     /// What passes.
     #[arg(long, value_enum, default_value_t)]
     profile: Strictness,
     /// Show everything that would become of each instance, and propose a plan if it does not go on.
-    #[arg(long, requires = "checkpoint")]
+    #[arg(long, requires = "instances")]
     dry_run: bool,
     /// The moment at which the instance goes on, in nanoseconds of the clock of its timers; without
     /// it, timers are taken to be at the beginning of that clock.
-    #[arg(long, value_name = "NANOS", requires = "checkpoint", default_value_t = 0)]
+    #[arg(long, value_name = "NANOS", requires = "instances", default_value_t = 0)]
     now: u64,
     /// Write the proposed plan into a file.
     #[arg(long, value_name = "FILE", requires = "dry_run")]
     propose: Option<PathBuf>,
     /// Write the checkpoint of the instance under the new definition into a file.
-    #[arg(long, value_name = "FILE", requires = "checkpoint", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "FILE", requires = "instances", conflicts_with = "dry_run")]
     output: Option<PathBuf>,
     /// Say it in JSON.
     #[arg(long)]
@@ -69,7 +76,7 @@ pub(crate) struct GateWords {
 }
 
 /// Asks the gate.
-pub(crate) fn run(words: &GateWords) -> Result<ExitCode> {
+pub(crate) async fn run(place: &Place, words: &GateWords) -> Result<ExitCode> {
     let settings = Settings { profile: words.profile.into(), ..Settings::default() };
     let old = files::definition(&words.old)?;
     let new = files::definition(&words.new)?;
@@ -79,29 +86,50 @@ pub(crate) fn run(words: &GateWords) -> Result<ExitCode> {
         Err(error) => return Err(files::wrong(&words.old, &error)),
     };
     let plan = words.plan.as_deref().map(files::plan).transpose()?;
-    if words.checkpoint.is_empty() {
+    let instances = gather(place, words, &gate).await?;
+    let none = words.checkpoint.is_empty() && words.live.is_empty() && !words.fleet;
+    if none {
         let report = gate.judge_any(&settings);
         say(words, &report.to_string(), &report.to_json());
         return Ok(exit(words, &[report]));
     }
-    if words.checkpoint.len() > 1 && (words.propose.is_some() || words.output.is_some()) {
+    if instances.len() > 1 && (words.propose.is_some() || words.output.is_some()) {
         let next = "give one checkpoint at a time";
         return Err(Advice::wrong("one file cannot hold what becomes of several", next));
     }
     let mut reports = Vec::new();
     let mut shown: Vec<(String, Json)> = Vec::new();
-    for path in &words.checkpoint {
-        let checkpoint = files::checkpoint(path)?;
-        let (report, text, json) = one(words, &gate, &checkpoint, &settings, plan.as_ref())?;
-        shown.push((format!("{}: {text}", path.display()), json));
+    for (name, checkpoint) in &instances {
+        let (report, text, json) = one(words, &gate, checkpoint, &settings, plan.as_ref())?;
+        shown.push((format!("{name}: {text}"), json));
         reports.push(report);
     }
     if let [(text, json)] = shown.as_slice() {
         say(words, text, &format!("{json:#}"));
     } else {
-        fleet(words, &shown, &reports);
+        all(words, &shown, &reports);
     }
     Ok(exit(words, &reports))
+}
+
+/// The instances that are asked about, by what they are called.
+async fn gather(
+    place: &Place,
+    words: &GateWords,
+    gate: &Gate,
+) -> Result<Vec<(String, Checkpoint)>> {
+    let mut instances = Vec::new();
+    for path in &words.checkpoint {
+        instances.push((path.display().to_string(), files::checkpoint(path)?));
+    }
+    for daemon in &words.live {
+        instances.push((daemon.clone(), fleet::checkpoint(place, daemon).await?));
+    }
+    if words.fleet {
+        let old = &gate.old_chart().definition().digest();
+        instances.append(&mut fleet::of_definition(place, old).await?);
+    }
+    Ok(instances)
 }
 
 fn one(
@@ -139,7 +167,7 @@ fn one(
 }
 
 /// How a fleet came out: how many of each verdict, and which rules were hit how often.
-fn fleet(words: &GateWords, shown: &[(String, Json)], reports: &[Report]) {
+fn all(words: &GateWords, shown: &[(String, Json)], reports: &[Report]) {
     let mut verdicts: BTreeMap<Verdict, usize> = BTreeMap::new();
     let mut rules: BTreeMap<Rule, usize> = BTreeMap::new();
     for report in reports {
@@ -186,6 +214,7 @@ fn illegal(words: &GateWords, settings: &Settings, what: &str) -> ExitCode {
         old: Named::default(),
         new: Named::default(),
         findings: vec![finding],
+        left_out: 0,
     };
     say(words, &report.to_string(), &report.to_json());
     exit(words, &[report])

@@ -1,17 +1,20 @@
 //! Decides what can be said about statecharts without a node: files go in, words come out.
 
 mod files;
+mod fleet;
 pub(crate) mod gate;
 mod simulate;
 mod versions;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
-use whimbrel_statechart::evolution::{Direction, Profile};
+use whimbrel_statechart::evolution::{Direction, PLAN_FORMAT, Plan, Profile, Rule};
 
+use crate::failure::Advice;
 use crate::output;
 
 /// What can be done with a statechart alone.
@@ -77,6 +80,26 @@ impl From<Way> for Direction {
             Way::Full => Self::Full,
         }
     }
+}
+
+/// What whoever asks for a move agrees to, as the daemon is told it; none if that is nothing.
+pub(crate) fn terms(plan: Option<&Path>, consents: &[String]) -> Result<Option<String>> {
+    if plan.is_none() && consents.is_empty() {
+        return Ok(None);
+    }
+    let none = Plan { format: PLAN_FORMAT, ..Plan::default() };
+    let mut plan = plan.map_or(Ok(none), files::plan)?;
+    plan.consents.append(&mut rules(consents)?);
+    Ok(Some(serde_json::to_string(&plan)?))
+}
+
+/// Rules by their ids.
+fn rules(ids: &[String]) -> Result<BTreeSet<Rule>> {
+    let rule = |id: &String| {
+        let unknown = || Advice::wrong(format!("there is no rule {id}"), "see docs/gate.md");
+        Rule::of(id).ok_or_else(unknown)
+    };
+    ids.iter().map(rule).collect()
 }
 
 /// Does what was said.

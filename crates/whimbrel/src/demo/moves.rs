@@ -155,6 +155,7 @@ impl Mover<'_> {
             transport_identity: true,
             freeze_and_copy: false,
             watch: true,
+            terms: None,
         }
     }
 

@@ -11,11 +11,11 @@ use std::path::Path;
 use bytes::Bytes;
 use whimbrel_wire::{
     Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, ChannelWord, ChunkList,
-    ChunkRef, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Hearing,
-    Identity, InputOrigin, Kind, Ledger, Luggage, Manifest, Message, MigrationEnvelope,
-    MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, NodeKey, Offer, OriginHash,
-    Outgoing, Position, Progress, PublicKey, Purpose, Refusal, Role, Sender, Sequence, Session,
-    SignedDeed, Stamp, Start, StateRef, StateVersion, StoreId, SubscribeRefusal,
+    ChunkRef, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch, EvolutionWord, Frozen,
+    Head, Hearing, Identity, InputOrigin, Kind, Ledger, Luggage, Manifest, Message,
+    MigrationEnvelope, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, NodeKey,
+    Offer, OriginHash, Outgoing, Position, Progress, PublicKey, Purpose, Refusal, Role, Sender,
+    Sequence, Session, SignedDeed, Stamp, Start, StateRef, StateVersion, StoreId, SubscribeRefusal,
     SubscriptionBinding, SubscriptionState, Time, TimerId, TitleMessage, Turn, decode,
     decode_frame, encode, encode_frame,
 };
@@ -120,6 +120,7 @@ const fn migration_name(message: &MigrationMessage) -> &'static str {
         MigrationMessage::ChunksWanted { .. } => "chunks-wanted",
         MigrationMessage::Progressed { .. } => "progressed",
         MigrationMessage::Cancel { .. } => "cancel",
+        MigrationMessage::TakeSnapshotOnTerms { .. } => "take-snapshot-on-terms",
     }
 }
 
@@ -223,6 +224,13 @@ fn of_the_hand_over() -> Vec<MigrationMessage> {
         },
         MigrationMessage::Progressed { daemon_origin, progress },
         MigrationMessage::Cancel { daemon_origin },
+        MigrationMessage::TakeSnapshotOnTerms {
+            daemon_origin,
+            target_node: NodeId::new(0x0f),
+            transport_identity: true,
+            catch_up: CatchUp::Replay,
+            terms: Bytes::from_static(b"terms"),
+        },
     ]
 }
 
@@ -287,6 +295,20 @@ fn hex(bytes: &[u8]) -> String {
 /// What lies on a disk or is signed: its bytes.
 fn kept() -> Vec<(&'static str, Vec<u8>)> {
     let turn = Turn { event: event(), stamp: stamp(InputOrigin::Timer(TimerId::new(1))) };
+    let evolution = Turn { event: event(), stamp: stamp(InputOrigin::Evolution) };
+    let attempt = AttemptId::new(0xa1);
+    let agreed = EvolutionWord::Agreed { attempt, terms: Bytes::from_static(b"terms") };
+    let definition = Bytes::from_static(b"definition");
+    let adopted = EvolutionWord::Adopted { attempt, definition };
+    let incompatible = MigrationFailureReason::IncompatibleMigration {
+        summary: "why".to_owned(),
+        report: Bytes::from_static(b"report"),
+    };
+    let unread = MigrationFailureReason::VersionNotRead {
+        found: StateVersion::new(3),
+        first: StateVersion::new(1),
+        last: StateVersion::new(2),
+    };
     let subscriptions = vec![SubscriptionBinding { publisher: ENTITY, channel: news() }];
     let luggage = Luggage { ledger: ledger(), host: Bytes::from_static(b"host"), subscriptions };
     vec![
@@ -297,6 +319,11 @@ fn kept() -> Vec<(&'static str, Vec<u8>)> {
         ("deed", encode(&deed().deed)),
         ("signed-deed", encode(&deed())),
         ("answer", encode(&answer())),
+        ("turn-evolution", encode(&evolution)),
+        ("evolution-agreed", encode(&agreed)),
+        ("evolution-adopted", encode(&adopted)),
+        ("reason-incompatible-migration", encode(&incompatible)),
+        ("reason-version-not-read", encode(&unread)),
         ("subscription", encode(&SubscriptionState::Leaving { next: Some(7) })),
     ]
 }
@@ -406,6 +433,6 @@ fn the_frames_of_old_are_understood() {
         assert_eq!(decode_frame(&bytes), Ok(message), "{name}");
         count += 1;
     }
-    assert_eq!(count, 13 + 6 + 2);
+    assert_eq!(count, 14 + 6 + 2);
     assert_eq!(decode::<Manifest>(&encode(&manifest())), Ok(manifest()));
 }

@@ -8,9 +8,9 @@ use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use whimbrel_wire::limits::{CHANNEL_NAME_BYTES_MAX, FRAME_BYTES_MAX, KIND_BYTES_MAX};
 use whimbrel_wire::{
-    CausalEvent, ChannelName, ChannelWord, ChunkList, ChunkRef, DeliveryMessage, FrameError, Kind,
-    Ledger, Luggage, Manifest, Message, MigrationMessage, SignedDeed, Stamp, TitleMessage, Turn,
-    Write, decode, decode_frame, encode, encode_frame,
+    CausalEvent, ChannelName, ChannelWord, ChunkList, ChunkRef, DeliveryMessage, EvolutionWord,
+    FrameError, Kind, Ledger, Luggage, Manifest, Message, MigrationMessage, SignedDeed, Stamp,
+    TitleMessage, Turn, Write, decode, decode_frame, encode, encode_frame,
 };
 
 use crate::words::{Random, Word};
@@ -58,6 +58,7 @@ fn judge_all(bytes: &[u8]) {
     judged::<SignedDeed>(bytes);
     judged::<Kind>(bytes);
     judged::<ChannelWord>(bytes);
+    judged::<EvolutionWord>(bytes);
 }
 
 /// How many lives each property has; an interpreter takes a thousand times as long for one.
@@ -84,6 +85,7 @@ proptest! {
         strict_bytes_of::<SignedDeed>(seed);
         strict_bytes_of::<Kind>(seed);
         strict_bytes_of::<ChannelWord>(seed);
+        strict_bytes_of::<EvolutionWord>(seed);
     }
 
     #[test]

@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use whimbrel_wire::{
     Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, ChannelWord, ChunkList,
-    ChunkRef, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch, Frozen, Head, Hearing,
-    Identity, InputOrigin, Kind, Ledger, Luggage, Manifest, Message, MigrationEnvelope,
-    MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, Offer, OriginHash, Outgoing,
-    Position, Progress, PublicKey, Purpose, Refusal, Role, Sender, Sequence, Session, Signature,
-    SignedDeed, Stamp, Start, StateRef, StateVersion, StoreId, SubscribeRefusal,
-    SubscriptionBinding, SubscriptionState, Time, TimerId, TitleMessage, Turn, Write,
+    ChunkRef, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch, EvolutionWord, Frozen,
+    Head, Hearing, Identity, InputOrigin, Kind, Ledger, Luggage, Manifest, Message,
+    MigrationEnvelope, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, Offer,
+    OriginHash, Outgoing, Position, Progress, PublicKey, Purpose, Refusal, Role, Sender, Sequence,
+    Session, Signature, SignedDeed, Stamp, Start, StateRef, StateVersion, StoreId,
+    SubscribeRefusal, SubscriptionBinding, SubscriptionState, Time, TimerId, TitleMessage, Turn,
+    Write,
 };
 
 /// SplitMix64.
@@ -257,6 +258,11 @@ choices! {
         |r| Self::Poisoned { sender: r.any(), number: r.any(), answered: r.any() },
         |r| Self::Timer(r.any()),
         |r| Self::SessionOpened(r.any()),
+        |_| Self::Evolution,
+    }
+    EvolutionWord {
+        |r| Self::Agreed { attempt: r.any(), terms: r.any() },
+        |r| Self::Adopted { attempt: r.any(), definition: r.any() },
     }
     Hearing { |_| Self::All, |r| Self::Recent { window: r.any() } }
     Start { |_| Self::Next, |_| Self::Retained, |r| Self::After(r.any()) }
@@ -336,6 +342,8 @@ choices! {
         |_| Self::WrongPeer,
         |_| Self::TooLate,
         |_| Self::ShuttingDown,
+        |r| Self::IncompatibleMigration { summary: r.any(), report: r.any() },
+        |r| Self::VersionNotRead { found: r.any(), first: r.any(), last: r.any() },
     }
     Refusal {
         |_| Self::Busy,
@@ -395,6 +403,13 @@ choices! {
         |r| Self::ChunksWanted { daemon_origin: r.any(), snapshot: r.any(), ranges: r.any() },
         |r| Self::Progressed { daemon_origin: r.any(), progress: r.any() },
         |r| Self::Cancel { daemon_origin: r.any() },
+        |r| Self::TakeSnapshotOnTerms {
+            daemon_origin: r.any(),
+            target_node: r.any(),
+            transport_identity: r.any(),
+            catch_up: r.any(),
+            terms: r.any(),
+        },
     }
     DeliveryMessage {
         |r| Self::OpenSession { client: r.any(), reply_to: r.any() },

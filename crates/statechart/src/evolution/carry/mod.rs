@@ -96,6 +96,36 @@ impl Gate {
             let instance = checkpoint.restore_of(self.new_chart(), limits, moment.shift)?;
             return Ok(Carried::plain(instance, report));
         }
+        self.made(checkpoint, report, settings, plan, limits, moment)
+    }
+
+    /// Takes over an instance that was judged, and judges it no more: what it becomes is part of a
+    /// journal, and depends on nothing that a later build may decide otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`CarryError`]; nothing has changed then.
+    pub fn carry_decided(
+        &self,
+        checkpoint: &Checkpoint,
+        plan: Option<&Plan>,
+        limits: Limits,
+        moment: Moment,
+    ) -> Result<Carried, CarryError> {
+        let settings = Settings::default();
+        let report = self.report(&settings, Vec::new());
+        self.made(checkpoint, report, &settings, plan, limits, moment)
+    }
+
+    fn made(
+        &self,
+        checkpoint: &Checkpoint,
+        report: Report,
+        settings: &Settings,
+        plan: Option<&Plan>,
+        limits: Limits,
+        moment: Moment,
+    ) -> Result<Carried, CarryError> {
         let old = match plan {
             Some(_) => Some(checkpoint.restore_of(self.old_chart(), limits, Shift::default())?),
             None => None,

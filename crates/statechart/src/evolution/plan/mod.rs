@@ -310,11 +310,7 @@ impl Plan {
                 return Err(PlanError::Elsewhere { what, digest: said.clone() });
             }
         }
-        if let Some(rule) =
-            self.consents.iter().find(|rule| rule.verdict() != Verdict::NeedsConsent)
-        {
-            return Err(PlanError::Consent(*rule));
-        }
+        self.consents_only()?;
         for (name, chart) in &self.charts {
             let pair = gate.pair.descend(&path(name));
             let pair = pair.ok_or_else(|| PlanError::Unknown {
@@ -325,6 +321,32 @@ impl Plan {
             Checker { name, plan: chart, pair }.check()?;
         }
         Ok(())
+    }
+
+    /// Whether it can be a plan for instances of a definition, whatever the new one is: `gate` is
+    /// that between the definition and itself.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError`].
+    pub fn check_old(&self, gate: &Gate) -> Result<(), PlanError> {
+        if !self.from.is_empty() && self.from != gate.old.digest {
+            let digest = self.from.clone();
+            return Err(PlanError::Elsewhere { what: "from", digest });
+        }
+        self.consents_only()?;
+        for (name, plan) in &self.charts {
+            // A chart that only the new definition has is looked for when that is known.
+            if let Some(pair) = gate.pair.descend(&path(name)) {
+                Checker { name, plan, pair }.check_old()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn consents_only(&self) -> Result<(), PlanError> {
+        let more = self.consents.iter().find(|rule| rule.verdict() != Verdict::NeedsConsent);
+        more.map_or(Ok(()), |rule| Err(PlanError::Consent(*rule)))
     }
 
     /// What it says of a chart.
@@ -458,6 +480,27 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What it names of the old chart.
+    fn check_old(&self) -> Result<(), PlanError> {
+        let (old, plan) = (&self.pair.old, self.plan);
+        for state in plan.states.keys() {
+            let known = old.chart.places.contains_key(&**state);
+            self.known("state of the old chart", state, known)?;
+        }
+        for history in plan.histories.keys() {
+            let place = old.chart.places.get(&**history);
+            let known = place.is_some_and(|place| old.chart.is_history(*place));
+            self.known("history of the old chart", history, known)?;
+        }
+        for slot in plan.timers.keys() {
+            self.known("timer of the old chart", slot, old.sites.contains_key(slot))?;
+        }
+        for name in &plan.forget {
+            self.known("variable of the old chart", name, old.data.contains_key(name))?;
+        }
+        plan.data.iter().try_for_each(|(name, given)| self.given(name, given))
     }
 
     fn timers(&self) -> Result<(), PlanError> {
