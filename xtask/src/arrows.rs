@@ -21,6 +21,9 @@ const QUINN_PROTO_MIN: (u64, u64, u64) = (0, 11, 18);
 /// `unsafe_code` is denied instead of forbidden, so that one named place can lift it.
 const OWN_LINTS: [&str; 3] = ["whimbrel-store", "whimbrel-fuzz", "whimbrel-isolate"];
 
+/// Who may know the engine: the crate that hides it, and the one that holds it against the engine.
+const ENGINE_USERS: [&str; 2] = ["whimbrel-isolate", "whimbrel-differential"];
+
 /// Which crates of this workspace a package may use.
 enum Arrows {
     All,
@@ -41,7 +44,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 20] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -182,6 +185,12 @@ const RULES: [Rule; 19] = [
         outside: Outside::Any,
         never: &["whimbrel-runtime", "whimbrel"],
     },
+    Rule {
+        package: "whimbrel-differential",
+        arrows: Arrows::Only(&["whimbrel-isolate"]),
+        outside: Outside::Any,
+        never: &["whimbrel-runtime", "whimbrel"],
+    },
     Rule { package: "whimbrel-bench", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule { package: "whimbrel-examples", arrows: Arrows::All, outside: Outside::Any, never: &[] },
     Rule { package: "xtask", arrows: Arrows::Only(&[]), outside: Outside::Any, never: &[] },
@@ -287,7 +296,7 @@ fn objection(rule: &Rule, dependency: &Dependency) -> Option<String> {
     if to == "bincode" {
         return Some(format!("{from} → {to}: bincode is unmaintained; bytes are postcard's"));
     }
-    if to.starts_with("wasmtime") && from != "whimbrel-isolate" {
+    if to.starts_with("wasmtime") && !ENGINE_USERS.contains(&from) {
         return Some(format!("{from} → {to}: wasmtime belongs to whimbrel-isolate alone"));
     }
     if rule.never.contains(&to) {

@@ -30,7 +30,7 @@ pub(crate) fn run(tree: &Tree, flags: &[String]) -> Result<()> {
 
 /// The scripts are in a package that the tests depend on; what runs them is an example of the crate.
 fn wasm(tree: &Tree, flags: &[String]) -> Result<()> {
-    let words = "run --quiet --locked -p whimbrel-isolate --example conformance --";
+    let words = "run --quiet --locked --release -p whimbrel-isolate --example conformance --";
     let mut command = tools::cargo(tree);
     tools::run(command.args(words.split(' ')).args(flags))
 }

@@ -61,6 +61,19 @@ const STEPS: &[Step] = &[
         cargo: "run --quiet --locked --release -p whimbrel-statechart --example soundness -- \
                 --seeds 0..1120000",
     },
+    Step {
+        name: "differential",
+        cargo: "run --quiet --locked --release -p whimbrel-differential -- programs \
+                --count 100000 --resume",
+    },
+    Step {
+        name: "hostile",
+        cargo: "run --quiet --locked --release -p whimbrel-differential -- hostile --count 20000",
+    },
+    Step {
+        name: "wasm",
+        cargo: "run --quiet --locked --release -p whimbrel-isolate --example conformance",
+    },
     Step { name: "fuzz", cargo: "run --quiet --locked -p xtask -- fuzz --minutes 60" },
     Step { name: "miri", cargo: "run --quiet --locked -p xtask -- miri --resume" },
     Step { name: "mutants", cargo: "run --quiet --locked -p xtask -- mutants --resume" },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::dirty::{PagedState, Rounds};
 use crate::fast::{Fast, FastCode};
 use crate::host::{Host, Trap};
 use crate::module::Module;
@@ -139,6 +140,23 @@ impl VmIsolate {
         match &mut self.running {
             Running::Reference(program, _) => Ok(program.capture()),
             Running::Fast(program) => program.capture(),
+        }
+    }
+
+    /// Begins to copy the memories in rounds, so that a later stop is short. Nothing is copied yet.
+    #[must_use]
+    pub fn begin_rounds(&mut self) -> Rounds {
+        match &mut self.running {
+            Running::Reference(program, _) => Rounds::new(None, &program.memory_maxima()),
+            Running::Fast(program) => program.begin_rounds(),
+        }
+    }
+
+    /// Everything that the program knows, which is stopped: copies what is left, in a last round.
+    pub fn capture_rounds(&mut self, rounds: &mut Rounds) -> Result<PagedState, RestoreError> {
+        match &mut self.running {
+            Running::Reference(program, _) => Ok(program.capture_rounds(rounds)),
+            Running::Fast(program) => program.capture_rounds(rounds),
         }
     }
 

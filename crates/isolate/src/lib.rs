@@ -8,6 +8,7 @@
 //!
 //! This crate knows nothing of nodes, ownership, journals or networks.
 
+pub mod dirty;
 pub mod fast;
 mod host;
 mod isolate;
@@ -25,8 +26,8 @@ pub use module::{
 };
 pub use state::{
     BLOCK_BYTES, CheckError, CheckedState, CreateError, DecodeError, DecodeLimits, Frame, Limits,
-    MemoryImage, MemoryTree, NanPolicy, PAGE_BYTES, PendingHostCall, STATE_FORMAT, STATE_MAGIC,
-    TableImage, VmState,
+    MemoryImage, MemoryTree, NanPolicy, PAGE_BYTES, PagedMemory, PendingHostCall, STATE_FORMAT,
+    STATE_MAGIC, TableImage, VmState,
 };
 pub use stop::StopHandle;
 pub use value::{FuncType, ValType, Value};

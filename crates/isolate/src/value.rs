@@ -130,6 +130,28 @@ impl Value {
         }
     }
 
+    /// The value as two slots of 64 bits; the second is zero unless it is a vector.
+    pub(crate) fn to_slots(self) -> (u64, u64) {
+        match self {
+            Self::V128(bits) => (bits as u64, (bits >> 64) as u64),
+            Self::I32(_)
+            | Self::I64(_)
+            | Self::F32(_)
+            | Self::F64(_)
+            | Self::FuncRef(_)
+            | Self::ExternRef(_) => (self.to_slot().unwrap_or(0), 0),
+        }
+    }
+
+    /// The value of this type in two slots.
+    pub(crate) fn from_slots(ty: ValType, low: u64, high: u64) -> Self {
+        if ty == ValType::V128 {
+            Self::V128(u128::from(high) << 64 | u128::from(low))
+        } else {
+            Self::from_slot(ty, low)
+        }
+    }
+
     /// The value as one 64-bit slot: references as number plus one, null as zero. A vector does not
     /// fit and gives `None`.
     pub(crate) fn to_slot(self) -> Option<u64> {

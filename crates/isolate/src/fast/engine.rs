@@ -33,6 +33,17 @@ impl Settings {
     pub const COUNTED: Self = Self { nan: NanPolicy::Open, counted: true, every_entry: true };
 }
 
+/// What the code is compiled to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// The machine code of this processor.
+    Native,
+    /// The engine's own bytecode, which is the same on all processors. It has no atomic load, so its
+    /// polls are counted: it stops after a number of them, and not on request.
+    Bytecode,
+}
+
 /// The most modules of continuations that are kept for one program's code.
 const KEPT_MAX: usize = 256;
 
@@ -66,12 +77,24 @@ impl std::fmt::Debug for FastCode {
 impl FastCode {
     /// Rewrites and compiles a module.
     pub fn new(module: &Arc<Module>, settings: Settings) -> Result<Self, RestoreError> {
+        Self::compiled_to(Target::Native, module, settings)
+    }
+
+    /// Rewrites a module and compiles it to this.
+    pub fn compiled_to(
+        target: Target,
+        module: &Arc<Module>,
+        settings: Settings,
+    ) -> Result<Self, RestoreError> {
+        if target == Target::Bytecode && !settings.counted {
+            return Err(RestoreError::Unsupported("bytecode that does not count its polls"));
+        }
         if uses_handles(module) {
             return Err(RestoreError::Unsupported("externref, by the fast tier"));
         }
         let plan = Plan::of(module, settings.every_entry);
         let main = main(module, &plan, poll(settings));
-        let engine = engine(settings.nan)?;
+        let engine = engine(target, settings.nan)?;
         let compiled = wasmtime::Module::new(&engine, &main.bytes).map_err(engine_error)?;
         Ok(Self(Arc::new(Shared {
             module: Arc::clone(module),
@@ -145,13 +168,14 @@ fn uses_handles(module: &Module) -> bool {
     in_types || in_globals || in_tables || in_elements || in_locals()
 }
 
-/// The engine of a policy; one for all modules.
-fn engine(nan: NanPolicy) -> Result<Engine, RestoreError> {
-    static OPEN: OnceLock<Engine> = OnceLock::new();
-    static CANONICAL: OnceLock<Engine> = OnceLock::new();
-    let kept = match nan {
-        NanPolicy::Open => &OPEN,
-        NanPolicy::Canonical => &CANONICAL,
+/// The engine of a target and a policy; one for all modules.
+fn engine(target: Target, nan: NanPolicy) -> Result<Engine, RestoreError> {
+    static ENGINES: [OnceLock<Engine>; 4] = [const { OnceLock::new() }; 4];
+    let kept = match (target, nan) {
+        (Target::Native, NanPolicy::Open) => &ENGINES[0],
+        (Target::Native, NanPolicy::Canonical) => &ENGINES[1],
+        (Target::Bytecode, NanPolicy::Open) => &ENGINES[2],
+        (Target::Bytecode, NanPolicy::Canonical) => &ENGINES[3],
     };
     if let Some(engine) = kept.get() {
         return Ok(engine.clone());
@@ -163,8 +187,13 @@ fn engine(nan: NanPolicy) -> Result<Engine, RestoreError> {
         .wasm_memory64(true)
         .wasm_extended_const(true)
         .wasm_tail_call(true)
+        // Memories stay where they are while a program runs, so that others can read them there.
+        .memory_may_move(false)
         // Only for the load by which code looks whether it should stop.
-        .wasm_threads(true);
+        .wasm_threads(target == Target::Native);
+    if target == Target::Bytecode {
+        config.target("pulley64").map_err(engine_error)?;
+    }
     let engine = Engine::new(&config).map_err(engine_error)?;
     Ok(kept.get_or_init(|| engine).clone())
 }

@@ -20,5 +20,5 @@ mod plan;
 mod program;
 mod types;
 
-pub use engine::{FastCode, Settings};
+pub use engine::{FastCode, Settings, Target};
 pub(crate) use program::Fast;

@@ -8,6 +8,7 @@ use wasmtime::{
     Table, Val,
 };
 
+use crate::dirty::{Ground, PagedState, Region, Rounds};
 use crate::fast::build::{GO_ON, Place, SPILL_START, dropped_global};
 use crate::fast::engine::{FastCode, Shared, engine_error};
 use crate::fast::lower::Own;
@@ -77,6 +78,7 @@ pub(crate) struct Fast {
     private: PrivateItems,
     dropped: (Vec<bool>, Vec<bool>),
     stop: StopHandle,
+    ground: Ground,
 }
 
 struct PrivateItems {
@@ -92,6 +94,7 @@ struct PrivateItems {
 impl Drop for Fast {
     fn drop(&mut self) {
         self.stop.forget_flag();
+        self.ground.set(Vec::new());
     }
 }
 
@@ -162,9 +165,21 @@ impl Fast {
         }
         let table = main.get_table(&mut store, &names.table(indices.table));
         let private = PrivateItems { memory, unwinding, spill, read, counter, references, table };
-        let stop = stop.clone();
+        let (stop, ground) = (stop.clone(), Ground::new());
         let (frames, dropped) = (Vec::new(), (Vec::new(), Vec::new()));
-        Ok(Self { code, store, main, frames, globals, memories, tables, private, dropped, stop })
+        Ok(Self {
+            code,
+            store,
+            main,
+            frames,
+            globals,
+            memories,
+            tables,
+            private,
+            dropped,
+            stop,
+            ground,
+        })
     }
 
     fn function(&mut self, index: u32) -> Option<Func> {
@@ -479,8 +494,50 @@ impl Fast {
             .collect()
     }
 
+    /// Says where the memories lie, for rounds.
+    fn stand(&self) {
+        let regions = self
+            .memories
+            .iter()
+            .map(|memory| Region::new(memory.data_ptr(&self.store), memory.data_size(&self.store)));
+        self.ground.set(regions.collect());
+    }
+
+    /// Begins to copy the memories in rounds.
+    pub(crate) fn begin_rounds(&mut self) -> Rounds {
+        self.stand();
+        let types = self.memories.iter().map(|memory| memory.ty(&self.store));
+        let maxima: Vec<u64> = types.map(|ty| ty.maximum().unwrap_or(u64::MAX)).collect();
+        Rounds::new(Some(self.ground.clone()), &maxima)
+    }
+
+    /// Everything that the program knows, with a last round.
+    pub(crate) fn capture_rounds(
+        &mut self,
+        rounds: &mut Rounds,
+    ) -> Result<PagedState, RestoreError> {
+        self.stand();
+        let mut sizes = Vec::new();
+        for (index, memory) in self.memories.iter().enumerate() {
+            let pages_max = memory.ty(&self.store).maximum().unwrap_or(u64::MAX);
+            let _ = rounds.last(index, memory.data(&self.store));
+            sizes.push(MemoryImage::empty(memory.size(&self.store), pages_max));
+        }
+        let rest = self.capture_with(sizes);
+        Ok(rounds.state(rest))
+    }
+
     /// Everything that the program knows.
     pub(crate) fn capture(&mut self) -> Result<VmState, RestoreError> {
+        let mut memories = Vec::new();
+        for memory in &self.memories {
+            let pages_max = memory.ty(&self.store).maximum().unwrap_or(u64::MAX);
+            memories.push(MemoryImage::of(memory.data(&self.store), pages_max));
+        }
+        Ok(self.capture_with(memories))
+    }
+
+    fn capture_with(&mut self, memories: Vec<MemoryImage>) -> VmState {
         let module = Arc::clone(&self.code.module);
         self.learn_drops();
         let types: Vec<ValType> = module.globals().iter().map(|global| global.ty).collect();
@@ -493,16 +550,11 @@ impl Fast {
             let value = global.get(&mut self.store);
             globals.push(self.known_value(ty, &value));
         }
-        let mut memories = Vec::new();
-        for memory in &self.memories {
-            let pages_max = memory.ty(&self.store).maximum().unwrap_or(u64::MAX);
-            memories.push(MemoryImage::of(memory.data(&self.store), pages_max));
-        }
         let mut tables = Vec::new();
         for table in self.tables.clone() {
             tables.push(self.table_image(table));
         }
-        Ok(VmState {
+        VmState {
             module: module.digest(),
             nan: self.code.settings.nan,
             limits: self.store.data().limits,
@@ -514,7 +566,7 @@ impl Fast {
             tables,
             dropped_elements: self.dropped.0.clone(),
             dropped_data: self.dropped.1.clone(),
-        })
+        }
     }
 
     /// Notes which segments the program dropped.

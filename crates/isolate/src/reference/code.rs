@@ -6,6 +6,7 @@
 //! boundary of an instruction.
 
 use crate::reference::numeric::numeric_ops;
+use crate::reference::vector::{Access, Floats};
 
 macro_rules! define_op {
     (
@@ -62,11 +63,87 @@ macro_rules! define_op {
             TableCopy { a: u16, to: u32, from: u32 },
             TableInit { a: u16, table: u32, segment: u32 },
             ElemDrop { segment: u32 },
+            /// The instruction on vectors of this number.
+            Vector { number: u32 },
         }
     };
 }
 
 numeric_ops!(define_op);
+
+/// One instruction on vectors.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum VectorOp {
+    Const {
+        d: u16,
+        constant: u32,
+    },
+    One {
+        d: u16,
+        a: u16,
+        floats: Floats,
+        of: fn(u128) -> u128,
+    },
+    Two {
+        d: u16,
+        a: u16,
+        b: u16,
+        floats: Floats,
+        of: fn(u128, u128) -> u128,
+    },
+    Shift {
+        d: u16,
+        a: u16,
+        b: u16,
+        of: fn(u128, u32) -> u128,
+    },
+    Splat {
+        d: u16,
+        a: u16,
+        of: fn(u64) -> u128,
+    },
+    Test {
+        d: u16,
+        a: u16,
+        of: fn(u128) -> u64,
+    },
+    /// The bits of `a` where `c` has ones, and those of `b` elsewhere.
+    Select {
+        d: u16,
+        a: u16,
+        b: u16,
+        c: u16,
+    },
+    Shuffle {
+        d: u16,
+        a: u16,
+        b: u16,
+        constant: u32,
+    },
+    ExtractLane {
+        d: u16,
+        a: u16,
+        lane: u8,
+        of: fn(u128, u32) -> u64,
+    },
+    ReplaceLane {
+        d: u16,
+        a: u16,
+        b: u16,
+        lane: u8,
+        bits: u8,
+    },
+    /// The address is in `a`, a vector in `b`.
+    Access {
+        d: u16,
+        a: u16,
+        b: u16,
+        access: u32,
+    },
+}
+
+/// Instructions are read one after the other: their size is how fast that is.
+const _: () = assert!(size_of::<Op>() == 16);
 
 /// A branch that moves values: `count` slots from `from` to `into`, then on at `to`.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +159,9 @@ pub(super) struct Branch {
 pub(super) struct Code {
     pub(super) ops: Vec<Op>,
     pub(super) branches: Vec<Branch>,
+    pub(super) vectors: Vec<VectorOp>,
+    pub(super) constants: Vec<u128>,
+    pub(super) accesses: Vec<Access>,
     /// The position of each instruction.
     pub(super) positions: Vec<u32>,
     /// How many slots its frame needs, of which locals, of which parameters; and how many results.

@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::host::{Answer, Host, Trap};
 use crate::module::Module;
-use crate::reference::code::{Branch, Code, Op};
+use crate::reference::code::{Branch, Code, Op, VectorOp};
 use crate::reference::machine::{
-    Activation, Machine, Program, Table, copy_between, copy_within, slice_mut,
+    Activation, Machine, Memory, Program, Table, copy_between, copy_within, slice_mut,
 };
 use crate::reference::numeric::{
     Canonical, Slot, divide, i32_of_f32, i32_of_f64, i64_of_f32, i64_of_f64, narrow, numeric_ops,
     remain, u32_of_f32, u32_of_f64, u64_of_f32, u64_of_f64, wide,
 };
+use crate::reference::vector::{Access, AccessKind, Floats, replace, shuffle};
 use crate::state::PAGE_BYTES;
 use crate::value::Value;
 
@@ -46,7 +47,8 @@ macro_rules! cold {
 
 /// Goes on with the innermost frame. `COUNTED`: every instruction is counted. `CANONICAL`: arithmetic
 /// gives one NaN only.
-pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
+/// `VECTORS`: slots have high halves.
+pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool, const VECTORS: bool>(
     module: &Module,
     program: &Program,
     machine: &mut Machine,
@@ -54,19 +56,22 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
     note: &mut Option<Vec<u8>>,
     until: &mut Until<'_>,
 ) -> Halt {
-    let Some(&Activation { function, at, base: first_base }) = machine.frames.last() else {
+    let Some(&Activation { function, at, mut base }) = machine.frames.last() else {
         return Halt::Done;
     };
     let mut code: &Code = program.code(function);
     let mut at = at as usize;
-    let mut base = first_base;
     // The slots of the frame, by one look at their bounds.
-    macro_rules! window {
+    let mut slots: &mut [u64];
+    let mut highs: &mut [u64];
+    macro_rules! open_window {
         () => {
-            &mut machine.slots[base..base + code.slots as usize]
+            slots = &mut machine.slots[base..base + code.slots as usize];
+            highs =
+                if VECTORS { &mut machine.high[base..base + code.slots as usize] } else { &mut [] };
         };
     }
-    let mut slots: &mut [u64] = window!();
+    open_window!();
     macro_rules! get {
         ($slot:expr) => {
             slots[$slot as usize]
@@ -97,14 +102,15 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
             at = to;
         }};
     }
+    macro_rules! copy_slots {
+        ($from:expr, $count:expr, $into:expr) => {
+            copy::<VECTORS>((&mut *slots, &mut *highs), $from, $count, $into)
+        };
+    }
     macro_rules! branch {
         ($number:expr) => {{
             let Branch { to, from, into, count } = code.branches[$number as usize];
-            if count == 1 {
-                slots[into as usize] = slots[from as usize];
-            } else if count != 0 {
-                slots.copy_within(from as usize..from as usize + count as usize, into as usize);
-            }
+            copy_slots!(from, count, into);
             jump!(to);
         }};
     }
@@ -116,7 +122,7 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
                     code = program.code(frame.function);
                     at = frame.at as usize;
                     base = frame.base;
-                    slots = window!();
+                    open_window!();
                 }
             }
         };
@@ -133,7 +139,7 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
             code = target;
             at = 0;
             base = callee_base;
-            slots = window!();
+            open_window!();
             stop_if_asked!(0);
         }};
     }
@@ -147,11 +153,10 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
                 Ok(Some(noted)) => return Halt::Suspended(noted),
                 Err(trap) => return Halt::Trapped(trap),
             }
-            slots = window!();
+            open_window!();
             at += 1;
             if $leave {
-                let results = code.results as usize;
-                slots.copy_within($a as usize..$a as usize + results, 0);
+                copy_slots!($a, code.results, 0_u16);
                 machine.frames.pop();
                 return_to_caller!();
             } else if until.asked.load(Ordering::Relaxed) {
@@ -172,15 +177,14 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
             let callee = $callee;
             if module.is_defined(callee) {
                 let target = program.code(callee);
-                let a = $a as usize;
-                slots.copy_within(a..a + target.params as usize, 0);
+                copy_slots!($a, target.params, 0_u16);
                 machine.reserve(target, base);
                 if let Some(frame) = machine.frames.last_mut() {
                     frame.function = callee;
                 }
                 code = target;
                 at = 0;
-                slots = window!();
+                open_window!();
                 stop_if_asked!(0);
             } else {
                 call_host!(callee, $a, true);
@@ -254,13 +258,21 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
                         }
                     })*
                     Op::Const { d, value } => get!(d) = value,
-                    Op::Copy { d, a } => get!(d) = get!(a),
+                    Op::Copy { d, a } => copy_slots!(a, 1_u16, d),
                     Op::Drop => {}
                     Op::Select { d, a, b, c } => {
-                        get!(d) = if get!(c) as u32 != 0 { get!(a) } else { get!(b) };
+                        let from = if get!(c) as u32 != 0 { a } else { b };
+                        copy_slots!(from, 1_u16, d);
                     }
-                    Op::GlobalGet { d, global } => get!(d) = machine.globals[global as usize],
-                    Op::GlobalSet { a, global } => machine.globals[global as usize] = get!(a),
+                    Op::GlobalGet { d, global } => {
+                        let from = (&*machine.globals, &*machine.globals_high, global as usize);
+                        carry::<VECTORS>(from, (&mut *slots, &mut *highs, d as usize));
+                    }
+                    Op::GlobalSet { a, global } => {
+                        let (low, high) = (&mut *machine.globals, &mut *machine.globals_high);
+                        let from = (&*slots, &*highs, a as usize);
+                        carry::<VECTORS>(from, (low, high, global as usize));
+                    }
                     Op::Jump { to } => jump!(to),
                     Op::JumpIf { a, to } => {
                         if get!(a) as u32 != 0 {
@@ -279,16 +291,10 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
                         }
                     }
                     Op::Table { a, first, count } => {
-                        let chosen = (get!(a) as u32).min(count - 1);
-                        branch!(first + chosen);
+                        branch!(first + (get!(a) as u32).min(count - 1));
                     }
                     Op::Return { a } => {
-                        let count = code.results as usize;
-                        if count == 1 {
-                            slots[0] = get!(a);
-                        } else {
-                            slots.copy_within(a as usize..a as usize + count, 0);
-                        }
+                        copy_slots!(a, code.results, 0_u16);
                         machine.frames.pop();
                         return_to_caller!();
                     }
@@ -313,28 +319,20 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
                         get!(d) = machine.memories[memory as usize].bytes.len() as u64 / PAGE_BYTES;
                     }
                     Op::MemoryGrow { d, a, memory } => {
-                        let memory = &mut machine.memories[memory as usize];
-                        let failed = failed(memory.memory64);
-                        get!(d) = memory.grow(get!(a)).unwrap_or(failed);
+                        get!(d) = grow_memory(&mut machine.memories[memory as usize], get!(a));
                     }
                     Op::TableGet { d, a, table } => {
-                        let elements = &machine.tables[table as usize].elements;
-                        let element = usize::try_from(get!(a)).ok().and_then(|a| elements.get(a));
-                        get!(d) = *cold!(element.ok_or(Trap::TableOutOfBounds));
+                        let table = &mut machine.tables[table as usize];
+                        get!(d) = *cold!(element(table, get!(a)));
                     }
                     Op::TableSet { a, b, table } => {
-                        let elements = &mut machine.tables[table as usize].elements;
-                        let element =
-                            usize::try_from(get!(a)).ok().and_then(|a| elements.get_mut(a));
-                        *cold!(element.ok_or(Trap::TableOutOfBounds)) = get!(b);
+                        *cold!(element(&mut machine.tables[table as usize], get!(a))) = get!(b);
                     }
                     Op::TableSize { d, table } => {
                         get!(d) = machine.tables[table as usize].elements.len() as u64;
                     }
                     Op::TableGrow { d, a, b, table } => {
-                        let table = &mut machine.tables[table as usize];
-                        let failed = failed(table.table64);
-                        get!(d) = table.grow(get!(b), get!(a)).unwrap_or(failed);
+                        get!(d) = grow_table(&mut machine.tables[table as usize], get!(b), get!(a));
                     }
                     Op::DataDrop { segment } => machine.data[segment as usize].dropped = true,
                     Op::ElemDrop { segment } => machine.elements[segment as usize].dropped = true,
@@ -346,13 +344,66 @@ pub(super) fn execute<const COUNTED: bool, const CANONICAL: bool>(
                     | Op::TableInit { a, .. } => {
                         let operands = [get!(a), get!(a + 1), get!(a + 2)];
                         cold!(bulk(machine, op, operands));
-                        slots = window!();
+                        open_window!();
+                    }
+                    Op::Vector { number } => {
+                        let halves = (&mut *slots, &mut *highs);
+                        cold!(vector::<CANONICAL>(code, &mut machine.memories, halves, number));
                     }
                 }
             };
         }
         numeric_ops!(dispatch);
     }
+}
+
+/// Copies so many slots to where they may overlap.
+#[inline(always)]
+fn copy<const VECTORS: bool>(
+    (slots, highs): (&mut [u64], &mut [u64]),
+    from: impl Into<usize>,
+    count: impl TryInto<usize>,
+    into: impl Into<usize>,
+) {
+    let (from, into) = (from.into(), into.into());
+    // How many results or parameters there are fits: a module is not so large.
+    let count = count.try_into().unwrap_or(0);
+    if count == 1 {
+        slots[into] = slots[from];
+        if VECTORS {
+            highs[into] = highs[from];
+        }
+    } else if count != 0 {
+        slots.copy_within(from..from + count, into);
+        if VECTORS {
+            highs.copy_within(from..from + count, into);
+        }
+    }
+}
+
+/// Copies a slot of one place to a slot of another.
+#[inline(always)]
+fn carry<const VECTORS: bool>(
+    from: (&[u64], &[u64], usize),
+    into: (&mut [u64], &mut [u64], usize),
+) {
+    into.0[into.2] = from.0[from.2];
+    if VECTORS {
+        into.1[into.2] = from.1[from.2];
+    }
+}
+
+fn grow_memory(memory: &mut Memory, pages: u64) -> u64 {
+    memory.grow(pages).unwrap_or_else(|| failed(memory.memory64))
+}
+
+fn grow_table(table: &mut Table, by: u64, with: u64) -> u64 {
+    table.grow(by, with).unwrap_or_else(|| failed(table.table64))
+}
+
+fn element(table: &mut Table, at: u64) -> Result<&mut u64, Trap> {
+    let element = usize::try_from(at).ok().and_then(|at| table.elements.get_mut(at));
+    element.ok_or(Trap::TableOutOfBounds)
 }
 
 /// What growing gives when it fails.
@@ -394,6 +445,86 @@ fn find_callee(
     } else {
         Err(Trap::BadSignature)
     }
+}
+
+/// Executes an instruction on vectors.
+fn vector<const CANONICAL: bool>(
+    code: &Code,
+    memories: &mut [Memory],
+    (slots, highs): (&mut [u64], &mut [u64]),
+    number: u32,
+) -> Result<(), Trap> {
+    if highs.is_empty() {
+        // No vectors were found in the module, and so there can be none here.
+        return Err(Trap::Unreachable);
+    }
+    let get = |at: u16| u128::from(highs[at as usize]) << 64 | u128::from(slots[at as usize]);
+    let scalar = |at: u16| slots[at as usize];
+    let checked = |floats: Floats, vector| {
+        if CANONICAL { floats.canonical(vector) } else { vector }
+    };
+    let (d, result) = match code.vectors[number as usize] {
+        VectorOp::Const { d, constant } => (d, code.constants[constant as usize]),
+        VectorOp::One { d, a, floats, of } => (d, checked(floats, of(get(a)))),
+        VectorOp::Two { d, a, b, floats, of } => (d, checked(floats, of(get(a), get(b)))),
+        VectorOp::Shift { d, a, b, of } => (d, of(get(a), scalar(b) as u32)),
+        VectorOp::Splat { d, a, of } => (d, of(scalar(a))),
+        VectorOp::Test { d, a, of } => (d, u128::from(of(get(a)))),
+        VectorOp::Select { d, a, b, c } => (d, get(a) & get(c) | get(b) & !get(c)),
+        VectorOp::Shuffle { d, a, b, constant } => {
+            (d, shuffle(get(a), get(b), code.constants[constant as usize].to_le_bytes()))
+        }
+        VectorOp::ExtractLane { d, a, lane, of } => (d, u128::from(of(get(a), u32::from(lane)))),
+        VectorOp::ReplaceLane { d, a, b, lane, bits } => (d, replace(get(a), get(b), bits, lane)),
+        VectorOp::Access { d, a, b, access } => {
+            let Access { memory, offset, kind } = code.accesses[access as usize];
+            let bytes = &mut memories[memory as usize].bytes;
+            match reach(bytes, scalar(a), offset, kind, get(b)).ok_or(Trap::MemoryOutOfBounds)? {
+                Some(loaded) => (d, loaded),
+                None => return Ok(()),
+            }
+        }
+    };
+    slots[d as usize] = result as u64;
+    highs[d as usize] = (result >> 64) as u64;
+    Ok(())
+}
+
+/// Loads or stores a vector or a lane; what was loaded. `None` if the address is beyond the memory.
+fn reach(
+    bytes: &mut [u8],
+    address: u64,
+    offset: u64,
+    kind: AccessKind,
+    vector: u128,
+) -> Option<Option<u128>> {
+    let count = match kind {
+        AccessKind::Store => 16,
+        AccessKind::Load { bytes, .. }
+        | AccessKind::LoadLane { bytes, .. }
+        | AccessKind::StoreLane { bytes, .. } => u64::from(bytes),
+    };
+    let place = slice_mut(bytes, address.checked_add(offset)?, count)?;
+    let mut wide = [0; 16];
+    Some(match kind {
+        AccessKind::Load { make, .. } => {
+            wide[..place.len()].copy_from_slice(place);
+            Some(make(u128::from_le_bytes(wide)))
+        }
+        AccessKind::LoadLane { bytes, lane } => {
+            wide[..place.len()].copy_from_slice(place);
+            Some(replace(vector, u128::from_le_bytes(wide), bytes * 8, lane))
+        }
+        AccessKind::Store => {
+            place.copy_from_slice(&vector.to_le_bytes());
+            None
+        }
+        AccessKind::StoreLane { bytes, lane } => {
+            let from = bytes as usize * lane as usize;
+            place.copy_from_slice(&vector.to_le_bytes()[from..from + place.len()]);
+            None
+        }
+    })
 }
 
 /// Copies, fills and initialises; the operands are destination, source or value, and length.
@@ -460,9 +591,13 @@ fn host_call(
     from: usize,
 ) -> Result<Option<Vec<u8>>, Trap> {
     let ty = module.signature(function);
-    let slots = machine.slots.get(from..).unwrap_or(&[]);
-    let arguments: Vec<Value> =
-        ty.params.iter().zip(slots).map(|(ty, slot)| Value::from_slot(*ty, *slot)).collect();
+    let halves = (from..).map(|at| machine.halves(at));
+    let arguments: Vec<Value> = ty
+        .params
+        .iter()
+        .zip(halves)
+        .map(|(ty, (low, high))| Value::from_slots(*ty, low, high))
+        .collect();
     let memory = machine.memories.first_mut().map(|memory| &mut *memory.bytes);
     match host.call(function, &arguments, memory, note.take().as_deref()) {
         Answer::Suspend(noted) => Ok(Some(noted)),
@@ -472,13 +607,9 @@ fn host_call(
             if !types.eq(ty.results.iter().copied()) {
                 return Err(Trap::Host("results of other types".to_owned()));
             }
-            let end = from + results.len();
-            if machine.slots.len() < end {
-                machine.slots.resize(end, 0);
-            }
-            for (slot, result) in machine.slots[from..].iter_mut().zip(results) {
-                let vector = Trap::Host("a vector as a result".to_owned());
-                *slot = result.to_slot().ok_or(vector)?;
+            machine.have_slots(from + results.len());
+            for (at, result) in results.into_iter().enumerate() {
+                machine.put(from + at, result);
             }
             Ok(None)
         }

@@ -7,6 +7,7 @@ use crate::module::Module;
 use crate::reference::code::Code;
 use crate::reference::translate::translate;
 use crate::state::{Limits, PAGE_BYTES};
+use crate::value::Value;
 
 /// The code of all functions of a module, translated when they are first called.
 #[derive(Debug)]
@@ -97,8 +98,12 @@ impl<T> Segment<T> {
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) slots: Vec<u64>,
+    /// The high halves of the slots, if the module has vectors.
+    pub(super) high: Vec<u64>,
+    pub(super) vectors: bool,
     pub(super) frames: Vec<Activation>,
     pub(super) globals: Vec<u64>,
+    pub(super) globals_high: Vec<u64>,
     pub(super) memories: Vec<Memory>,
     pub(super) tables: Vec<Table>,
     pub(super) elements: Vec<Segment<u64>>,
@@ -120,10 +125,37 @@ impl Machine {
     /// Makes room for a frame and sets its declared locals to zero.
     pub(super) fn reserve(&mut self, code: &Code, base: usize) {
         let end = base + code.slots as usize;
-        if self.slots.len() < end {
-            self.slots.resize(end.next_power_of_two(), 0);
+        self.have_slots(end);
+        let declared = base + code.params as usize..base + code.locals as usize;
+        self.slots[declared.clone()].fill(0);
+        if self.vectors {
+            self.high[declared].fill(0);
         }
-        self.slots[base + code.params as usize..base + code.locals as usize].fill(0);
+    }
+
+    /// Makes sure that there are so many slots.
+    pub(super) fn have_slots(&mut self, count: usize) {
+        if self.slots.len() < count {
+            self.slots.resize(count.next_power_of_two(), 0);
+        }
+        if self.vectors && self.high.len() < self.slots.len() {
+            self.high.resize(self.slots.len(), 0);
+        }
+    }
+
+    /// The two halves of a slot.
+    pub(super) fn halves(&self, at: usize) -> (u64, u64) {
+        let half = |slots: &[u64]| slots.get(at).copied().unwrap_or(0);
+        (half(&self.slots), half(&self.high))
+    }
+
+    /// Puts a value into a slot that exists.
+    pub(super) fn put(&mut self, at: usize, value: Value) {
+        let (low, high) = value.to_slots();
+        self.slots[at] = low;
+        if self.vectors {
+            self.high[at] = high;
+        }
     }
 }
 

@@ -1,16 +1,18 @@
 //! The reference tier: an interpreter that can stop before every instruction.
 //!
-//! It is the oracle of the other tier, and runs what that one refuses. Vectors are refused here.
+//! It is the oracle of the other tier, and runs what that one refuses.
 
 mod code;
 mod execute;
 mod machine;
 mod numeric;
 mod translate;
+mod vector;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::dirty::{PagedState, Rounds};
 use crate::host::{Host, Trap};
 use crate::isolate::{Outcome, RestoreError};
 use crate::module::{Class, Module};
@@ -32,9 +34,6 @@ pub struct ReferenceCode {
 impl ReferenceCode {
     /// Code for a module; functions are translated when they are first called.
     pub fn new(module: &Arc<Module>) -> Result<Self, RestoreError> {
-        if module.has_vectors() {
-            return Err(RestoreError::Unsupported("vectors, by the reference tier"));
-        }
         for element in module.elements() {
             // Only the form matters here; the values of globals come with the state.
             let zeros: Vec<Value> =
@@ -68,12 +67,14 @@ impl Reference {
     pub(crate) fn restore(code: &ReferenceCode, checked: &CheckedState) -> Self {
         let state = checked.state();
         let module = Arc::clone(&code.module);
-        let slot = |value: Value| value.to_slot().unwrap_or(0);
-        let reference = |element: &Option<u32>| slot(Value::FuncRef(*element));
+        let reference = |element: &Option<u32>| Value::FuncRef(*element).to_slots().0;
         let mut machine = Machine {
             slots: Vec::new(),
+            high: Vec::new(),
+            vectors: module.has_vectors(),
             frames: Vec::new(),
-            globals: state.globals.iter().map(|value| slot(*value)).collect(),
+            globals: state.globals.iter().map(|value| value.to_slots().0).collect(),
+            globals_high: state.globals.iter().map(|value| value.to_slots().1).collect(),
             memories: Vec::new(),
             tables: Vec::new(),
             elements: Vec::new(),
@@ -127,13 +128,14 @@ impl Reference {
             let code = self.program.code(frame.function);
             self.machine.reserve(code, base);
             let locals = code.locals as usize;
-            let slots = &mut self.machine.slots[base..];
-            slots[..locals].fill(0);
-            for (local, value) in &frame.locals {
-                slots[*local as usize] = value.to_slot().unwrap_or(0);
+            for local in 0..locals {
+                self.machine.put(base + local, Value::I64(0));
             }
-            for (slot, value) in slots[locals..].iter_mut().zip(&frame.operands) {
-                *slot = value.to_slot().unwrap_or(0);
+            for (local, value) in &frame.locals {
+                self.machine.put(base + *local as usize, *value);
+            }
+            for (height, value) in frame.operands.iter().enumerate() {
+                self.machine.put(base + locals + height, *value);
             }
             let at = code.instruction(frame.position) as u32;
             self.machine.frames.push(Activation { function: frame.function, at, base });
@@ -163,9 +165,9 @@ impl Reference {
             return self.call_import(function, arguments, host);
         }
         let code = self.program.code(function);
-        self.machine.slots.resize(self.machine.slots.len().max(arguments.len()), 0);
-        for (slot, value) in self.machine.slots.iter_mut().zip(arguments) {
-            *slot = value.to_slot().unwrap_or(0);
+        self.machine.have_slots(arguments.len());
+        for (at, value) in arguments.iter().enumerate() {
+            self.machine.put(at, *value);
         }
         if let Err(trap) = self.machine.enter(code, function, 0) {
             return Outcome::Trapped(trap);
@@ -203,11 +205,15 @@ impl Reference {
         };
         let mut until = Until { asked: stop, count: count.unwrap_or(u64::MAX) };
         let mut note = self.pending.take().map(|pending| pending.note);
-        let run = match (count.is_some(), self.nan) {
-            (false, NanPolicy::Open) => execute::<false, false>,
-            (false, NanPolicy::Canonical) => execute::<false, true>,
-            (true, NanPolicy::Open) => execute::<true, false>,
-            (true, NanPolicy::Canonical) => execute::<true, true>,
+        let run = match (count.is_some(), self.nan, self.machine.vectors) {
+            (false, NanPolicy::Open, false) => execute::<false, false, false>,
+            (false, NanPolicy::Open, true) => execute::<false, false, true>,
+            (false, NanPolicy::Canonical, false) => execute::<false, true, false>,
+            (false, NanPolicy::Canonical, true) => execute::<false, true, true>,
+            (true, NanPolicy::Open, false) => execute::<true, false, false>,
+            (true, NanPolicy::Open, true) => execute::<true, false, true>,
+            (true, NanPolicy::Canonical, false) => execute::<true, true, false>,
+            (true, NanPolicy::Canonical, true) => execute::<true, true, true>,
         };
         let halt = run(&self.module, &self.program, &mut self.machine, host, &mut note, &mut until);
         if let (Some(fuel), Some(count)) = (&mut self.fuel, count) {
@@ -224,11 +230,13 @@ impl Reference {
 
     fn results(&self, function: u32) -> Vec<Value> {
         let types = &self.module.signature(function).results;
-        types
-            .iter()
-            .zip(&self.machine.slots)
-            .map(|(ty, slot)| Value::from_slot(*ty, *slot))
-            .collect()
+        types.iter().enumerate().map(|(at, ty)| self.value(*ty, at)).collect()
+    }
+
+    /// What is in a slot.
+    fn value(&self, ty: ValType, at: usize) -> Value {
+        let (low, high) = self.machine.halves(at);
+        Value::from_slots(ty, low, high)
     }
 
     fn trapped(&mut self, trap: Trap) -> Outcome {
@@ -266,8 +274,31 @@ impl Reference {
         }
     }
 
+    /// The largest size of each memory by its type.
+    pub(crate) fn memory_maxima(&self) -> Vec<u64> {
+        self.machine.memories.iter().map(|memory| memory.pages_declared).collect()
+    }
+
+    /// Everything that the program knows, with a last round.
+    pub(crate) fn capture_rounds(&self, rounds: &mut Rounds) -> PagedState {
+        for (index, memory) in self.machine.memories.iter().enumerate() {
+            let _ = rounds.last(index, &memory.bytes);
+        }
+        let sizes = self.machine.memories.iter().map(|memory| {
+            MemoryImage::empty(memory.bytes.len() as u64 / PAGE_BYTES, memory.pages_declared)
+        });
+        rounds.state(self.capture_with(sizes.collect()))
+    }
+
     /// Everything that the program knows.
     pub(crate) fn capture(&self) -> VmState {
+        let memories = self.machine.memories.iter();
+        self.capture_with(
+            memories.map(|memory| MemoryImage::of(&memory.bytes, memory.pages_declared)).collect(),
+        )
+    }
+
+    fn capture_with(&self, memories: Vec<MemoryImage>) -> VmState {
         let count = self.machine.frames.len();
         let frames = self
             .machine
@@ -277,9 +308,9 @@ impl Reference {
             .map(|(number, frame)| self.frame(frame, number + 1 == count))
             .collect();
         let number = |slot: &u64| slot.checked_sub(1).map(|number| number as u32);
-        let globals = self.module.globals().iter().zip(&self.machine.globals);
+        let halves = self.machine.globals.iter().zip(&self.machine.globals_high);
+        let globals = self.module.globals().iter().zip(halves);
         let tables = self.module.tables().iter().zip(&self.machine.tables);
-        let memories = self.machine.memories.iter();
         VmState {
             module: self.module.digest(),
             nan: self.nan,
@@ -287,10 +318,10 @@ impl Reference {
             fuel: self.fuel,
             frames,
             pending: self.pending.clone(),
-            globals: globals.map(|(global, slot)| Value::from_slot(global.ty, *slot)).collect(),
-            memories: memories
-                .map(|memory| MemoryImage::of(&memory.bytes, memory.pages_declared))
+            globals: globals
+                .map(|(global, (low, high))| Value::from_slots(global.ty, *low, *high))
                 .collect(),
+            memories,
             tables: tables
                 .map(|(ty, table)| TableImage {
                     element: ty.element,
@@ -315,23 +346,22 @@ impl Reference {
             _ => 0,
         };
         debug_assert!(innermost || body.class(position) == Class::Call);
-        let slots = &self.machine.slots[frame.base..];
         let live_at = if innermost { position } else { position + 1 };
         let locals = body
             .live(live_at)
             .map(|local| {
                 let ty = body.locals[local as usize];
-                (local, Value::from_slot(ty, slots[local as usize]))
+                (local, self.value(ty, frame.base + local as usize))
             })
             .collect();
         let below = operands.len() - taken;
-        let stack = &slots[body.locals.len()..];
-        let operands = operands[..below].iter().zip(stack);
+        let stack = frame.base + body.locals.len();
+        let operands = operands[..below].iter().zip(stack..);
         Frame {
             function: frame.function,
             position,
             locals,
-            operands: operands.map(|(ty, slot)| Value::from_slot(*ty, *slot)).collect(),
+            operands: operands.map(|(ty, at)| self.value(*ty, at)).collect(),
         }
     }
 }

@@ -3,8 +3,9 @@
 use wasmparser::{BlockType, MemArg, Operator};
 
 use crate::module::{Body, ControlKind, Module, Step};
-use crate::reference::code::{Branch, Code, Op};
+use crate::reference::code::{Branch, Code, Op, VectorOp};
 use crate::reference::numeric::numeric_ops;
+use crate::reference::vector::{LaneOf, Shape, access, lane_of, shape};
 
 /// A place in the code that is filled in when the end of a construct is known.
 enum Patch {
@@ -39,6 +40,9 @@ pub(super) fn translate(module: &Module, function: u32) -> Code {
         code: Code {
             ops: Vec::new(),
             branches: Vec::new(),
+            vectors: Vec::new(),
+            constants: Vec::new(),
+            accesses: Vec::new(),
             positions: Vec::new(),
             slots: 0,
             locals: body.locals.len() as u32,
@@ -89,12 +93,14 @@ impl Translation<'_> {
             let top = |depth: usize| self.slot(height.wrapping_sub(depth));
             let op = numeric(step.operator, top)
                 .or_else(|| self.variable(step.operator, top))
-                .or_else(|| self.table_or_memory(step.operator, top));
-            match op {
-                Some(op) => self.emit(step, op),
-                // Vectors, which a module run here has none of.
-                None => self.emit(step, Op::Unreachable),
-            }
+                .or_else(|| self.table_or_memory(step.operator, top))
+                .or_else(|| {
+                    let vector = self.vector(step.operator, height)?;
+                    self.code.vectors.push(vector);
+                    Some(Op::Vector { number: self.code.vectors.len() as u32 - 1 })
+                });
+            debug_assert!(op.is_some(), "{:?} is not translated", step.operator);
+            self.emit(step, op.unwrap_or(Op::Unreachable));
         }
     }
 
@@ -292,6 +298,54 @@ impl Translation<'_> {
             }
             _ => return None,
         })
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "all others are translated by their shape")]
+    fn vector(&mut self, operator: &Operator<'_>, height: usize) -> Option<VectorOp> {
+        let top = |depth: usize| self.slot(height.wrapping_sub(depth));
+        let (one, two, three, next) = (top(1), top(2), top(3), top(0));
+        match operator {
+            Operator::V128Const { value } => {
+                let constant = self.constant(u128::from_le_bytes(*value.bytes()));
+                return Some(VectorOp::Const { d: next, constant });
+            }
+            Operator::I8x16Shuffle { lanes } => {
+                let constant = self.constant(u128::from_le_bytes(*lanes));
+                return Some(VectorOp::Shuffle { d: two, a: two, b: one, constant });
+            }
+            Operator::V128Bitselect => {
+                return Some(VectorOp::Select { d: three, a: three, b: two, c: one });
+            }
+            _ => {}
+        }
+        if let Some(reached) = access(operator) {
+            let access = self.code.accesses.len() as u32;
+            let loads = matches!(reached.kind, crate::reference::vector::AccessKind::Load { .. });
+            self.code.accesses.push(reached);
+            let a = if loads { one } else { two };
+            return Some(VectorOp::Access { d: a, a, b: one, access });
+        }
+        if let Some((what, lane)) = lane_of(operator) {
+            return Some(match what {
+                LaneOf::Extract(of) => VectorOp::ExtractLane { d: one, a: one, lane, of },
+                LaneOf::Replace(bits) => {
+                    VectorOp::ReplaceLane { d: two, a: two, b: one, lane, bits }
+                }
+            });
+        }
+        let (shape, floats) = shape(operator)?;
+        Some(match shape {
+            Shape::One(of) => VectorOp::One { d: one, a: one, floats, of },
+            Shape::Two(of) => VectorOp::Two { d: two, a: two, b: one, floats, of },
+            Shape::Shift(of) => VectorOp::Shift { d: two, a: two, b: one, of },
+            Shape::Splat(of) => VectorOp::Splat { d: one, a: one, of },
+            Shape::Test(of) => VectorOp::Test { d: one, a: one, of },
+        })
+    }
+
+    fn constant(&mut self, bits: u128) -> u32 {
+        self.code.constants.push(bits);
+        self.code.constants.len() as u32 - 1
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "all others are translated elsewhere")]

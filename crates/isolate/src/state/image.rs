@@ -63,6 +63,21 @@ impl MemoryImage {
         })
     }
 
+    /// The image of a memory that is all zero.
+    #[must_use]
+    pub fn empty(pages: u64, pages_max: u64) -> Self {
+        Self { pages, pages_max, ..Self::default() }
+    }
+
+    /// An image of blocks that were kept as they should be.
+    pub(super) fn from_kept(
+        (pages, pages_max): (u64, u64),
+        numbers: Vec<u64>,
+        bytes: Vec<u8>,
+    ) -> Self {
+        Self { pages, pages_max, numbers, bytes }
+    }
+
     /// The numbers of the blocks, ascending.
     #[must_use]
     pub fn numbers(&self) -> &[u64] {

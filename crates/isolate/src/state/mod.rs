@@ -14,6 +14,7 @@ mod decode;
 mod encode;
 mod image;
 mod initial;
+mod paged;
 mod tree;
 
 pub use check::{CheckError, CheckedState};
@@ -22,6 +23,7 @@ pub use encode::{STATE_FORMAT, STATE_MAGIC};
 pub use image::{BLOCK_BYTES, MemoryImage};
 pub use initial::CreateError;
 pub(crate) use initial::items;
+pub use paged::PagedMemory;
 pub use tree::MemoryTree;
 
 use crate::module::Digest;

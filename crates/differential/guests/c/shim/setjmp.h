@@ -1,0 +1,1 @@
+/* There is none: what would jump ends the program. */
