@@ -681,16 +681,10 @@ impl Doing<'_> {
     /// What a save does to the key: as a node of the runtime decides it.
     fn key_change(&self, daemon: usize, write: &Write) -> KeyChange {
         let berth = &self.node.berths[daemon];
-        let here = self.world.stations[self.node.place].node();
         match write {
             Write::SaveCopy { attempt, .. } if berth.arriving.contains(attempt) => KeyChange::Put,
             Write::SaveCopy { .. } => KeyChange::Missing,
-            // Another copy of the daemon may wait or have gone live here: then the key stays.
-            Write::DropCopy { .. }
-                if berth.seat.waiting_copies() == 0 && berth.seat.title().owner() != Some(here) =>
-            {
-                KeyChange::Drop
-            }
+            Write::DropCopy { .. } if berth.seat.key_goes_with_copy() => KeyChange::Drop,
             Write::DropCopy { .. }
             | Write::Birth { .. }
             | Write::Append { .. }

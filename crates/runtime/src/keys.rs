@@ -38,13 +38,7 @@ impl KeyChange {
                 Ok(sealed) => Self::Bear(entity, sealed),
                 Err(why) => Self::Missing(why),
             },
-            // Another copy of the same daemon may wait or have gone live here: then the key stays.
-            Write::DropCopy { .. }
-                if inner.seat.waiting_copies() == 0
-                    && inner.seat.title().owner() != Some(core.node()) =>
-            {
-                Self::Drop(entity)
-            }
+            Write::DropCopy { .. } if inner.seat.key_goes_with_copy() => Self::Drop(entity),
             Write::DropCopy { .. }
             | Write::Append { .. }
             | Write::Publish { .. }

@@ -143,6 +143,13 @@ impl Seat {
         self.arrivals.len()
     }
 
+    /// Whether the key of the daemon goes with a copy that is thrown away here: no other copy of it waits,
+    /// and none went live.
+    #[must_use]
+    pub fn key_goes_with_copy(&self) -> bool {
+        self.waiting_copies() == 0 && self.title.owner() != Some(self.station.node())
+    }
+
     /// Whether the seat could be forgotten by a driver that needs room: it would be the same after
     /// reading its record again.
     #[must_use]
