@@ -80,6 +80,7 @@ const RULES: [Rule; 20] = [
             "roxmltree",
             "serde",
             "serde_json",
+            "smallvec",
             "thiserror",
         ]),
         never: &["whimbrel-runtime", "whimbrel", "tokio"],

@@ -222,6 +222,9 @@ pub struct Transition {
     /// Whatever else there is to say; it changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Value>,
+    /// Where it stood in the file from which it was imported: an error in its condition says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// Something to do.
@@ -270,6 +273,32 @@ pub enum Action {
     },
     /// Cannot be done: an error when it is reached. Imports use it for what has no meaning here.
     Fail(String),
+    /// Something to do that says where it stood in the file from which it was imported: an error in it
+    /// brings that along.
+    At(Box<Placed>),
+}
+
+/// An action with its place in a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placed {
+    /// Where it stood.
+    pub origin: Origin,
+    /// What is done.
+    #[serde(rename = "do")]
+    pub action: Action,
+}
+
+/// A place in a file, counted from 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The line.
+    pub line: u32,
+    /// The column.
+    pub column: u32,
+    /// The word that stood there.
+    pub tag: String,
 }
 
 /// A branch of [`Action::If`].
@@ -389,6 +418,49 @@ pub struct Invoke {
     /// What is done with each of its events before it is processed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finalize: Vec<Action>,
+    /// What is done when it fails: when it hears an error and waits for none. Left out: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervise: Option<Supervise>,
+    /// How many events may wait for it. Beyond it the sender gets `error.communication`. Left out: as
+    /// many as for the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<u32>,
+}
+
+/// What is done when a child fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervise {
+    /// What.
+    pub on_failure: OnFailure,
+    /// How often it begins again within the window; once more, and it is `escalate`. Left out: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// The window. Left out: `1m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
+    /// How long it waits before it begins again; twice as long each time more. Left out: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_off: Option<String>,
+    /// The longest wait. Left out: the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_off_max: Option<String>,
+    /// The ids of children of the same chart to which the same is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
+}
+
+/// What is done with a child that fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It ends, and its parent gets `error.child.ID`.
+    #[default]
+    Escalate,
+    /// It ends, and its parent gets `stopped.invoke.ID`.
+    Stop,
+    /// It begins again, with what it was given at first.
+    Restart,
 }
 
 impl Definition {
@@ -450,6 +522,7 @@ impl Ids {
                     open.extend(branches.iter().flat_map(|branch| &branch.actions));
                 }
                 Action::ForEach { actions, .. } => open.extend(actions),
+                Action::At(placed) => open.push(&placed.action),
                 Action::Send(_)
                 | Action::Raise(_)
                 | Action::Assign { .. }
@@ -518,6 +591,7 @@ impl Ids {
             Action::ForEach { actions, .. } => {
                 actions.iter_mut().for_each(|action| self.action(place, action));
             }
+            Action::At(placed) => self.action(place, &mut placed.action),
             Action::Raise(_)
             | Action::Assign { .. }
             | Action::Log { .. }

@@ -7,6 +7,7 @@
 //!
 //! This crate has no clock, thread, network or file, and knows nothing of ownership or moves.
 
+pub mod cases;
 mod chart;
 mod checkpoint;
 pub mod daemon;
@@ -14,19 +15,22 @@ mod definition;
 mod engine;
 pub mod evolution;
 pub mod expression;
+pub mod lint;
 mod schema;
 pub mod scxml;
+mod source;
 mod value;
 
 pub use chart::{Chart, ChartError};
 pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Shift};
 pub use definition::{
-    Action, Binding, Branch, Datum, Definition, Expressions, FORMAT, Given, Invoke, Message, Param,
-    Send, State, StateKind, Text, Transition,
+    Action, Binding, Branch, Datum, Definition, Expressions, FORMAT, Given, Invoke, Message,
+    OnFailure, Origin, Param, Placed, Send, State, StateKind, Supervise, Text, Transition,
 };
 pub use engine::{
     Busy, CHART_PROCESSOR, Effect, Event, EventKind, Instance, Limits, Overrun, SessionId,
     StepError, Stepped,
 };
 pub use schema::Type;
+pub use source::{Position, Source};
 pub use value::{DEPTH_MAX, Float, List, Map, TooLarge, Value, WEIGHT_MAX};

@@ -1,9 +1,12 @@
 //! Decides how an instance is driven: by a clock that jumps to the next timer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use whimbrel_statechart::evolution::{Gate, Settings, Verdict};
+use whimbrel_statechart::scxml::{Ours, Surroundings, export, import};
 use whimbrel_statechart::{Chart, Checkpoint, Definition, Effect, Event, Instance, Limits, Shift};
 use whimbrel_wire::Time;
 
@@ -23,6 +26,18 @@ pub(crate) enum Moves {
 /// How far the clocks of two places differ.
 const SKEW_NANOS: i64 = 3_600_000_000_000;
 
+/// What comes back of a definition that goes out as SCXML must be the same to the gate.
+fn there_and_back(definition: &Definition) -> Result<()> {
+    let library = BTreeMap::new();
+    let around = Surroundings { language: &Ours, load: &|_| None, library: &library };
+    let again = import(&export(definition)?, &around).context("what was exported")?;
+    let report = Gate::new(definition.clone(), again)?.judge_any(&Settings::default());
+    if report.verdict > Verdict::Equivalent {
+        bail!("another definition came back from SCXML: {report}");
+    }
+    Ok(())
+}
+
 /// An instance with its clock, and what it said.
 pub(crate) struct Driver {
     instance: Instance,
@@ -34,6 +49,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn start(definition: Definition, moves: Moves) -> Result<Self> {
+        there_and_back(&definition)?;
         let chart = Arc::new(Chart::new(definition).context("the chart is not legal")?);
         let instance = Instance::new(chart, "test", Limits::default());
         let now = Time::from_nanos(1_000_000_000_000);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use roxmltree::Document;
-use whimbrel_statechart::scxml::{Ours, Surroundings, import};
+use whimbrel_statechart::scxml::{Ours, Surroundings, import_with_places};
 use whimbrel_statechart::{Definition, Effect};
 
 use super::drive::{Driver, Moves};
@@ -135,5 +135,5 @@ fn read(folder: &Path, test: &Test) -> Result<Definition> {
     let path = path.with_extension("txml");
     let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
     let around = Surroundings { language: &Ours, load: &load, library: &library };
-    Ok(import(&translated(&text)?, &around)?)
+    Ok(import_with_places(&translated(&text)?, &around)?)
 }

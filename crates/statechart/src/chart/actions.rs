@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::definition::Origin;
 use crate::expression::{Expression, Node};
 use crate::value::Value;
 
@@ -16,6 +17,7 @@ pub(crate) enum Act {
     Send(Box<Sending>),
     Cancel(Word),
     Fail(Arc<str>),
+    At(Arc<Origin>, Box<Self>),
 }
 
 /// A value that is written down or reckoned.

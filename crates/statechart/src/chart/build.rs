@@ -3,15 +3,18 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::actions::{Act, Body, Place, Sending, Source, Word, place};
 use super::{
     Chart, ChartError, Descriptor, FAMILY_MAX, Invocation, Jump, NESTING_MAX, Node, ROOT,
-    STATES_MAX, Transition,
+    STATES_MAX, Supervision, Transition,
 };
 use crate::definition::{
-    self, Action, Definition, Expressions, FORMAT, Given, Message, State, StateKind, Text,
+    self, Action, Definition, Expressions, FORMAT, Given, Message, State, StateKind, Supervise,
+    Text,
 };
+use crate::engine::RESTARTS_MAX;
 use crate::expression::{Expression, Names, SyntaxError};
 
 type Result<T> = std::result::Result<T, ChartError>;
@@ -53,7 +56,7 @@ pub(super) fn build(definition: Definition, path: Vec<String>) -> Result<Chart> 
     let name = definition.name.as_deref().unwrap_or(&definition.id).into();
     let digest = if path.is_empty() { definition.digest_as_it_is() } else { String::new() };
     let definition = Arc::new(definition);
-    Ok(Chart {
+    let mut chart = Chart {
         digest: digest.into(),
         definition,
         name,
@@ -65,7 +68,29 @@ pub(super) fn build(definition: Definition, path: Vec<String>) -> Result<Chart> 
         declared,
         script,
         children,
-    })
+    };
+    work_out(&mut chart);
+    Ok(chart)
+}
+
+/// Works out once what each step would work out again.
+fn work_out(chart: &mut Chart) {
+    let domain = |transition: &Transition| {
+        let mut targets = transition.targets.iter();
+        let fixed = !targets.any(|target| chart.is_history(*target));
+        fixed.then(|| crate::engine::domain(chart, transition, &transition.targets))
+    };
+    let domains: Vec<_> = chart.transitions.iter().map(domain).collect();
+    for (transition, domain) in chart.transitions.iter_mut().zip(domains) {
+        transition.domain = domain;
+    }
+    for state in 0..chart.nodes.len() {
+        let node = &chart.nodes[state];
+        let range = node.transitions.start as usize..node.transitions.end as usize;
+        let own = chart.transitions[range].iter().any(|transition| transition.on.is_empty());
+        let above = state > 0 && chart.node(node.parent).is_restless;
+        chart.nodes[state].is_restless = own || above;
+    }
 }
 
 fn node(id: &str, kind: StateKind, parent: u32) -> Node {
@@ -81,6 +106,7 @@ fn node(id: &str, kind: StateKind, parent: u32) -> Node {
         on_entry: Vec::new(),
         on_exit: Vec::new(),
         transitions: 0..0,
+        is_restless: false,
         invokes: Vec::new(),
         done: None,
     }
@@ -281,6 +307,8 @@ impl Builder {
             targets: self.targets(at, &transition.to)?,
             internal: transition.internal,
             actions: self.acts(at, &transition.actions)?,
+            origin: transition.origin.clone().map(Arc::new),
+            domain: None,
         })
     }
 
@@ -422,6 +450,9 @@ impl Builder {
             Action::Send(send) => Act::Send(Box::new(self.send(at, send)?)),
             Action::Cancel { id } => Act::Cancel(self.word(at, id)?),
             Action::Fail(why) => Act::Fail(why.as_str().into()),
+            Action::At(placed) => {
+                Act::At(Arc::new(placed.origin.clone()), Box::new(self.act(at, &placed.action)?))
+            }
         })
     }
 
@@ -460,8 +491,32 @@ impl Builder {
             data: self.body(at, &invoke.data)?,
             forward: invoke.forward,
             finalize: self.acts(at, &invoke.finalize)?,
+            supervision: invoke.supervise.as_ref().map(|said| supervision(at, said)).transpose()?,
+            mailbox: invoke.mailbox.map(|mailbox| mailbox as usize),
         })
     }
+}
+
+fn supervision(at: &str, said: &Supervise) -> Result<Supervision> {
+    let wrong = |what| ChartError::Shape { state: at.to_owned(), what };
+    let span = |text: &Option<String>, otherwise| match text {
+        Some(text) => crate::engine::duration(text)
+            .map_err(|_| wrong("what its supervision names is no span of time")),
+        None => Ok(otherwise),
+    };
+    let times = said.times.unwrap_or(3);
+    if times > RESTARTS_MAX {
+        return Err(wrong("it may not begin again more than 1,000 times in its window"));
+    }
+    let within = span(&said.within, Duration::from_secs(60))?;
+    Ok(Supervision {
+        on_failure: said.on_failure,
+        times,
+        within,
+        back_off: span(&said.back_off, Duration::ZERO)?,
+        back_off_max: span(&said.back_off_max, within)?,
+        with: said.with.iter().map(|id| id.as_str().into()).collect(),
+    })
 }
 
 /// Whether a state has only what its kind can have.
@@ -514,6 +569,7 @@ fn loop_variables(actions: &[Action], loops: &mut BTreeSet<String>) {
             Action::If(branches) => {
                 branches.iter().for_each(|branch| loop_variables(&branch.actions, loops));
             }
+            Action::At(placed) => loop_variables(std::slice::from_ref(&placed.action), loops),
             Action::Raise(_)
             | Action::Assign { .. }
             | Action::Log { .. }

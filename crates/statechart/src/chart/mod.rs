@@ -19,10 +19,11 @@ mod build;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::definition::{Definition, StateKind};
+use crate::definition::{Definition, OnFailure, Origin, StateKind};
 use crate::expression::{Expression, SyntaxError};
 
 pub(crate) use actions::{Act, Body, Place, Sending, Source, Step, Word};
@@ -74,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) on_entry: Vec<Vec<Act>>,
     pub(crate) on_exit: Vec<Vec<Act>>,
     pub(crate) transitions: Range<u32>,
+    /// Whether it, or a state around it, has a transition that waits for no event.
+    pub(crate) is_restless: bool,
     pub(crate) invokes: Vec<Invocation>,
     pub(crate) done: Option<Body>,
 }
@@ -95,6 +98,9 @@ pub(crate) struct Transition {
     pub(crate) targets: Vec<u32>,
     pub(crate) internal: bool,
     pub(crate) actions: Vec<Act>,
+    pub(crate) origin: Option<Arc<Origin>>,
+    /// The state within which it happens; none if that depends on what a history remembers.
+    pub(crate) domain: Option<u32>,
 }
 
 /// What runs beside a state.
@@ -108,6 +114,29 @@ pub(crate) struct Invocation {
     pub(crate) data: Body,
     pub(crate) forward: bool,
     pub(crate) finalize: Vec<Act>,
+    pub(crate) supervision: Option<Supervision>,
+    pub(crate) mailbox: Option<usize>,
+}
+
+/// What is done when a child fails.
+#[derive(Clone, Debug)]
+pub(crate) struct Supervision {
+    pub(crate) on_failure: OnFailure,
+    pub(crate) times: u32,
+    pub(crate) within: Duration,
+    pub(crate) back_off: Duration,
+    pub(crate) back_off_max: Duration,
+    pub(crate) with: Vec<Arc<str>>,
+}
+
+impl Supervision {
+    /// How long a child waits that begins again for the `count`th time in the window.
+    pub(crate) fn wait(&self, count: usize) -> Duration {
+        let doublings = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX).min(32);
+        self.back_off
+            .saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
+            .min(self.back_off_max)
+    }
 }
 
 /// A part of an event's name that a transition waits for.
@@ -257,6 +286,7 @@ impl Chart {
                 Act::Send(sending) if *sending.slot == *slot => return Some(act),
                 Act::If(branches) => open.extend(branches.iter().flat_map(|(_, acts)| acts)),
                 Act::ForEach { acts, .. } => open.extend(acts),
+                Act::At(_, inner) => open.push(inner),
                 Act::Send(_)
                 | Act::Raise(_)
                 | Act::Assign { .. }

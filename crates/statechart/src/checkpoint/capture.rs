@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Record};
+use super::{Checkpoint, CheckpointError, Record, format_of};
 use crate::chart::Chart;
-use crate::engine::{Instance, Session, SessionId};
+use crate::engine::{Event, Instance, Session, SessionId, Timer};
 
 impl Instance {
     /// Writes the instance down as it is, between any two microsteps.
@@ -14,9 +14,10 @@ impl Instance {
     /// [`CheckpointError`] if it cannot be written: that is our mistake.
     pub fn capture(&self) -> Result<Checkpoint, CheckpointError> {
         let chart = self.chart().ok_or(CheckpointError::TooLarge("no session"))?;
-        let sessions = self.sessions.values().flatten().map(|session| record(session)).collect();
+        let sessions = self.sessions.values().flatten().map(|session| record(session));
+        let sessions: Vec<Record> = sessions.collect();
         let mut checkpoint = Checkpoint {
-            format: CHECKPOINT_FORMAT,
+            format: format_of(&sessions),
             definition: chart.shared_definition(),
             name: Arc::clone(&self.name),
             next_session: self.next_session,
@@ -37,6 +38,7 @@ pub(super) fn record(session: &Session) -> Record {
         Some((Arc::clone(&invocation.slot), invoked.clone()))
     });
     let history = session.history.iter();
+    let timers = session.timers.iter();
     Record {
         id: session.id,
         chart: chart.path.clone(),
@@ -47,16 +49,18 @@ pub(super) fn record(session: &Session) -> Record {
             .collect(),
         data: values.filter_map(|(name, value)| Some((Arc::clone(name), value.clone()?))).collect(),
         visited: names(chart, session.visited.iter()),
-        internal: session.internal.iter().cloned().collect(),
-        external: session.external.iter().cloned().collect(),
-        event: session.event.clone(),
+        internal: session.internal.iter().map(|event| Event::clone(event)).collect(),
+        external: session.external.iter().map(|event| Event::clone(event)).collect(),
+        event: session.event.as_deref().cloned(),
         to_invoke: names(chart, session.to_invoke.iter()),
         invoked: invoked.collect(),
-        timers: session.timers.clone(),
+        timers: timers.map(|(number, timer)| (*number, Timer::clone(timer))).collect(),
         parent: session.parent.clone(),
         given: session.given.clone(),
         next_id: session.next_id,
         next_timer: session.next_timer,
+        sleeps_until: session.sleeps_until,
+        restarts: session.restarts.clone(),
     }
 }
 

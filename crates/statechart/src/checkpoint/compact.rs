@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::capture::record;
-use super::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Record, Shift};
+use super::{Checkpoint, CheckpointError, Record, Shift, format_of, is_read};
 use crate::chart::Chart;
 use crate::definition::Definition;
 use crate::engine::{Instance, Limits, SessionId};
@@ -76,13 +76,15 @@ impl Instance {
     ///
     /// [`CheckpointError::Malformed`] if it cannot be written: that is our mistake.
     pub fn to_compact(&self, definition: &Arc<str>) -> Result<Vec<u8>, CheckpointError> {
+        let sessions = self.sessions.values().flatten().map(|session| record(session));
+        let sessions: Vec<Record> = sessions.collect();
         written(&Rest {
-            format: CHECKPOINT_FORMAT,
+            format: format_of(&sessions),
             definition: Arc::clone(definition),
             name: Arc::clone(&self.name),
             next_session: self.next_session,
             cursor: self.cursor,
-            sessions: self.sessions.values().flatten().map(|session| record(session)).collect(),
+            sessions,
         })
     }
 
@@ -100,7 +102,7 @@ impl Instance {
         shift: Shift,
     ) -> Result<Self, CheckpointError> {
         let rest: Rest<Record> = read(bytes)?;
-        if rest.format != CHECKPOINT_FORMAT {
+        if !is_read(rest.format) || rest.format != format_of(&rest.sessions) {
             return Err(CheckpointError::Format(rest.format));
         }
         if *rest.definition != *definition {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use whimbrel_wire::{Digest, Purpose};
+use whimbrel_wire::{Digest, Purpose, Time};
 
 use crate::chart::ChartError;
 use crate::definition::Definition;
@@ -31,8 +31,20 @@ use crate::value::Value;
 
 pub use restore::Shift;
 
-/// The format of a checkpoint; another one is not read.
-pub const CHECKPOINT_FORMAT: u32 = 1;
+/// The newest format of a checkpoint. Written is the oldest one that has the words for what there is
+/// to say: 1, and 2 where a child that failed began again. A newer one is not read.
+pub const CHECKPOINT_FORMAT: u32 = 2;
+
+/// Whether a format is read here.
+const fn is_read(format: u32) -> bool {
+    format == 1 || format == CHECKPOINT_FORMAT
+}
+
+/// The oldest format that says all of these.
+fn format_of(sessions: &[Record]) -> u32 {
+    let newer = |record: &Record| record.sleeps_until.is_some() || !record.restarts.is_empty();
+    if sessions.iter().any(newer) { 2 } else { 1 }
+}
 
 /// An instance, written down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,6 +100,12 @@ pub(crate) struct Record {
     pub(crate) given: BTreeMap<Arc<str>, Value>,
     pub(crate) next_id: u64,
     pub(crate) next_timer: u64,
+    /// Since [`CHECKPOINT_FORMAT`] 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sleeps_until: Option<Time>,
+    /// Since [`CHECKPOINT_FORMAT`] 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) restarts: Vec<Time>,
 }
 
 impl Record {
@@ -107,6 +125,8 @@ impl Record {
             timers: BTreeMap::new(),
             next_id: 0,
             next_timer: 0,
+            sleeps_until: None,
+            restarts: Vec::new(),
             ..self.clone()
         }
     }
@@ -201,7 +221,7 @@ impl Checkpoint {
 
     /// The same, where the digest of its definition is known.
     pub(crate) fn verify_of(&self, definition: &str) -> Result<(), CheckpointError> {
-        if self.format != CHECKPOINT_FORMAT {
+        if !is_read(self.format) || self.format != format_of(&self.sessions) {
             return Err(CheckpointError::Format(self.format));
         }
         if self.digest != self.digest_of_rest(definition)? {

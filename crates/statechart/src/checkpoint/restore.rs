@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use whimbrel_wire::Time;
 
-use super::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Record};
+use super::{Checkpoint, CheckpointError, Record, is_read};
 use crate::chart::{Chart, ROOT};
 use crate::definition::StateKind;
-use crate::engine::{Event, Instance, Limits, Phase, Session, SessionId};
+use crate::engine::{Event, Instance, Limits, Phase, RESTARTS_MAX, Session, SessionId, Timer};
 
 /// How far the clock of the place where an instance goes on is ahead of the clock by which its
 /// timers were set, in nanoseconds; negative: behind.
@@ -31,7 +31,7 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`] when the checkpoint was altered, or is not legal.
     pub fn restore(&self, limits: Limits, shift: Shift) -> Result<Instance, CheckpointError> {
-        if self.format != CHECKPOINT_FORMAT {
+        if !is_read(self.format) {
             return Err(CheckpointError::Format(self.format));
         }
         let chart = Arc::new(Chart::new((*self.definition).clone())?);
@@ -75,6 +75,7 @@ impl Checkpoint {
             }
         }
         family(&self.sessions, self.next_session)?;
+        supervised(&mut sessions);
         Ok(Instance::revived(
             Arc::clone(&self.name),
             sessions,
@@ -82,6 +83,26 @@ impl Checkpoint {
             self.cursor,
             limits,
         ))
+    }
+}
+
+/// Gives children what the charts of their parents say about them.
+fn supervised(sessions: &mut BTreeMap<SessionId, Option<Arc<Session>>>) {
+    let mut said = Vec::new();
+    for session in sessions.values().flatten() {
+        for ((state, place), child) in &session.invoked {
+            let invocation = session.chart.node(*state).invokes.get(*place as usize);
+            if let (Some(child), Some(invocation)) = (child.session, invocation) {
+                said.push((child, invocation.mailbox, invocation.supervision.is_some()));
+            }
+        }
+    }
+    for (child, mailbox, is_supervised) in said {
+        if let Some(child) = sessions.get_mut(&child).and_then(Option::as_mut) {
+            let state = Arc::make_mut(child).state_mut();
+            state.mailbox = mailbox.unwrap_or(usize::MAX).min(state.room);
+            state.is_supervised = is_supervised;
+        }
     }
 }
 
@@ -134,30 +155,43 @@ impl Reviver<'_> {
         let given = record.given.clone();
         let parent = record.parent.clone();
         let mut session = Session::new(record.id, chart, Arc::clone(name), parent, given);
-        session.room = self.limits.mailbox_max;
-        session.phase = record.phase;
-        session.configuration = self.configuration()?;
-        session.history = self.history()?;
+        let state = session.state_mut();
+        (state.room, state.mailbox) = (self.limits.mailbox_max, self.limits.mailbox_max);
+        if record.sleeps_until.is_some() && record.phase != Phase::Fresh {
+            return Err(illegal(record.id, "what has begun waits to begin again"));
+        }
+        let sleeps_or_began = record.sleeps_until.is_some() || !record.restarts.is_empty();
+        if sleeps_or_began && record.parent.is_none() {
+            return Err(illegal(record.id, "the first session does not begin again"));
+        }
+        if record.restarts.len() > RESTARTS_MAX as usize {
+            return Err(CheckpointError::TooLarge("restarts"));
+        }
+        state.sleeps_until = record.sleeps_until.map(|until| self.shift.apply(until));
+        state.restarts = record.restarts.iter().map(|at| self.shift.apply(*at)).collect();
+        state.phase = record.phase;
+        state.configuration = self.configuration()?;
+        state.history = self.history()?;
         for (name, value) in &record.data {
             let place = self.chart.variables.iter().position(|known| known == name);
             let place = place.ok_or_else(|| self.unknown("variable", name))?;
-            session.data[place] = Some(value.clone());
+            state.data[place] = Some(value.clone());
         }
-        session.visited = self.states(&record.visited)?.into_iter().collect();
-        session.internal = self.queue(&record.internal)?;
-        session.external = self.queue(&record.external)?;
-        session.event = record.event.clone();
-        session.to_invoke = self.states(&record.to_invoke)?.into_iter().collect();
-        let active = |state: &u32| session.configuration.binary_search(state).is_ok();
-        if !session.to_invoke.iter().all(active) {
+        state.visited = self.states(&record.visited)?.into_iter().collect();
+        state.internal = self.queue(&record.internal)?;
+        state.external = self.queue(&record.external)?;
+        state.event = record.event.clone().map(Arc::new);
+        state.to_invoke = self.states(&record.to_invoke)?.into_iter().collect();
+        let active = |active: &[u32], state: u32| active.binary_search(&state).is_ok();
+        if !state.to_invoke.iter().all(|invoker| active(&state.configuration, *invoker)) {
             return Err(illegal(record.id, "a state that is not active is to invoke"));
         }
         for (slot, invoked) in &record.invoked {
             let key = self.invocation(slot)?;
-            if !active(&key.0) {
+            if !active(&state.configuration, key.0) {
                 return Err(illegal(record.id, format!("{slot} runs beside no active state")));
             }
-            session.invoked.insert(key, invoked.clone());
+            state.invoked.insert(key, invoked.clone());
         }
         if record.timers.len() > self.limits.mailbox_max {
             return Err(CheckpointError::TooLarge("timers"));
@@ -165,10 +199,12 @@ impl Reviver<'_> {
         if record.timers.keys().next_back().is_some_and(|last| *last > record.next_timer) {
             return Err(illegal(record.id, "a timer is of the future"));
         }
-        session.timers = record.timers.clone();
-        session.timers.values_mut().for_each(|timer| timer.due = self.shift.apply(timer.due));
-        session.next_id = record.next_id;
-        session.next_timer = record.next_timer;
+        for (number, timer) in &record.timers {
+            let due = self.shift.apply(timer.due);
+            state.timers.insert(*number, Arc::new(Timer { due, ..timer.clone() }));
+        }
+        state.next_id = record.next_id;
+        state.next_timer = record.next_timer;
         Ok(session)
     }
 
@@ -187,14 +223,14 @@ impl Reviver<'_> {
         Ok(states)
     }
 
-    fn queue(&self, events: &[Event]) -> Result<VecDeque<Event>, CheckpointError> {
+    fn queue(&self, events: &[Event]) -> Result<VecDeque<Arc<Event>>, CheckpointError> {
         // More than the bound may stand there: the end of a child is always told, and so is what the
         // engine has to say.
         let most = self.limits.mailbox_max.saturating_mul(2) + self.limits.sessions_max;
         if events.len() > most {
             return Err(CheckpointError::TooLarge("events"));
         }
-        Ok(events.iter().cloned().collect())
+        Ok(events.iter().cloned().map(Arc::new).collect())
     }
 
     fn invocation(&self, slot: &str) -> Result<(u32, u32), CheckpointError> {

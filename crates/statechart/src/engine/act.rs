@@ -11,8 +11,9 @@ use whimbrel_wire::Time;
 
 use super::effect::Effect;
 use super::event::{CHART_PROCESSOR, Event, EventKind};
-use super::session::{Session, SessionId, Target, Timer};
+use super::session::{Session, SessionId, Target, Timer, told};
 use crate::chart::{Act, Body, Place, Sending, Source, Step, Word};
+use crate::definition::Origin;
 use crate::expression::{Expression, Fault};
 use crate::value::Value;
 
@@ -24,12 +25,16 @@ pub(crate) struct Desk<'a> {
     pub(crate) now: Time,
     /// Which sessions there are, by the name that charts know.
     pub(crate) directory: &'a dyn Fn(&str) -> Option<SessionId>,
-    pub(crate) posts: Vec<(SessionId, Event)>,
+    pub(crate) posts: Vec<(SessionId, Arc<Event>)>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) cancelled: Vec<SessionId>,
     /// Whether a final state of the chart was entered.
     pub(crate) finished: bool,
+    /// An error that nothing in a supervised session waits for.
+    pub(crate) failed: Option<Arc<Event>>,
     pub(crate) items: u32,
+    /// Where in a file what is being done stood, if that is known.
+    pub(crate) origin: Option<Arc<Origin>>,
 }
 
 /// What ends a block: the error is told already, or is to be.
@@ -47,8 +52,9 @@ impl From<Fault> for Stop {
 /// Does a block of actions.
 pub(crate) fn perform(session: &mut Session, desk: &mut Desk<'_>, acts: &[Act]) {
     if let Err(Stop::Fault(fault)) = all(session, desk, acts) {
-        session.fault(&fault);
+        session.fault_at(&fault, desk.origin.as_deref());
     }
+    desk.origin = None;
 }
 
 fn all(session: &mut Session, desk: &mut Desk<'_>, acts: &[Act]) -> Result<(), Stop> {
@@ -67,7 +73,7 @@ fn one(session: &mut Session, desk: &mut Desk<'_>, act: &Act) -> Result<(), Stop
         }
         Act::If(branches) => {
             for (when, acts) in branches {
-                if choose(session, when.as_ref()) {
+                if choose(session, when.as_ref(), desk.origin.as_deref()) {
                     return all(session, desk, acts);
                 }
             }
@@ -83,18 +89,24 @@ fn one(session: &mut Session, desk: &mut Desk<'_>, act: &Act) -> Result<(), Stop
         Act::Send(sending) => send(session, desk, sending)?,
         Act::Cancel(id) => {
             let id = id.evaluate(session)?;
-            session.timers.retain(|_, timer| timer.id.as_ref() != Some(&id));
+            session.forget_timers(|timer| timer.id.as_ref() == Some(&id));
         }
         Act::Fail(why) => return Err(Fault::new(&**why).into()),
+        Act::At(origin, inner) => {
+            // What fails in it is told by whoever hears of that, and then it still is the place.
+            let around = desk.origin.replace(Arc::clone(origin));
+            one(session, desk, inner)?;
+            desk.origin = around;
+        }
     }
     Ok(())
 }
 
 /// Whether a branch is taken; a condition without truth value is told, and is not.
-fn choose(session: &mut Session, when: Option<&Expression>) -> bool {
+fn choose(session: &mut Session, when: Option<&Expression>, at: Option<&Origin>) -> bool {
     let holds = when.map_or(Ok(true), |when| when.holds(session));
     holds.unwrap_or_else(|fault| {
-        session.fault(&fault);
+        session.fault_at(&fault, at);
         false
     })
 }
@@ -121,10 +133,10 @@ fn for_each(
         if desk.items > LOOP_ITEMS_MAX {
             return Err(Fault::new("loops go through too many items").into());
         }
-        session.data[item as usize] = Some(value.clone());
+        session.set_datum(item, value.clone());
         if let Some(index) = index {
             let place = i64::try_from(place).unwrap_or(i64::MAX);
-            session.data[index as usize] = Some(Value::Int(place));
+            session.set_datum(index, Value::Int(place));
         }
         all(session, desk, acts)?;
     }
@@ -133,14 +145,15 @@ fn for_each(
 
 /// Gives a variable, or a part of one, a value.
 pub(crate) fn assign(session: &mut Session, to: &Place, value: Value) -> Result<(), Fault> {
-    let Some(variable) = to.variable.map(|variable| variable as usize) else {
+    let Some(variable) = to.variable else {
         return Err(Fault::new(format!("{} cannot be given a value", to.text)));
     };
-    if session.data[variable].is_none() && !session.chart.declared[variable] {
+    let place = variable as usize;
+    if session.data[place].is_none() && !session.chart.declared[place] {
         return Err(Fault::new(format!("there is no variable {}", to.text)));
     }
     if to.steps.is_empty() {
-        session.data[variable] = Some(value);
+        session.set_datum(variable, value);
         return Ok(());
     }
     let mut path = Vec::with_capacity(to.steps.len());
@@ -150,9 +163,9 @@ pub(crate) fn assign(session: &mut Session, to: &Place, value: Value) -> Result<
             Step::Index(index) => index.evaluate(session)?,
         });
     }
-    let whole = session.data[variable].clone();
+    let whole = session.data[place].clone();
     let whole = whole.ok_or_else(|| Fault::new(format!("{} has no value", to.text)))?;
-    session.data[variable] = Some(replaced(&whole, &path, value)?);
+    session.set_datum(variable, replaced(&whole, &path, value)?);
     Ok(())
 }
 
@@ -254,7 +267,7 @@ fn send(session: &mut Session, desk: &mut Desk<'_>, sending: &Sending) -> Result
         (None, None) => None,
     };
     if let Err(fault) = prepared(session, desk, sending, id.as_ref()) {
-        session.fail("error.execution", &fault.0, id);
+        session.fail("error.execution", told(&fault.0, desk.origin.as_deref()), id);
         return Err(Stop::Told);
     }
     Ok(())
@@ -299,8 +312,7 @@ fn prepared(
     let slot = Arc::clone(&sending.slot);
     let delay_nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
     let timer = Timer { due: desk.now + delay, delay_nanos, slot, id, to, event };
-    session.next_timer += 1;
-    session.timers.insert(session.next_timer, timer);
+    session.add_timer(timer);
     Ok(())
 }
 
@@ -354,10 +366,14 @@ pub(crate) fn deliver(session: &mut Session, desk: &mut Desk<'_>, to: Target, mu
         }
     };
     match reached {
-        Some(reached) => desk.posts.push((reached, event)),
+        Some(reached) => desk.posts.push((reached, Arc::new(event))),
         None => {
             let send_id = event.send_id;
-            session.fail("error.communication", "nobody is there", send_id);
+            session.fail(
+                "error.communication",
+                told("nobody is there", desk.origin.as_deref()),
+                send_id,
+            );
         }
     }
 }

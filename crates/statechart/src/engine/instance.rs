@@ -27,14 +27,13 @@ use std::sync::Arc;
 use thiserror::Error;
 use whimbrel_wire::Time;
 
-use super::act::{Desk, assign, deliver, perform};
+use super::act::{Desk, deliver, perform};
 use super::effect::Effect;
-use super::event::{Event, EventKind};
+use super::event::Event;
 use super::select::select;
-use super::session::{Invoked, Parent, Phase, Session, SessionId};
+use super::session::{Phase, Session, SessionId, Timer};
 use super::travel::{begin, leave_all, microstep};
-use crate::chart::{Chart, Invocation, ROOT};
-use crate::expression::Fault;
+use crate::chart::{Chart, ROOT};
 use crate::value::Value;
 
 /// What an instance may use.
@@ -89,7 +88,18 @@ pub struct Instance {
     pub(crate) next_session: u64,
     /// Which session stepped last.
     pub(crate) cursor: SessionId,
-    limits: Limits,
+    pub(super) limits: Limits,
+    /// What is to be undone if the attempt that is under way fails.
+    attempt: Option<Attempt>,
+}
+
+/// What an attempt changed beside its sessions, each of which knows for itself.
+#[derive(Clone, Debug)]
+struct Attempt {
+    next_session: u64,
+    cursor: SessionId,
+    ended: Vec<(SessionId, Arc<Session>)>,
+    started: Vec<SessionId>,
 }
 
 impl Instance {
@@ -100,9 +110,10 @@ impl Instance {
         let name = name.into();
         let first = SessionId::FIRST;
         let mut session = Session::new(first, chart, Arc::clone(&name), None, BTreeMap::new());
-        session.room = limits.mailbox_max;
+        let state = session.state_mut();
+        (state.room, state.mailbox) = (limits.mailbox_max, limits.mailbox_max);
         let sessions = BTreeMap::from([(first, Some(Arc::new(session)))]);
-        Self { name, sessions, next_session: 2, cursor: first, limits }
+        Self { name, sessions, next_session: 2, cursor: first, limits, attempt: None }
     }
 
     /// The instance that a checkpoint describes.
@@ -113,7 +124,7 @@ impl Instance {
         cursor: SessionId,
         limits: Limits,
     ) -> Self {
-        Self { name, sessions, next_session, cursor, limits }
+        Self { name, sessions, next_session, cursor, limits, attempt: None }
     }
 
     /// Takes an event for the instance's own chart; [`advance`](Self::advance) does the rest.
@@ -127,7 +138,7 @@ impl Instance {
             // It has come to its end and hears nothing.
             Some(session) if session.phase == Phase::Finished => Ok(()),
             Some(session) if session.external.len() < mailbox_max => {
-                session.external.push_back(event);
+                session.post(Arc::new(event));
                 Ok(())
             }
             Some(_) | None => Err(Busy),
@@ -148,12 +159,12 @@ impl Instance {
     pub(crate) fn settle_within(&mut self, now: Time) -> Result<Stepped, Overrun> {
         let mut stepped = Stepped::default();
         stepped.effects.append(&mut self.fire(now));
-        while self.is_busy() {
+        while let Some(next) = self.next_busy() {
             stepped.microsteps += 1;
             if stepped.microsteps > self.limits.microsteps_max {
                 return Err(Overrun(self.limits.microsteps_max));
             }
-            stepped.effects.append(&mut self.advance(now));
+            stepped.effects.append(&mut self.advance_one(next, now));
         }
         Ok(stepped)
     }
@@ -179,14 +190,64 @@ impl Instance {
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        let before = self.clone();
-        change(self).inspect_err(|_| *self = before)
+        if self.attempt.is_some() {
+            // Within another attempt: rare, and simply copied.
+            let before = self.clone();
+            return change(self).inspect_err(|_| *self = before);
+        }
+        let (next_session, cursor) = (self.next_session, self.cursor);
+        let (ended, started) = (Vec::new(), Vec::new());
+        self.attempt = Some(Attempt { next_session, cursor, ended, started });
+        let changed = change(self);
+        let attempt = self.attempt.take();
+        match (&changed, attempt) {
+            (Err(_), Some(attempt)) => self.take_back(attempt),
+            (_, _) => self.keep_changes(),
+        }
+        changed
+    }
+
+    fn keep_changes(&mut self) {
+        for session in self.sessions.values_mut().flatten() {
+            if session.log.is_some() {
+                Arc::make_mut(session).keep_changes();
+            }
+        }
+    }
+
+    fn take_back(&mut self, attempt: Attempt) {
+        self.next_session = attempt.next_session;
+        self.cursor = attempt.cursor;
+        // A session may have ended and begun again more than once: what it was at first counts.
+        let ended = attempt.ended.into_iter().rev();
+        self.sessions.extend(ended.map(|(id, session)| (id, Some(session))));
+        attempt.started.iter().for_each(|id| drop(self.sessions.remove(id)));
+        for session in self.sessions.values_mut().flatten() {
+            if session.log.is_some() {
+                Arc::make_mut(session).take_back();
+            }
+        }
+    }
+
+    pub(super) fn begin_session(&mut self, id: SessionId, session: Session) {
+        self.sessions.insert(id, Some(Arc::new(session)));
+        if let Some(attempt) = &mut self.attempt {
+            attempt.started.push(id);
+        }
+    }
+
+    pub(super) fn end_session(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.remove(&id).flatten()
+            && let Some(attempt) = &mut self.attempt
+        {
+            attempt.ended.push((id, session));
+        }
     }
 
     /// Tells the chart that an event which it sent to the outside reached nobody.
     pub fn undelivered(&mut self, session: SessionId, event: &Event, why: &str) {
         if let Some(session) = self.session_mut(session) {
-            session.fail("error.communication", why, event.send_id.clone());
+            session.fail("error.communication", Value::text(why), event.send_id.clone());
             session.wake();
         }
     }
@@ -194,11 +255,14 @@ impl Instance {
     /// Forgets the timers that are due at `now`; their events are lost.
     pub fn forget_due(&mut self, now: Time) {
         let is_due = |session: &Session| session.timers.values().any(|timer| timer.due <= now);
-        for session in self.sessions.values_mut().flatten() {
-            if is_due(session) {
-                Arc::make_mut(session).timers.retain(|_, timer| now < timer.due);
+        let sessions = self.sessions.iter();
+        let over = sessions.filter(|(_, session)| session.as_deref().is_some_and(is_due));
+        for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(session) = self.session_mut(id) {
+                session.forget_timers(|timer| timer.due <= now);
             }
         }
+        self.put_off(now);
     }
 
     /// Whether there is something to do without an event or a timer.
@@ -217,7 +281,11 @@ impl Instance {
     #[must_use]
     pub fn next_due(&self) -> Option<Time> {
         let sessions = self.sessions.values().flatten();
-        sessions.flat_map(|session| session.timers.values().map(|timer| timer.due)).min()
+        let due = |session: &Session| {
+            let timers = session.timers.values().map(|timer| timer.due);
+            timers.chain(session.sleeps_until).min()
+        };
+        sessions.filter_map(|session| due(session)).min()
     }
 
     /// The ids of the active states of its own chart that have no active state in them, in document
@@ -261,12 +329,17 @@ impl Instance {
     }
 
     pub(crate) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.sessions.get_mut(&id)?.as_mut().map(Arc::make_mut)
+        let session = self.sessions.get_mut(&id)?.as_mut().map(Arc::make_mut)?;
+        if self.attempt.is_some() {
+            session.begin_attempt();
+        }
+        Some(session)
     }
 
     /// Brings the events of all timers that are due where they go, in the order in which they are
     /// due.
     pub fn fire(&mut self, now: Time) -> Vec<Effect> {
+        self.rouse(now);
         let mut due: Vec<(Time, SessionId, u64)> = Vec::new();
         for (id, session) in &self.sessions {
             let timers = session.iter().flat_map(|session| &session.timers);
@@ -277,8 +350,9 @@ impl Instance {
         let mut effects = Vec::new();
         for (_, id, number) in due {
             effects.append(&mut self.with(id, now, |session, desk| {
-                if let Some(timer) = session.timers.remove(&number) {
-                    deliver(session, desk, timer.to, timer.event);
+                if let Some(timer) = session.take_timer(number) {
+                    let Timer { to, event, .. } = Arc::unwrap_or_clone(timer);
+                    deliver(session, desk, to, event);
                     // What the engine raised is to be processed.
                     session.wake();
                 }
@@ -290,6 +364,10 @@ impl Instance {
     /// Takes one microstep of one session, if there is one to take.
     pub fn advance(&mut self, now: Time) -> Vec<Effect> {
         let Some(id) = self.next_busy() else { return Vec::new() };
+        self.advance_one(id, now)
+    }
+
+    fn advance_one(&mut self, id: SessionId, now: Time) -> Vec<Effect> {
         self.cursor = id;
         self.with(id, now, advance)
     }
@@ -325,7 +403,7 @@ impl Instance {
         if let Some(session) = self.session_mut(id)
             && session.phase == Phase::Resting
         {
-            session.phase = Phase::Stepping;
+            session.set_phase(Phase::Stepping);
         }
     }
 
@@ -347,34 +425,23 @@ impl Instance {
         let act = std::slice::from_ref(act);
         effects.append(&mut self.with(id, now, |session, desk| perform(session, desk, act)));
         let Some(session) = self.session_mut(id) else { return false };
-        session.phase = phase.unwrap_or(session.phase);
+        session.set_phase(phase.unwrap_or(session.phase));
         let number = session.next_timer;
         if Some(number) == last {
             session.wake();
             return false;
         }
-        if let (Some(delay), Some(timer)) = (delay, session.timers.get_mut(&number)) {
+        if let (Some(delay), Some(timer)) = (delay, session.timers.get(&number)) {
+            let mut timer = Timer::clone(timer);
             timer.due = now + delay;
             timer.delay_nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+            session.set_timer(number, timer);
         }
         true
     }
 
-    /// Starts one invocation of an active state.
-    pub(crate) fn start_one(&mut self, id: SessionId, (state, place): (u32, u32)) {
-        let Some(chart) = self.session(id).map(|session| Arc::clone(&session.chart)) else {
-            return;
-        };
-        let Some(invocation) = chart.node(state).invokes.get(place as usize) else { return };
-        let started = self.start_child(id, state, place, invocation);
-        if let (Err((name, fault)), Some(session)) = (started, self.session_mut(id)) {
-            session.fail(name, &fault.0, None);
-            session.wake();
-        }
-    }
-
     /// Takes a session out, lets `change` work on it, and does what that leaves to others.
-    fn with(
+    pub(super) fn with(
         &mut self,
         id: SessionId,
         now: Time,
@@ -397,17 +464,24 @@ impl Instance {
             effects: Vec::new(),
             cancelled: Vec::new(),
             finished: false,
+            failed: None,
             items: 0,
+            origin: None,
         };
         let own = Arc::make_mut(&mut session);
+        if self.attempt.is_some() {
+            own.begin_attempt();
+        }
         change(own, &mut desk);
         let mut done = None;
         if desk.finished {
             done = Some(finish(own, &mut desk));
         }
-        let Desk { posts, mut effects, cancelled, .. } = desk;
+        let Desk { posts, mut effects, cancelled, failed, .. } = desk;
         let parent = session.parent.clone();
-        self.sessions.insert(id, Some(session));
+        if let Some(place) = self.sessions.get_mut(&id) {
+            *place = Some(session);
+        }
         for (to, event) in posts {
             self.post(id, to, event);
         }
@@ -416,139 +490,11 @@ impl Instance {
         }
         if let Some(data) = done {
             self.ended(id, parent, data, &mut effects);
+        } else if let Some(why) = failed {
+            effects.append(&mut self.failed(id, &why, now));
         }
         self.start_children(id);
         effects
-    }
-
-    /// Puts an event into the mailbox of a session, or tells the sender that it is full.
-    fn post(&mut self, from: SessionId, to: SessionId, event: Event) {
-        let mailbox_max = self.limits.mailbox_max;
-        let send_id = event.send_id.clone();
-        let reached = self.session_mut(to).filter(|session| session.external.len() < mailbox_max);
-        match reached {
-            Some(session) if session.phase == Phase::Finished => {}
-            Some(session) => session.external.push_back(event),
-            None => {
-                if let Some(sender) = self.session_mut(from) {
-                    sender.fail("error.communication", "its mailbox is full", send_id);
-                    sender.wake();
-                }
-            }
-        }
-    }
-
-    /// Ends a session that nobody wants any more; what it says on the way goes to nobody above it.
-    fn cancel(&mut self, id: SessionId, now: Time) -> Vec<Effect> {
-        if let Some(session) = self.session_mut(id) {
-            session.parent = None;
-        }
-        let effects = self.with(id, now, |session, desk| {
-            leave_all(session, desk);
-            session.phase = Phase::Finished;
-        });
-        self.sessions.remove(&id);
-        effects
-    }
-
-    /// A session has come to its end: whoever invoked it is told.
-    fn ended(
-        &mut self,
-        id: SessionId,
-        parent: Option<Parent>,
-        data: Value,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(parent) = parent else {
-            if id == SessionId::FIRST {
-                effects.push(Effect::Done { data });
-            }
-            return;
-        };
-        self.sessions.remove(&id);
-        let name = format!("done.invoke.{}", parent.invoke_id).into();
-        let mut event = Event::of(EventKind::External, name, data);
-        event.invoke_id = Some(Arc::clone(&parent.invoke_id));
-        if let Some(session) = self.session_mut(parent.session) {
-            let child = session.invoked.values_mut().find(|child| child.session == Some(id));
-            if let Some(child) = child {
-                child.session = None;
-            }
-            // There is always room for the end: it comes once for each child.
-            session.external.push_back(event);
-        }
-    }
-
-    /// Starts what a session that has come to rest invokes.
-    fn start_children(&mut self, id: SessionId) {
-        let Some(session) = self.session(id) else { return };
-        if !session.is_about_to_rest() || session.to_invoke.is_empty() {
-            return;
-        }
-        let chart = Arc::clone(&session.chart);
-        let states = self.session_mut(id).map(|session| std::mem::take(&mut session.to_invoke));
-        for state in states.into_iter().flatten() {
-            for (place, invocation) in chart.node(state).invokes.iter().enumerate() {
-                let place = u32::try_from(place).unwrap_or(u32::MAX);
-                let started = self.start_child(id, state, place, invocation);
-                if let (Err((name, fault)), Some(session)) = (started, self.session_mut(id)) {
-                    session.fail(name, &fault.0, None);
-                    session.wake();
-                }
-            }
-        }
-    }
-
-    fn start_child(
-        &mut self,
-        id: SessionId,
-        state: u32,
-        place: u32,
-        invocation: &Invocation,
-    ) -> Result<(), (&'static str, Fault)> {
-        let execution = |fault| ("error.execution", fault);
-        let full = self.sessions.len() >= self.limits.sessions_max;
-        let Some(session) = self.session_mut(id) else { return Ok(()) };
-        let made = format!("{}.{}", session.chart.id(state), session.next_id + 1);
-        let invoke_id = match &invocation.id {
-            Some(invoke_id) => Arc::clone(invoke_id),
-            None => {
-                session.make_id();
-                made.into()
-            }
-        };
-        if let Some(place) = &invocation.id_into {
-            assign(session, place, Value::Text(Arc::clone(&invoke_id))).map_err(execution)?;
-        }
-        let by = invocation.by.as_ref().map(|by| by.evaluate(session)).transpose();
-        let by = by.map_err(execution)?;
-        if !matches!(by.as_deref(), None | Some("scxml")) {
-            let by = by.as_deref().map(|by| by.trim_end_matches('/').to_owned());
-            if by.as_deref() != Some("http://www.w3.org/TR/scxml") {
-                return Err(execution(Fault::new("what is invoked is no statechart")));
-            }
-        }
-        let chart = invocation.chart.as_ref().map(|chart| chart.evaluate(session)).transpose();
-        let chart = chart.map_err(execution)?.unwrap_or_default();
-        let given = invocation.data.named(session).map_err(execution)?;
-        let communication = |what: String| ("error.communication", Fault::new(what));
-        let chart = session.chart.child(&chart).cloned();
-        let chart = chart.ok_or_else(|| communication("there is no such chart".to_owned()))?;
-        if full {
-            return Err(communication("the instance has too many sessions".to_owned()));
-        }
-        let child = SessionId(self.next_session);
-        self.next_session += 1;
-        let parent = Parent { session: id, invoke_id: Arc::clone(&invoke_id) };
-        if let Some(session) = self.session_mut(id) {
-            let invoked = Invoked { id: invoke_id, session: Some(child) };
-            session.invoked.insert((state, place), invoked);
-        }
-        let name = Arc::clone(&self.name);
-        let mut session = Session::new(child, chart, name, Some(parent), given);
-        session.room = self.limits.mailbox_max;
-        self.sessions.insert(child, Some(Arc::new(session)));
-        Ok(())
     }
 }
 
@@ -566,14 +512,14 @@ pub enum StepError {
 
 impl Session {
     /// There may be something to do again.
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         if self.phase == Phase::Resting && !self.internal.is_empty() {
-            self.phase = Phase::Stepping;
+            self.set_phase(Phase::Stepping);
         }
     }
 
     /// Whether this macrostep has nothing more to do but to start children.
-    const fn is_about_to_rest(&self) -> bool {
+    pub(super) fn is_about_to_rest(&self) -> bool {
         matches!(self.phase, Phase::Resting)
     }
 }
@@ -582,7 +528,7 @@ impl Session {
 fn advance(session: &mut Session, desk: &mut Desk<'_>) {
     match session.phase {
         Phase::Fresh => {
-            session.phase = Phase::Stepping;
+            session.set_phase(Phase::Stepping);
             session.bind_at_start();
             let chart = Arc::clone(&session.chart);
             perform(session, desk, &chart.script);
@@ -590,9 +536,9 @@ fn advance(session: &mut Session, desk: &mut Desk<'_>) {
         }
         Phase::Stepping => stepping(session, desk),
         Phase::Resting => {
-            let Some(event) = session.external.pop_front() else { return };
-            session.phase = Phase::Stepping;
-            hear(session, desk, event);
+            let Some(event) = session.take_external() else { return };
+            session.set_phase(Phase::Stepping);
+            hear(session, desk, &event);
         }
         Phase::Finished => {}
     }
@@ -604,20 +550,22 @@ fn stepping(session: &mut Session, desk: &mut Desk<'_>) {
     if !enabled.is_empty() {
         return microstep(session, desk, &enabled);
     }
-    let Some(event) = session.internal.pop_front() else {
-        session.phase = Phase::Resting;
+    let Some(event) = session.take_internal() else {
+        session.set_phase(Phase::Resting);
         return;
     };
-    session.event = Some(event.clone());
+    session.set_event(Arc::clone(&event));
     let enabled = select(session, Some(&event));
     if !enabled.is_empty() {
         microstep(session, desk, &enabled);
+    } else if session.is_supervised && event.name.starts_with("error.") {
+        desk.failed = Some(event);
     }
 }
 
 /// An event from outside: children are heard and told first.
-fn hear(session: &mut Session, desk: &mut Desk<'_>, event: Event) {
-    session.event = Some(event.clone());
+fn hear(session: &mut Session, desk: &mut Desk<'_>, event: &Arc<Event>) {
+    session.set_event(Arc::clone(event));
     let chart = Arc::clone(&session.chart);
     let invoked: Vec<_> =
         session.invoked.iter().map(|(key, child)| (*key, child.clone())).collect();
@@ -627,10 +575,10 @@ fn hear(session: &mut Session, desk: &mut Desk<'_>, event: Event) {
             perform(session, desk, &invocation.finalize);
         }
         if let Some(child) = child.session.filter(|_| invocation.forward) {
-            desk.posts.push((child, event.clone()));
+            desk.posts.push((child, Arc::clone(event)));
         }
     }
-    let enabled = select(session, Some(&event));
+    let enabled = select(session, Some(event));
     if !enabled.is_empty() {
         microstep(session, desk, &enabled);
     }
@@ -647,10 +595,11 @@ fn finish(session: &mut Session, desk: &mut Desk<'_>) -> Value {
     });
     let done = end.and_then(|end| chart.node(*end).done.as_ref());
     let data = done.map_or(Value::Null, |done| done.evaluate(session));
-    session.configuration = last;
-    session.timers.clear();
-    session.internal.clear();
-    session.external.clear();
-    session.phase = Phase::Finished;
+    let state = session.state_mut();
+    state.configuration = last;
+    state.timers.clear();
+    state.internal.clear();
+    state.external.clear();
+    session.set_phase(Phase::Finished);
     data
 }

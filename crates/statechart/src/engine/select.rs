@@ -4,21 +4,28 @@
 //! for the first transition that fits, from the inside; of two that would leave the same state the
 //! one of the inner state goes first, else the one that comes first in the document.
 
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
 use super::event::Event;
 use super::session::Session;
-use super::travel::{domain, effective_targets};
+use super::travel::exits;
 use crate::chart::{Chart, Transition};
+
+/// Transitions that are taken at one time.
+pub(super) type Transitions = SmallVec<[u32; 8]>;
 
 /// The transitions that are enabled by `event`, or by nothing, in the order of execution.
 ///
 /// Conditions see `_event`, so the event must be the session's own by then.
-pub(crate) fn select(session: &mut Session, event: Option<&Event>) -> Vec<u32> {
+pub(crate) fn select(session: &mut Session, event: Option<&Event>) -> Transitions {
     let chart = std::sync::Arc::clone(&session.chart);
-    let mut enabled: Vec<u32> = Vec::new();
+    let mut enabled = Transitions::new();
     let mut at = 0;
     while let Some(state) = session.configuration.get(at).copied() {
         at += 1;
-        if !chart.is_atomic(state) {
+        if !chart.is_atomic(state) || event.is_none() && !chart.node(state).is_restless {
             continue;
         }
         let mut outwards = chart.outwards(state);
@@ -55,19 +62,18 @@ fn fits(session: &mut Session, transition: &Transition, event: Option<&Event>) -
     let Some(when) = &transition.when else { return true };
     // A condition that has no truth value does not hold, and is told.
     when.holds(session).unwrap_or_else(|fault| {
-        session.fault(&fault);
+        session.fault_at(&fault, transition.origin.as_deref());
         false
     })
 }
 
-fn without_conflicts(session: &Session, chart: &Chart, enabled: Vec<u32>) -> Vec<u32> {
-    let leaves = |transition: u32| exits(session, chart, transition);
-    let mut kept: Vec<(u32, Vec<u32>)> = Vec::new();
+fn without_conflicts(session: &Session, chart: &Chart, enabled: Transitions) -> Transitions {
+    let mut kept: SmallVec<[(u32, Range<usize>); 8]> = SmallVec::new();
     'next: for one in enabled {
-        let exits = leaves(one);
-        let mut beaten = Vec::new();
+        let exits = exits(session, chart, one);
+        let mut beaten: SmallVec<[usize; 8]> = SmallVec::new();
         for (place, (other, others)) in kept.iter().enumerate() {
-            if exits.iter().all(|state| others.binary_search(state).is_err()) {
+            if exits.start.max(others.start) >= exits.end.min(others.end) {
                 continue;
             }
             let source = |index: u32| chart.transitions[index as usize].source;
@@ -76,20 +82,10 @@ fn without_conflicts(session: &Session, chart: &Chart, enabled: Vec<u32>) -> Vec
             }
             beaten.push(place);
         }
-        beaten.into_iter().rev().for_each(|place| drop(kept.remove(place)));
+        for place in beaten.into_iter().rev() {
+            kept.remove(place);
+        }
         kept.push((one, exits));
     }
     kept.into_iter().map(|(transition, _)| transition).collect()
-}
-
-/// The active states that a transition leaves, in document order.
-pub(crate) fn exits(session: &Session, chart: &Chart, transition: u32) -> Vec<u32> {
-    let transition = &chart.transitions[transition as usize];
-    if transition.targets.is_empty() {
-        return Vec::new();
-    }
-    let targets = effective_targets(session, chart, &transition.targets);
-    let domain = domain(chart, transition, &targets);
-    let active = session.configuration.iter().copied();
-    active.filter(|state| chart.is_within(*state, domain)).collect()
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use whimbrel_wire::Time;
 
-use super::event::{CHART_PROCESSOR, Event};
+use super::change::Change;
+use super::event::{CHART_PROCESSOR, Event, EventKind};
 use crate::chart::Chart;
-use crate::definition::{Binding, StateKind};
+use crate::definition::{Binding, Origin, StateKind};
 use crate::expression::{EventField, Fault, Scope, System};
 use crate::value::Value;
 
@@ -41,9 +43,25 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// One running chart.
+/// One running chart: its [`State`], which is changed by the functions of `change` alone.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
+    pub(super) state: State,
+    /// How to undo what this attempt changed; none outside of an attempt.
+    pub(super) log: Option<Vec<Change>>,
+}
+
+impl Deref for Session {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+/// All that a running chart knows.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
     pub(crate) id: SessionId,
     pub(crate) chart: Arc<Chart>,
     /// What its ids begin with: the name of the instance.
@@ -55,22 +73,30 @@ pub(crate) struct Session {
     pub(crate) data: Vec<Option<Value>>,
     /// States whose late data has its first value.
     pub(crate) visited: BTreeSet<u32>,
-    pub(crate) internal: VecDeque<Event>,
-    pub(crate) external: VecDeque<Event>,
+    pub(crate) internal: VecDeque<Arc<Event>>,
+    pub(crate) external: VecDeque<Arc<Event>>,
     /// The event that was processed last.
-    pub(crate) event: Option<Event>,
+    pub(crate) event: Option<Arc<Event>>,
     /// States that were entered in this macrostep and are still to invoke what runs beside them.
     pub(crate) to_invoke: BTreeSet<u32>,
     /// What runs beside which state: by state and place in it.
     pub(crate) invoked: BTreeMap<(u32, u32), Invoked>,
-    pub(crate) timers: BTreeMap<u64, Timer>,
+    pub(crate) timers: BTreeMap<u64, Arc<Timer>>,
     pub(crate) parent: Option<Parent>,
     /// Values that an invocation gave to data.
     pub(crate) given: BTreeMap<Arc<str>, Value>,
     pub(crate) next_id: u64,
     pub(crate) next_timer: u64,
+    /// Until when a child that begins again waits with that.
+    pub(crate) sleeps_until: Option<Time>,
+    /// When it began again, as far as that still counts.
+    pub(crate) restarts: Vec<Time>,
     /// How many events may wait inside, and how many timers may run.
     pub(crate) room: usize,
+    /// How many events may wait that others sent.
+    pub(crate) mailbox: usize,
+    /// Whether its parent says what is to be done when it fails.
+    pub(crate) is_supervised: bool,
 }
 
 /// How far a session has come.
@@ -145,7 +171,7 @@ impl Session {
         parent: Option<Parent>,
         given: BTreeMap<Arc<str>, Value>,
     ) -> Self {
-        Self {
+        let state = State {
             id,
             data: vec![None; chart.variables.len()],
             chart,
@@ -164,8 +190,13 @@ impl Session {
             given,
             next_id: 0,
             next_timer: 0,
+            sleeps_until: None,
+            restarts: Vec::new(),
             room: usize::MAX,
-        }
+            mailbox: usize::MAX,
+            is_supervised: false,
+        };
+        Self { state, log: None }
     }
 
     /// Its id, as the chart sees it.
@@ -203,43 +234,25 @@ impl Session {
     /// Whether there is something to do.
     pub(crate) fn is_busy(&self) -> bool {
         match self.phase {
-            Phase::Fresh | Phase::Stepping => true,
+            Phase::Fresh | Phase::Stepping => self.sleeps_until.is_none(),
             Phase::Resting => !self.external.is_empty(),
             Phase::Finished => false,
         }
     }
 
     /// Raises an event of the engine.
-    pub(crate) fn fail(&mut self, name: &str, what: &str, send_id: Option<Arc<str>>) {
-        let mut event = Event::error(name, what);
+    pub(crate) fn fail(&mut self, name: &str, what: Value, send_id: Option<Arc<str>>) {
+        let mut event = Event::of(EventKind::Platform, name.into(), what);
         event.send_id = send_id;
         self.tell(event);
     }
 
-    /// Puts an event of the engine into the internal queue. It goes beyond the room that the chart's
-    /// own events have, and beyond twice that room it is lost: a queue that long never empties.
-    pub(crate) fn tell(&mut self, event: Event) {
-        if self.internal.len() < self.room.saturating_mul(2) {
-            self.internal.push_back(event);
-        }
-    }
-
-    /// Raises an event of the chart.
-    pub(crate) fn raise(&mut self, event: Event) -> Result<(), Fault> {
-        if self.internal.len() >= self.room {
-            return Err(Fault::new("too many events wait inside"));
-        }
-        self.internal.push_back(event);
-        Ok(())
-    }
-
     pub(crate) fn fault(&mut self, fault: &Fault) {
-        self.fail("error.execution", &fault.0, None);
+        self.fault_at(fault, None);
     }
 
-    pub(crate) fn make_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+    pub(crate) fn fault_at(&mut self, fault: &Fault, at: Option<&Origin>) {
+        self.fail("error.execution", told(&fault.0, at), None);
     }
 
     /// Gives data of the chart and, unless it is bound late, of all states its first value.
@@ -268,8 +281,8 @@ impl Session {
                 },
                 (_, None) => None,
             };
-            if value.is_some() {
-                self.data[*variable as usize] = value;
+            if let Some(value) = value {
+                self.set_datum(*variable, value);
             }
         }
     }
@@ -328,6 +341,18 @@ impl Scope for Session {
     fn host(&self, name: &str, _arguments: &[Value]) -> Result<Value, Fault> {
         Err(Fault::new(format!("there is no function {name}")))
     }
+}
+
+/// What the event of an error brings: what is wrong; with the line, the column and the word there,
+/// where the file is known from which the chart was imported.
+pub(crate) fn told(what: &str, at: Option<&Origin>) -> Value {
+    let Some(at) = at else { return Value::text(what) };
+    small_map([
+        ("reason", Value::text(what)),
+        ("line", Value::Int(at.line.into())),
+        ("column", Value::Int(at.column.into())),
+        ("tagname", Value::text(&*at.tag)),
+    ])
 }
 
 /// A map of what the engine knows; null if that is too large, which only event data can make it.

@@ -2,22 +2,42 @@
 //!
 //! The algorithm is that of SCXML (W3C Recommendation 2015, appendix D).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::act::{Desk, perform};
 use super::event::{Event, EventKind};
-use super::select::exits;
 use super::session::Session;
 use crate::chart::{Act, Chart, ROOT, Transition};
 use crate::definition::{Binding, StateKind};
 use crate::value::Value;
 
+/// A set of states in document order. Few are entered or left at one time.
+type States = SmallVec<[u32; 16]>;
+
+/// Adds a state to a set.
+fn add(states: &mut States, state: u32) {
+    match states.last() {
+        Some(last) if *last >= state => {
+            if let Err(place) = states.binary_search(&state) {
+                states.insert(place, state);
+            }
+        }
+        Some(_) | None => states.push(state),
+    }
+}
+
 /// Takes one microstep.
 pub(crate) fn microstep(session: &mut Session, desk: &mut Desk<'_>, transitions: &[u32]) {
     let chart = Arc::clone(&session.chart);
-    let leaving: BTreeSet<u32> =
-        transitions.iter().flat_map(|one| exits(session, &chart, *one)).collect();
+    let mut leaving = States::new();
+    for transition in transitions {
+        let exits = exits(session, &chart, *transition);
+        session.configuration[exits].iter().for_each(|state| add(&mut leaving, *state));
+    }
     remember(session, &chart, &leaving);
     leave(session, desk, &chart, &leaving);
     for transition in transitions {
@@ -39,8 +59,8 @@ pub(crate) fn begin(session: &mut Session, desk: &mut Desk<'_>) {
     for target in targets {
         entry.below(session, &chart, *target);
     }
-    for target in effective_targets(session, &chart, targets) {
-        entry.above(session, &chart, target, ROOT);
+    for target in effective_targets(session, &chart, targets).iter() {
+        entry.above(session, &chart, *target, ROOT);
     }
     enter(session, desk, &chart, entry);
 }
@@ -48,12 +68,15 @@ pub(crate) fn begin(session: &mut Session, desk: &mut Desk<'_>) {
 /// Leaves everything: the session ends.
 pub(crate) fn leave_all(session: &mut Session, desk: &mut Desk<'_>) {
     let chart = Arc::clone(&session.chart);
-    let leaving = session.configuration.iter().copied().collect();
+    let leaving = States::from_slice(&session.configuration);
     leave(session, desk, &chart, &leaving);
 }
 
 /// The targets, with histories replaced by what they stand for.
-pub(crate) fn effective_targets(session: &Session, chart: &Chart, targets: &[u32]) -> Vec<u32> {
+fn effective_targets<'a>(session: &Session, chart: &Chart, targets: &'a [u32]) -> Cow<'a, [u32]> {
+    if !targets.iter().any(|target| chart.is_history(*target)) {
+        return Cow::Borrowed(targets);
+    }
     let mut effective: Vec<u32> = Vec::with_capacity(targets.len());
     for target in targets {
         if !chart.is_history(*target) {
@@ -64,10 +87,27 @@ pub(crate) fn effective_targets(session: &Session, chart: &Chart, targets: &[u32
             // A history leads to states in its parent: a chart has no circle of them.
             let initial = &chart.node(*target).initial.targets;
             let inner: Vec<u32> = initial.iter().copied().filter(|inner| inner != target).collect();
-            effective.extend(effective_targets(session, chart, &inner));
+            effective.extend(effective_targets(session, chart, &inner).iter());
         }
     }
-    effective
+    Cow::Owned(effective)
+}
+
+/// The active states that a transition leaves, as places in the configuration: descendants of one
+/// state stand there in a row.
+pub(super) fn exits(session: &Session, chart: &Chart, transition: u32) -> Range<usize> {
+    let transition = &chart.transitions[transition as usize];
+    if transition.targets.is_empty() {
+        return 0..0;
+    }
+    let domain = transition.domain.unwrap_or_else(|| {
+        let targets = effective_targets(session, chart, &transition.targets);
+        domain(chart, transition, &targets)
+    });
+    let active = &session.configuration;
+    let end = chart.node(domain).end;
+    let first = active.partition_point(|state| *state <= domain);
+    first..first + active[first..].partition_point(|state| *state < end)
 }
 
 /// The state within which a transition happens.
@@ -85,7 +125,7 @@ pub(crate) fn domain(chart: &Chart, transition: &Transition, targets: &[u32]) ->
 }
 
 /// Writes down what histories of states that are left stand for.
-fn remember(session: &mut Session, chart: &Chart, leaving: &BTreeSet<u32>) {
+fn remember(session: &mut Session, chart: &Chart, leaving: &[u32]) {
     for state in leaving {
         for history in &chart.node(*state).histories {
             let deep = chart.node(*history).kind == StateKind::DeepHistory;
@@ -96,14 +136,14 @@ fn remember(session: &mut Session, chart: &Chart, leaving: &BTreeSet<u32>) {
             } else {
                 active.filter(|child| chart.node(*child).parent == *state).collect()
             };
-            session.history.insert(*history, recorded);
+            session.remember(*history, recorded);
         }
     }
 }
 
-fn leave(session: &mut Session, desk: &mut Desk<'_>, chart: &Chart, leaving: &BTreeSet<u32>) {
+fn leave(session: &mut Session, desk: &mut Desk<'_>, chart: &Chart, leaving: &[u32]) {
     for state in leaving {
-        session.to_invoke.remove(state);
+        session.will_not_invoke(*state);
     }
     for state in leaving.iter().rev() {
         for block in &chart.node(*state).on_exit {
@@ -112,22 +152,22 @@ fn leave(session: &mut Session, desk: &mut Desk<'_>, chart: &Chart, leaving: &BT
         let over: Vec<(u32, u32)> =
             session.invoked.range((*state, 0)..=(*state, u32::MAX)).map(|(key, _)| *key).collect();
         for key in over {
-            if let Some(child) = session.invoked.remove(&key).and_then(|invoked| invoked.session) {
+            if let Some(child) = session.forget_invoked(key).and_then(|invoked| invoked.session) {
                 desk.cancelled.push(child);
             }
         }
-        session.configuration.retain(|active| active != state);
+        session.deactivate(*state);
     }
 }
 
 /// What is entered, and why.
 #[derive(Default)]
 struct Entry<'a> {
-    states: BTreeSet<u32>,
+    states: States,
     /// Compound states that are entered by their own beginning.
-    by_default: BTreeSet<u32>,
+    by_default: States,
     /// What a history does that remembers nothing, by the state that holds it.
-    by_history: BTreeMap<u32, &'a [Act]>,
+    by_history: Vec<(u32, &'a [Act])>,
 }
 
 impl<'a> Entry<'a> {
@@ -139,9 +179,9 @@ impl<'a> Entry<'a> {
             self.below(session, chart, *target);
         }
         let targets = effective_targets(session, chart, &transition.targets);
-        let domain = domain(chart, transition, &targets);
-        for target in targets {
-            self.above(session, chart, target, domain);
+        let within = transition.domain.unwrap_or_else(|| domain(chart, transition, &targets));
+        for target in targets.iter() {
+            self.above(session, chart, *target, within);
         }
     }
 
@@ -153,23 +193,25 @@ impl<'a> Entry<'a> {
                 let inner: &[u32] = match session.history.get(&state) {
                     Some(recorded) => recorded,
                     None => {
-                        self.by_history.insert(node.parent, &node.initial.actions);
+                        let by_history = &mut self.by_history;
+                        by_history.retain(|(state, _)| *state != node.parent);
+                        by_history.push((node.parent, &node.initial.actions));
                         &node.initial.targets
                     }
                 };
                 self.all_within(session, chart, inner, node.parent);
             }
             StateKind::State if !node.children.is_empty() => {
-                self.states.insert(state);
-                self.by_default.insert(state);
+                add(&mut self.states, state);
+                add(&mut self.by_default, state);
                 self.all_within(session, chart, &node.initial.targets, state);
             }
             StateKind::Parallel => {
-                self.states.insert(state);
+                add(&mut self.states, state);
                 self.regions(session, chart, state);
             }
             StateKind::State | StateKind::Final => {
-                self.states.insert(state);
+                add(&mut self.states, state);
             }
         }
     }
@@ -187,7 +229,7 @@ impl<'a> Entry<'a> {
     /// parallel.
     fn above(&mut self, session: &Session, chart: &'a Chart, state: u32, top: u32) {
         for around in chart.ancestors(state, top) {
-            self.states.insert(around);
+            add(&mut self.states, around);
             if chart.node(around).kind == StateKind::Parallel {
                 self.regions(session, chart, around);
             }
@@ -197,7 +239,9 @@ impl<'a> Entry<'a> {
     /// Adds the regions of a parallel state into which nothing else leads.
     fn regions(&mut self, session: &Session, chart: &'a Chart, parallel: u32) {
         for region in &chart.node(parallel).children {
-            let entered = self.states.range(*region..chart.node(*region).end).next().is_some();
+            let next = self.states.partition_point(|state| *state < *region);
+            let entered =
+                self.states.get(next).is_some_and(|state| *state < chart.node(*region).end);
             if !entered {
                 self.below(session, chart, *region);
             }
@@ -210,22 +254,24 @@ fn enter(session: &mut Session, desk: &mut Desk<'_>, chart: &Chart, entry: Entry
         let node = chart.node(*state);
         // A history leads in from its parent, and some of the way may not have been left: what is
         // active is not entered again, and does not invoke again what runs beside it.
-        let Err(place) = session.configuration.binary_search(state) else { continue };
-        session.configuration.insert(place, *state);
+        if session.is_active(*state) {
+            continue;
+        }
+        session.activate(*state);
         if !node.invokes.is_empty() {
-            session.to_invoke.insert(*state);
+            session.will_invoke(*state);
         }
         let late = !node.data.is_empty() && chart.definition().binding == Binding::Late;
-        if late && session.visited.insert(*state) {
+        if late && session.visit(*state) {
             session.bind(chart, *state);
         }
         for block in &node.on_entry {
             perform(session, desk, block);
         }
-        if entry.by_default.contains(state) {
+        if !node.initial.actions.is_empty() && entry.by_default.binary_search(state).is_ok() {
             perform(session, desk, &node.initial.actions);
         }
-        if let Some(acts) = entry.by_history.get(state) {
+        if let Some((_, acts)) = entry.by_history.iter().find(|(parent, _)| parent == state) {
             perform(session, desk, acts);
         }
         if node.kind == StateKind::Final {

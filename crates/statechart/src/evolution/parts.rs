@@ -61,6 +61,7 @@ impl Part for Action {
     fn texts(&self, each: &mut dyn FnMut(&str)) {
         match self {
             Self::Raise(_) | Self::Fail(_) => {}
+            Self::At(placed) => placed.action.texts(each),
             Self::Assign { to, value } => {
                 each(to);
                 value.texts(each);
@@ -178,6 +179,7 @@ pub(super) fn sends(actions: &[Action]) -> Vec<&Send> {
                 open.extend(branches.iter().rev().flat_map(|branch| branch.actions.iter().rev()));
             }
             Action::ForEach { actions, .. } => open.extend(actions.iter().rev()),
+            Action::At(placed) => open.push(&placed.action),
             Action::Raise(_)
             | Action::Assign { .. }
             | Action::Log { .. }
@@ -188,7 +190,7 @@ pub(super) fn sends(actions: &[Action]) -> Vec<&Send> {
     found
 }
 
-/// The same without the names of its timers.
+/// The same without the names of its timers and the places of a file.
 pub(super) fn bare_actions(actions: &[Action]) -> Vec<Action> {
     let mut actions = actions.to_vec();
     actions.iter_mut().for_each(strip);
@@ -202,6 +204,11 @@ fn strip(action: &mut Action) {
             branches.iter_mut().flat_map(|branch| &mut branch.actions).for_each(strip);
         }
         Action::ForEach { actions, .. } => actions.iter_mut().for_each(strip),
+        Action::At(placed) => {
+            let mut inner = placed.action.clone();
+            strip(&mut inner);
+            *action = inner;
+        }
         Action::Raise(_)
         | Action::Assign { .. }
         | Action::Log { .. }
@@ -215,6 +222,7 @@ pub(super) fn bare_transition(transition: &Transition) -> Transition {
     Transition {
         id: String::new(),
         note: None,
+        origin: None,
         actions: bare_actions(&transition.actions),
         // Only the words count, not how they are parted.
         on: transition.on.iter().flat_map(|on| on.split_whitespace()).map(plain).collect(),

@@ -3,7 +3,8 @@
 use roxmltree::Node;
 
 use super::document::{Reader, Result, elements, words};
-use crate::definition::{Action, Branch, Given, Message, Param, Send, Text};
+use super::write::OURS;
+use crate::definition::{Action, Branch, Given, Message, Param, Placed, Send, Text};
 use crate::value::Value;
 
 impl Reader<'_, '_> {
@@ -13,10 +14,23 @@ impl Reader<'_, '_> {
         for element in inner {
             match element.tag_name().name() {
                 "script" => actions.extend(self.script(element)?),
-                _ => actions.push(self.action(element)?),
+                _ => actions.push(self.placed(element)?),
             }
         }
         Ok(actions)
+    }
+
+    /// An action, with its place if that is asked for.
+    fn placed(&mut self, node: Node<'_, '_>) -> Result<Action> {
+        let action = self.action(node)?;
+        Ok(self.at(node, action))
+    }
+
+    fn at(&self, node: Node<'_, '_>, action: Action) -> Action {
+        match self.origin(node) {
+            Some(origin) => Action::At(Box::new(Placed { origin, action })),
+            None => action,
+        }
     }
 
     fn action(&mut self, node: Node<'_, '_>) -> Result<Action> {
@@ -49,6 +63,7 @@ impl Reader<'_, '_> {
                 Some(id) => Action::Cancel { id },
                 None => return Err(self.wrong(node, "cancel has no sendid")),
             },
+            "fail" if node.has_tag_name((OURS, "fail")) => Action::Fail(text_of(node)),
             other => Action::Fail(format!("{other} has no meaning here")),
         })
     }
@@ -56,7 +71,9 @@ impl Reader<'_, '_> {
     /// `else` and `elseif` stand between what they part.
     fn branches(&mut self, node: Node<'_, '_>) -> Result<Action> {
         let when = |node: Node<'_, '_>| node.attribute("cond").unwrap_or_default().to_owned();
-        let first = Branch { when: Some(self.expression(&when(node))), actions: Vec::new() };
+        let always = node.attribute((OURS, "always")) == Some("true");
+        let first = (!always).then(|| self.expression(&when(node)));
+        let first = Branch { when: first, actions: Vec::new() };
         let mut branches = vec![first];
         let inner: Vec<_> = node.children().filter(Node::is_element).collect();
         for element in inner {
@@ -69,7 +86,7 @@ impl Reader<'_, '_> {
                 name => {
                     let mut actions = match name {
                         "script" => self.script(element)?,
-                        _ => vec![self.action(element)?],
+                        _ => vec![self.placed(element)?],
                     };
                     if let Some(last) = branches.last_mut() {
                         last.actions.append(&mut actions);
@@ -93,12 +110,12 @@ impl Reader<'_, '_> {
                 self.scripted.insert(to.clone());
             }
         }
-        Ok(actions)
+        Ok(actions.into_iter().map(|action| self.at(node, action)).collect())
     }
 
     fn send(&mut self, node: Node<'_, '_>) -> Result<Send> {
         Ok(Send {
-            slot: String::new(),
+            slot: node.attribute((OURS, "slot")).unwrap_or_default().to_owned(),
             id: node.attribute("id").map(str::to_owned),
             id_into: node.attribute("idlocation").map(str::to_owned),
             event: self.text(node, "event", "eventexpr"),
@@ -124,7 +141,10 @@ impl Reader<'_, '_> {
                 "param" => {
                     let name = element.attribute("name").unwrap_or_default().to_owned();
                     let value = element.attribute("expr").or_else(|| element.attribute("location"));
-                    let value = Given::Expression(self.expression(value.unwrap_or_default()));
+                    let value = match self.said(element, "literal")? {
+                        Some(literal) => Given::Literal(literal),
+                        None => Given::Expression(self.expression(value.unwrap_or_default())),
+                    };
                     message.params.push(Param { name, value });
                 }
                 "content" if node.tag_name().name() != "invoke" => {

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roxmltree::{Document, Node, ParsingOptions};
 
+use super::write::OURS;
 use super::{ImportError, NAMESPACE, NESTING_MAX, Surroundings};
 use crate::definition::{
-    Binding, Datum, Definition, Expressions, FORMAT, Invoke, State, StateKind, Text, Transition,
+    Binding, Datum, Definition, Expressions, FORMAT, Invoke, Origin, State, StateKind, Text,
+    Transition,
 };
 
 pub(super) type Result<T> = std::result::Result<T, ImportError>;
@@ -17,26 +19,46 @@ pub(super) type Result<T> = std::result::Result<T, ImportError>;
 ///
 /// [`ImportError`] when it is no SCXML.
 pub fn import(text: &str, around: &Surroundings<'_>) -> Result<Definition> {
-    import_at(text, around, 0)
+    import_at(text, around, 0, false)
 }
 
-fn import_at(text: &str, around: &Surroundings<'_>, level: usize) -> Result<Definition> {
+/// Reads a document; what can fail says where in it it stood, and errors bring that along.
+///
+/// # Errors
+///
+/// [`ImportError`] when it is no SCXML.
+pub fn import_with_places(text: &str, around: &Surroundings<'_>) -> Result<Definition> {
+    import_at(text, around, 0, true)
+}
+
+fn import_at(
+    text: &str,
+    around: &Surroundings<'_>,
+    level: usize,
+    places: bool,
+) -> Result<Definition> {
     if level > crate::chart::FAMILY_MAX {
         return Err(ImportError::TooDeep);
     }
     let options = ParsingOptions { nodes_limit: 1_000_000, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options)
         .map_err(|error| ImportError::Xml(error.to_string()))?;
-    chart(document.root_element(), around, level)
+    chart(document.root_element(), around, level, places)
 }
 
-fn chart(root: Node<'_, '_>, around: &Surroundings<'_>, level: usize) -> Result<Definition> {
+fn chart(
+    root: Node<'_, '_>,
+    around: &Surroundings<'_>,
+    level: usize,
+    places: bool,
+) -> Result<Definition> {
     if depth(root) > NESTING_MAX || level > crate::chart::FAMILY_MAX {
         return Err(ImportError::TooDeep);
     }
     let mut reader = Reader {
         around,
         level,
+        places,
         children: BTreeMap::new(),
         inline: 0,
         reckons: false,
@@ -46,20 +68,30 @@ fn chart(root: Node<'_, '_>, around: &Surroundings<'_>, level: usize) -> Result<
         return Err(reader.wrong(root, "the document is no scxml"));
     }
     let name = root.attribute("name").map(str::to_owned);
-    let id = root.attribute("id").map(str::to_owned).or_else(|| name.clone());
+    let own = root.attribute((OURS, "id")).or_else(|| root.attribute("id"));
+    let id = own.map(str::to_owned).or_else(|| name.clone());
+    let strict = root.attribute((OURS, "expressions")) == Some("strict");
     let mut definition = Definition {
         format: FORMAT,
         id: id.unwrap_or_else(|| "scxml".to_owned()),
         name,
-        expressions: Expressions::Lenient,
+        version: root.attribute((OURS, "version")).unwrap_or_default().to_owned(),
+        expressions: if strict { Expressions::Strict } else { Expressions::Lenient },
+        retired: reader.said(root, "retired")?.unwrap_or_default(),
+        note: reader.said(root, "note")?,
         initial: words(root, "initial"),
         ..Definition::default()
     };
     if root.attribute("binding") == Some("late") {
         definition.binding = Binding::Late;
     }
+    reader.known(root)?;
+    for element in root.children().filter(|inner| inner.has_tag_name((OURS, "script"))) {
+        definition.script.extend(reader.actions(element)?);
+    }
     for element in elements(root) {
         match element.tag_name().name() {
+            "scxml" => {}
             "datamodel" => definition.data.extend(reader.data(element)?),
             "script" => definition.script.extend(reader.script(element)?),
             "initial" => definition.initial = reader.initial(element)?.to,
@@ -73,7 +105,7 @@ fn chart(root: Node<'_, '_>, around: &Surroundings<'_>, level: usize) -> Result<
     }
     if reader.reckons {
         for (name, text) in around.library {
-            let child = import_at(text, around, level + 1)?;
+            let child = import_at(text, around, level + 1, places)?;
             reader.children.insert(name.clone(), child);
         }
     }
@@ -119,6 +151,8 @@ pub(super) fn words(node: Node<'_, '_>, attribute: &str) -> Vec<String> {
 pub(super) struct Reader<'s, 'a> {
     pub(super) around: &'s Surroundings<'a>,
     level: usize,
+    /// Whether actions and transitions say where they stand.
+    places: bool,
     pub(super) children: BTreeMap<String, Definition>,
     inline: usize,
     /// Whether the name of a chart is reckoned.
@@ -133,6 +167,12 @@ impl Reader<'_, '_> {
         ImportError::Document { line, what: what.to_owned() }
     }
 
+    pub(super) fn origin(&self, node: Node<'_, '_>) -> Option<Origin> {
+        let at = node.document().text_pos_at(node.range().start);
+        let tag = node.tag_name().name().to_owned();
+        self.places.then_some(Origin { line: at.row, column: at.col, tag })
+    }
+
     pub(super) fn expression(&self, text: &str) -> String {
         self.around.language.expression(text)
     }
@@ -145,7 +185,7 @@ impl Reader<'_, '_> {
     pub(super) fn adopt(&mut self, node: Node<'_, '_>) -> Result<String> {
         self.inline += 1;
         let name = format!("inline.{}", self.inline);
-        let child = chart(node, self.around, self.level + 1)?;
+        let child = chart(node, self.around, self.level + 1, self.places)?;
         self.children.insert(name.clone(), child);
         Ok(name)
     }
@@ -162,7 +202,9 @@ impl Reader<'_, '_> {
         let id = node.attribute("id").map(str::to_owned);
         let id = id.unwrap_or_else(|| format!("{parent}:{place}"));
         let initial = words(node, "initial");
-        let mut state = State { id, kind, initial, ..State::default() };
+        let was = self.said(node, "was")?.unwrap_or_default();
+        let note = self.said(node, "note")?;
+        let mut state = State { id, kind, was, initial, note, ..State::default() };
         for element in elements(node) {
             self.part(&mut state, element)?;
         }
@@ -191,6 +233,29 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
+    /// Learns the charts that stand in the document, by the names by which it invokes them.
+    fn known(&mut self, root: Node<'_, '_>) -> Result<()> {
+        for inner in elements(root).filter(|inner| inner.tag_name().name() == "scxml") {
+            let Some(name) = inner.attribute((OURS, "child")) else {
+                return Err(self.wrong(inner, "a chart in a chart has no name"));
+            };
+            let child = chart(inner, self.around, self.level + 1, self.places)?;
+            self.children.insert(name.to_owned(), child);
+        }
+        Ok(())
+    }
+
+    /// What an attribute of ours says, in JSON.
+    pub(super) fn said<T: serde::de::DeserializeOwned>(
+        &self,
+        node: Node<'_, '_>,
+        attribute: &str,
+    ) -> Result<Option<T>> {
+        let Some(text) = node.attribute((OURS, attribute)) else { return Ok(None) };
+        let read = serde_json::from_str(text);
+        read.map(Some).map_err(|error| self.wrong(node, &format!("{attribute}: {error}")))
+    }
+
     fn initial(&mut self, node: Node<'_, '_>) -> Result<Transition> {
         let transition = elements(node).find(|inner| inner.tag_name().name() == "transition");
         let Some(transition) = transition else {
@@ -201,13 +266,14 @@ impl Reader<'_, '_> {
 
     fn transition(&mut self, node: Node<'_, '_>) -> Result<Transition> {
         Ok(Transition {
-            id: String::new(),
+            id: node.attribute((OURS, "id")).unwrap_or_default().to_owned(),
             on: words(node, "event"),
             when: node.attribute("cond").map(|when| self.expression(when)),
             to: words(node, "target"),
             internal: node.attribute("type") == Some("internal"),
             actions: self.actions(node)?,
-            note: None,
+            note: self.said(node, "note")?,
+            origin: self.origin(node),
         })
     }
 
@@ -221,22 +287,30 @@ impl Reader<'_, '_> {
                 Some(source) => Some(super::content::read(&self.load(source)?)),
                 None => self.given(element)?,
             };
-            data.push(Datum { id: id.to_owned(), value, ..Datum::default() });
+            let kind = self.said(element, "type")?.unwrap_or_default();
+            let was = self.said(element, "was")?.unwrap_or_default();
+            data.push(Datum { id: id.to_owned(), value, kind, was });
         }
         Ok(data)
     }
 
     fn invoke(&mut self, node: Node<'_, '_>) -> Result<Invoke> {
         let mut invoke = Invoke {
+            slot: node.attribute((OURS, "slot")).unwrap_or_default().to_owned(),
             id: node.attribute("id").map(str::to_owned),
             id_into: node.attribute("idlocation").map(str::to_owned),
             by: self.text(node, "type", "typeexpr"),
             chart: self.text(node, "src", "srcexpr"),
             forward: node.attribute("autoforward") == Some("true"),
+            supervise: self.said(node, "supervise")?,
+            mailbox: self.said(node, "mailbox")?,
             ..Invoke::default()
         };
-        if let Some(Text::Fixed(name)) = &invoke.chart {
-            let child = import_at(&self.load(name)?, self.around, self.level + 1)?;
+        if let Some(Text::Fixed(name)) = &invoke.chart
+            && !self.children.contains_key(name)
+        {
+            let text = self.load(name)?;
+            let child = import_at(&text, self.around, self.level + 1, self.places)?;
             self.children.insert(name.clone(), child);
         }
         self.reckons |= matches!(invoke.chart, Some(Text::Expression { .. }));

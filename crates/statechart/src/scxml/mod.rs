@@ -10,12 +10,14 @@
 
 mod content;
 mod document;
+mod write;
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-pub use document::import;
+pub use document::{import, import_with_places};
+pub use write::{ExportError, export};
 
 use crate::definition::Action;
 

@@ -71,3 +71,51 @@ fn a_script_is_assignments() {
     );
     assert!(matches!(&Ours.script("call()")[..], [Action::Fail(_)]));
 }
+
+/// A chart with everything that the form knows.
+const ALL: &str = r##"{ "id": "all", "version": "3", "name": "All & <more>", "initial": ["top"],
+  "note": { "by": "ops" }, "retired": { "old": "int" },
+  "data": [{ "id": "n", "type": "int", "was": ["m"], "value": { "literal": 1 } },
+           { "id": "text", "value": { "literal": "a \"b\"\n<c> & 'd'" } },
+           { "id": "none" }, { "id": "sum", "value": { "expression": "n < 2 ? 1.0 : n" } }],
+  "script": [{ "log": { "label": "begins" } }],
+  "transitions": [{ "id": "any", "on": ["*"], "when": "n > 1 && text != 'x\ty'", "do": [{ "fail": "no" }] }],
+  "states": [
+    { "id": "top", "was": ["up"], "initial": ["in"], "initial_actions": [{ "raise": "begun" }],
+      "data": [{ "id": "inner", "value": { "literal": null } }],
+      "on_entry": [[{ "raise": "a" }, { "log": { "value": "n" } }], [{ "cancel": { "id": "t" } }]],
+      "on_exit": [[{ "if": [{ "do": [{ "raise": "x" }] }, { "when": "n == 1", "do": [] }, { "do": [{ "raise": "z" }] }] }]],
+      "invoke": [{ "slot": "kid", "id": "kid", "chart": "kid", "forward": true, "mailbox": 5,
+                   "supervise": { "on_failure": "restart", "times": 2, "with": ["kid2"] },
+                   "data": { "names": ["n"], "params": [{ "name": "p", "value": { "literal": [1, { "a": 2.0 }] } }] },
+                   "finalize": [{ "assign": { "to": "n", "value": { "expression": "_event.data" } } }] },
+                 { "slot": "kid2", "id": "kid2", "id_into": "none", "chart": { "expression": "text" } }],
+      "states": [
+        { "id": "hist", "kind": "deep-history", "transitions": [{ "to": ["in"], "do": [{ "raise": "h" }] }] },
+        { "id": "in", "transitions": [
+          { "id": "t1", "on": ["a.b", "c"], "to": ["hist"], "internal": true, "note": 1,
+            "do": [{ "for-each": { "list": "[1]", "item": "i", "index": "k", "do": [
+              { "send": { "slot": "s", "id_into": "none", "event": { "expression": "text" }, "to": "#_kid",
+                          "by": "scxml", "delay": { "expression": "'1s'" }, "data": { "content": { "literal": "q" } } } }] } }] }] } ] },
+    { "id": "wide", "kind": "parallel", "states": [{ "id": "l" }, { "id": "r" }] },
+    { "id": "end", "kind": "final", "done": { "names": ["n"], "params": [{ "name": "x", "value": { "expression": "n" } }] } } ],
+  "children": { "kid": { "id": "kid", "binding": "late", "states": [{ "id": "k" }],
+    "children": { "grand": { "id": "grand", "states": [{ "id": "g" }] } } } } }"##;
+
+#[test]
+fn there_and_back_is_the_same_definition() {
+    let all: crate::Definition = serde_json::from_str(ALL).unwrap();
+    Chart::new(all.clone()).unwrap();
+    let document = export(&all).unwrap();
+    assert_eq!(read(&document).unwrap(), all.with_ids(), "{document}");
+}
+
+#[test]
+fn what_xml_cannot_hold_is_not_written() {
+    let mut all: crate::Definition = serde_json::from_str(ALL).unwrap();
+    all.version = "\u{1}".to_owned();
+    assert!(matches!(export(&all), Err(ExportError::Letter(_))));
+    let mut all: crate::Definition = serde_json::from_str(ALL).unwrap();
+    all.initial = vec!["two words".to_owned()];
+    assert!(matches!(export(&all), Err(ExportError::Unsaid { .. })));
+}

@@ -376,7 +376,7 @@ fn renamed(
             (Given::Literal(value), _) => value.clone(),
             (Given::Expression(text), Some(session)) => {
                 let mut session = session.clone();
-                session.event = Some(event.clone());
+                session.state_mut().event = Some(Arc::new(event.clone()));
                 reckon(text, &session)
                     .map_err(|what| Stop::Value(format!("{}: {what}", event.name)))?
             }

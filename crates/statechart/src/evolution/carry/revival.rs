@@ -79,7 +79,8 @@ impl Revival<'_> {
             let Some((_, Some(source))) = source else { continue };
             let Some(session) = self.instance.session_mut(record.id) else { continue };
             // A value that cannot be reckoned is none, as it is at the beginning of a chart.
-            session.data[place] = source.evaluate(session).ok();
+            let value = source.evaluate(session).ok();
+            session.state_mut().data[place] = value;
         }
     }
 
@@ -100,7 +101,7 @@ impl Revival<'_> {
             let place = pair.new.chart.variables.iter().position(|known| **known == **name);
             if let (Some(place), Some(session)) = (place, self.instance.session_mut(record.id)) {
                 self.deeds.push(format!("{}: {name} became {value}", record.id));
-                session.data[place] = Some(value);
+                session.state_mut().data[place] = Some(value);
             }
         }
         Ok(())
@@ -111,7 +112,7 @@ impl Revival<'_> {
         let mut effects = self.instance.perform_at(id, self.now, |session, desk| {
             for state in states {
                 if !chart.node(*state).invokes.is_empty() {
-                    session.to_invoke.insert(*state);
+                    session.will_invoke(*state);
                 }
                 for block in &chart.node(*state).on_entry {
                     perform(session, desk, block);

@@ -64,7 +64,9 @@ impl Judge<'_> {
             return;
         }
         let bare = crate::evolution::parts::bare_actions;
-        if was.forward != is.forward || bare(&was.finalize) != bare(&is.finalize) {
+        let said = (was.forward, &was.supervise, was.mailbox);
+        let says = (is.forward, &is.supervise, is.mailbox);
+        if said != says || bare(&was.finalize) != bare(&is.finalize) {
             let answer = "it is heard and told as the new chart says";
             self.hit(Rule::F4, slot, "the child runs, and is heard or told differently").answer =
                 Some(answer.to_owned());

@@ -119,22 +119,23 @@ fn likeness(record: &Record, pair: &Pair) -> Session {
     let name = chart.name.clone();
     let parent = record.parent.clone();
     let mut session = Session::new(record.id, Arc::clone(chart), name, parent, BTreeMap::new());
+    let state = session.state_mut();
     for (name, value) in &record.data {
         let name = pair.renamed.get(&**name).map_or(&**name, String::as_str);
         if let Some(place) = chart.variables.iter().position(|known| **known == *name) {
-            session.data[place] = Some(value.clone());
+            state.data[place] = Some(value.clone());
         }
     }
     for datum in &pair.added {
         let place = chart.variables.iter().position(|known| **known == *datum.id);
         if let (Some(place), Some(Given::Literal(value))) = (place, &datum.value) {
-            session.data[place] = Some(value.clone());
+            state.data[place] = Some(value.clone());
         }
     }
-    session.event.clone_from(&record.event);
+    state.event = record.event.clone().map(Arc::new);
     let active = record.configuration.iter();
-    session.configuration = active.filter_map(|id| chart.places.get(id).copied()).collect();
-    session.configuration.sort_unstable();
+    state.configuration = active.filter_map(|id| chart.places.get(id).copied()).collect();
+    state.configuration.sort_unstable();
     session
 }
 
