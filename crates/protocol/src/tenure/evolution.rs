@@ -18,10 +18,12 @@ impl Owner {
     /// A copy that came again after the vote was not judged.
     pub(crate) fn adopt(&mut self, desk: &mut Desk<'_>, word: Option<Bytes>) {
         match word {
-            Some(word) => self.tell(word),
+            Some(word) => {
+                self.tell(word);
+                self.pump(desk);
+            }
             None => self.ask_what_it_is_to_become(desk),
         }
-        self.pump(desk);
     }
 
     fn tell(&mut self, word: Bytes) {
