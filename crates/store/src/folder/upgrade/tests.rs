@@ -211,6 +211,14 @@ const OLD: [(&str, &str); 4] = [
     ("journal.db", "turns\n"),
 ];
 
+/// After the first step.
+const MIDDLE: [(&str, &str); 4] = [
+    ("chunks.db", "chunks\n"),
+    ("format", "whimbrel 1\n"),
+    ("generation", "7\n"),
+    ("whimbrel.db", "turns\nfirst\n"),
+];
+
 const PRESENT: [(&str, &str); 4] = [
     ("chunks.db", "chunks\n"),
     ("format", "whimbrel 2\n"),
@@ -218,8 +226,8 @@ const PRESENT: [(&str, &str); 4] = [
     ("whimbrel.db", "turns\nfirst\nsecond\n"),
 ];
 
-fn fill(path: &Path) {
-    for (name, text) in OLD {
+fn fill(path: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
         fs::write(path.join(name), text).unwrap();
     }
     fs::write(path.join("lock"), "").unwrap();
@@ -249,11 +257,18 @@ fn upgrade(files: &mut dyn Files, path: &Path) -> Result<bool, FolderError> {
     bring_to(files, path, 2, STEPS)
 }
 
+/// What is upgraded, and the name of its backup: by both steps, and by one that leaves the folder as it is.
+const FROM: [(&[(&str, &str)], &str); 2] = [(&OLD, "backup-0"), (&MIDDLE, "backup-1")];
+
 /// A folder after an upgrade that was cut off there, and there again. False once a cut came too late.
-fn cut_twice(first: (usize, Cut), again: Option<(usize, Cut)>) -> bool {
+fn cut_twice(
+    (from, backup): (&[(&str, &str)], &str),
+    first: (usize, Cut),
+    again: Option<(usize, Cut)>,
+) -> bool {
     let home = tempfile::tempdir().unwrap();
     let path = home.path();
-    fill(path);
+    fill(path, from);
     let outcome = upgrade(&mut Doomed::new(first.0, first.1), path);
     if outcome.is_ok() {
         return false;
@@ -262,18 +277,18 @@ fn cut_twice(first: (usize, Cut), again: Option<(usize, Cut)>) -> bool {
     if let Some((at, cut)) = again {
         was_cut = upgrade(&mut Doomed::new(at, cut), path).is_err();
     }
-    let case = format!("cut at {first:?}, then {again:?}");
+    let case = format!("to {backup}, cut at {first:?}, then {again:?}");
     assert!(!upgrade(&mut Doomed::new(usize::MAX, Cut::Power), path).unwrap(), "{case}");
     assert_eq!(content(path), texts(&PRESENT), "{case}");
-    assert_eq!(folders(path), ["backup-0"], "{case}");
-    assert_eq!(content(&path.join("backup-0")), texts(&OLD), "{case}");
+    assert_eq!(folders(path), [backup], "{case}");
+    assert_eq!(content(&path.join(backup)), texts(from), "{case}");
     was_cut
 }
 
 #[test]
 fn an_upgrade_that_is_cut_off_anywhere_is_finished_from_its_backup() {
     for cut in CUTS {
-        let cuts = (0..).take_while(|&at| cut_twice((at, cut), None)).count();
+        let cuts = (0..).take_while(|&at| cut_twice(FROM[0], (at, cut), None)).count();
         assert!(cuts > 25, "only {cuts} places");
     }
 }
@@ -281,24 +296,24 @@ fn an_upgrade_that_is_cut_off_anywhere_is_finished_from_its_backup() {
 #[test]
 fn so_is_one_that_is_cut_off_again() {
     let mut pairs = 0;
-    for cut in CUTS {
-        for first in (0..).take_while(|&at| cut_twice((at, cut), None)) {
-            let again = |&at: &usize| cut_twice((first, cut), Some((at, cut)));
+    for (from, cut) in FROM.into_iter().flat_map(|from| CUTS.map(|cut| (from, cut))) {
+        for first in (0..).take_while(|&at| cut_twice(from, (at, cut), None)) {
+            let again = |&at: &usize| cut_twice(from, (first, cut), Some((at, cut)));
             pairs += (0..).take_while(again).count();
         }
     }
-    assert!(pairs > 1_000, "only {pairs} pairs");
+    assert!(pairs > 2_000, "only {pairs} pairs");
 }
 
 #[test]
 fn a_backup_of_an_earlier_upgrade_is_not_put_back() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path();
-    fill(path);
+    fill(path, &OLD);
     upgrade(&mut Real, path).unwrap();
     // The old format again, with other content: as an operator may put it back.
     fs::remove_file(path.join("whimbrel.db")).unwrap();
-    fill(path);
+    fill(path, &OLD);
     fs::write(path.join("journal.db"), "later turns\n").unwrap();
     upgrade(&mut Real, path).unwrap();
     assert_eq!(content(path).get("whimbrel.db").unwrap(), "later turns\nfirst\nsecond\n");
@@ -311,7 +326,7 @@ fn a_backup_of_an_earlier_upgrade_is_not_put_back() {
 fn what_lies_in_a_partial_backup_does_not_get_into_the_backup() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path();
-    fill(path);
+    fill(path, &OLD);
     fs::create_dir(path.join("backup-0.partial")).unwrap();
     fs::write(path.join("backup-0.partial").join("stale.db"), "stale").unwrap();
     upgrade(&mut Real, path).unwrap();
@@ -323,7 +338,7 @@ fn what_lies_in_a_partial_backup_does_not_get_into_the_backup() {
 fn a_folder_that_a_newer_version_has_begun_to_upgrade_is_refused_untouched() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path();
-    fill(path);
+    fill(path, &OLD);
     // Cut off in the steps.
     assert!(upgrade(&mut Doomed::new(22, Cut::Process), path).is_err());
     let before = content(path);
@@ -337,7 +352,7 @@ fn a_folder_that_a_newer_version_has_begun_to_upgrade_is_refused_untouched() {
 fn a_mark_that_says_nothing_is_refused() {
     for text in ["", "backup-0", "backup-0 x", "../elsewhere 2", "backup-0/../../x 2"] {
         let home = tempfile::tempdir().unwrap();
-        fill(home.path());
+        fill(home.path(), &OLD);
         fs::write(home.path().join(MARK), text).unwrap();
         let error = upgrade(&mut Real, home.path()).unwrap_err();
         assert!(matches!(error, FolderError::Foreign { .. }), "{text:?}: {error}");
