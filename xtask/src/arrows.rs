@@ -44,7 +44,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 20] = [
+const RULES: [Rule; 21] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),
@@ -86,6 +86,12 @@ const RULES: [Rule; 20] = [
         never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule {
+        package: "whimbrel-trust",
+        arrows: Arrows::Only(&["whimbrel-wire"]),
+        outside: Outside::Only(&["serde", "serde_json", "thiserror", "zeroize"]),
+        never: &["whimbrel-runtime", "whimbrel", "tokio"],
+    },
+    Rule {
         package: "whimbrel-isolate",
         arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon"]),
         outside: Outside::Any,
@@ -119,6 +125,7 @@ const RULES: [Rule; 20] = [
             "whimbrel-members",
             "whimbrel-protocol",
             "whimbrel-store",
+            "whimbrel-trust",
         ]),
         outside: Outside::Any,
         never: &[],
@@ -169,6 +176,7 @@ const RULES: [Rule; 20] = [
             "whimbrel-statechart",
             "whimbrel-runtime",
             "whimbrel-sim",
+            "whimbrel-trust",
         ]),
         outside: Outside::Only(&["bytes", "serde", "serde_json"]),
         never: &["whimbrel", "tokio"],

@@ -9,6 +9,7 @@ mod arrows;
 mod chaos;
 mod check;
 mod conformance;
+mod deny;
 mod finding;
 mod fix;
 mod fuzz;
@@ -53,6 +54,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "miri" => miri::run(&Tree::open()?, rest),
         "mutants" => mutants::run(&Tree::open()?, rest),
         "chaos" => chaos::run(&Tree::open()?, rest),
+        "deny" => deny::run(&Tree::open()?, rest),
         "conformance" => conformance::run(&Tree::open()?, rest),
         "skew" => skew::run(&Tree::open()?, rest),
         "soak" => soak::run(&Tree::open()?, rest),
@@ -77,6 +79,7 @@ fn usage() -> String {
          cargo xtask miri [--resume]                     wire and part of protocol in Miri\n\
          cargo xtask conformance scxml --suite PATH      suites of others, from where they lie\n\
          cargo xtask conformance wasm [--plan NAME]      the WebAssembly testsuite, with and without moves\n\
+         cargo xtask deny                                licences, sources, banned crates, advisories\n\
          cargo xtask soak [--resume]                     the long steps, for a night\n\
          \n\
          steps of check: {}\n\

@@ -25,6 +25,11 @@ struct Step {
 
 /// To extend the night, add a line.
 const STEPS: &[Step] = &[
+    Step { name: "deny", cargo: "run --quiet --locked -p xtask -- deny" },
+    Step {
+        name: "stalled-peers",
+        cargo: "run --quiet --locked --release -p whimbrel-runtime --example stalled_peers -- 1000",
+    },
     Step {
         name: "simulation",
         cargo: "run --quiet --locked --profile night -p whimbrel-sim --bin whimbrel-sim -- --seeds 50000 \

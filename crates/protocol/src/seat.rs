@@ -26,6 +26,7 @@ mod birth;
 mod frame;
 mod hand_over;
 mod messages;
+mod parties;
 mod places;
 mod reclaim;
 mod record;

@@ -27,6 +27,7 @@ use crate::core::{Core, lock};
 use crate::perform;
 use crate::stores::{Store, Writer};
 use crate::trace::Trace;
+use crate::trust::Said;
 
 #[cfg(test)]
 mod tests;
@@ -377,7 +378,16 @@ impl Inner {
     /// Feeds the seat and does what it asks, and what follows from that at once.
     fn step(&mut self, core: &Arc<Core>, cell: &Arc<Cell>, input: Input) {
         let mut out = std::mem::take(&mut self.out);
+        let mut said = None;
+        if let Input::Message { from, message } = &input {
+            said = Said::of(*from, message);
+        }
         handle(core, cell.entity, &mut self.seat, input, &mut out);
+        if let Some(said) = said.filter(|_| out.is_empty())
+            && !self.seat.takes_part(said.from, said.attempt)
+        {
+            core.trust.saw_stray(said, cell.entity);
+        }
         self.out = out;
         self.perform(core, cell);
     }

@@ -4,18 +4,23 @@
 //! (`whimbrel_daemon`, `channels`). Here such turns are asked for, and their outcome is waited for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use whimbrel_daemon::{Host, Publication};
+use whimbrel_protocol::Input;
 use whimbrel_wire::{
     CausalEvent, ChannelName, ChannelWord, EntityId, Hearing, OriginHash, Start,
     SubscriptionBinding, SubscriptionState, decode,
 };
 
-use crate::cell::{Cell, Inner};
+use crate::cell::{Cell, Inner, Work};
 use crate::error::DaemonError;
 use crate::runtime::DaemonRuntime;
+
+/// How often what is owed to a subscriber that is dismissed is struck, until it is off the roster.
+const STRIKE_EVERY: Duration = Duration::from_millis(20);
 
 /// How a daemon listens to a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +117,44 @@ impl DaemonRuntime {
     ) -> Result<(), DaemonError> {
         let word = ChannelWord::Publish { channel, payload };
         self.say(origin_hash.into(), &word).await.map(drop)
+    }
+
+    /// Takes a subscriber that is gone for good off all channels of a daemon that lives here, and forgets all
+    /// that the daemon owes it, so that nobody waits for it any more. Durable on return. One that does not
+    /// listen is owed nothing afterwards either.
+    ///
+    /// **What was owed is lost**, and if it is not gone after all, nothing that this daemon puts out reaches it
+    /// any more: its numbers do not follow.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Deliver`], [`DaemonError::NotFound`], [`DaemonError::Snapshot`].
+    pub async fn dismiss_subscriber(
+        &self,
+        origin_hash: impl Into<OriginHash>,
+        subscriber: EntityId,
+    ) -> Result<(), DaemonError> {
+        let cell = self.local(origin_hash.into())?;
+        let core = self.core();
+        let strike = || {
+            let struck = Input::Posted { to: subscriber, number: u64::MAX };
+            core.post(&cell, Work::Input(struck));
+        };
+        let word = ChannelWord::Dismiss { subscriber };
+        let mut saying = std::pin::pin!(self.say(cell.origin(), &word));
+        let mut again = tokio::time::interval(STRIKE_EVERY);
+        loop {
+            tokio::select! {
+                said = &mut saying => break said.map(drop)?,
+                // The word waits behind others, and these for room in the outbox.
+                _ = again.tick() => strike(),
+            }
+        }
+        strike();
+        let recall = Input::Recall { from: cell.entity() };
+        core.post(&core.cell(subscriber), Work::Input(recall));
+        // A start takes the debts from the last snapshot and the turns after it: one without them.
+        self.snapshot(cell.origin()).await.map(drop)
     }
 
     /// The ledger of a daemon that lives here: the channels that it listens to.

@@ -11,6 +11,7 @@ use whimbrel_protocol::Settings;
 use whimbrel_wire::NodeKey;
 
 use crate::link::{LinkLimits, Member};
+use crate::trust::TrustConfig;
 
 /// What a node needs to know to be one.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct MeshConfig {
     pub trace: Option<PathBuf>,
     /// Memory that the daemons here may claim together, by their requirements.
     pub memory_bytes: u64,
+    /// Whose tokens it believes, and where it keeps its audit log.
+    pub trust: TrustConfig,
     /// Whether it hosts daemons at all. A node that does not sends, and orchestrates moves of others.
     pub hosts: bool,
 }
@@ -58,6 +61,7 @@ impl MeshConfig {
             tags: BTreeSet::new(),
             trace: None,
             memory_bytes: u64::MAX,
+            trust: TrustConfig::default(),
             hosts: true,
         }
     }

@@ -1,6 +1,7 @@
 //! Decides how the parts of a node find each other: cells by daemon, posts, moves, events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
@@ -31,6 +32,7 @@ use crate::neighbours::Neighbours;
 use crate::routes::Routes;
 use crate::stores::Stores;
 use crate::trace::Trace;
+use crate::trust::Trust;
 use crate::workers::Workers;
 
 /// Events that a slow listener may fall behind before it misses some.
@@ -62,6 +64,7 @@ pub(crate) struct Core {
     /// Where steps are written down, if that was asked for.
     pub(crate) trace: Option<Trace>,
     pub(crate) claims: Claims,
+    pub(crate) trust: Trust,
     pub(crate) hosts: bool,
     pub(crate) workers: Arc<Workers>,
     pub(crate) alarms: Arc<Alarms>,
@@ -104,12 +107,13 @@ pub(crate) struct Parts {
     pub(crate) trace: Option<Trace>,
     pub(crate) detector: DetectorSettings,
     pub(crate) seed: u64,
+    pub(crate) trust: Trust,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { station, key, stores, members, tags, memory_bytes, hosts, .. } = parts;
-        let Parts { recorded, trace, detector, seed, .. } = parts;
+        let Parts { recorded, trace, detector, seed, trust, .. } = parts;
         let clock = Clock::started();
         Self {
             neighbours: Neighbours::new(station.node(), seed, detector, clock.now()),
@@ -126,6 +130,7 @@ impl Core {
             tags,
             trace,
             claims: Claims::new(memory_bytes),
+            trust,
             hosts,
             workers: Arc::default(),
             alarms: Arc::default(),
@@ -213,6 +218,7 @@ impl Core {
     pub(crate) fn tell(&self, entity: EntityId, event: Event) {
         if let Event::Warning(warning) = &event {
             tracing::warn!(%entity, ?warning, "dealt with");
+            self.trust.saw_warning(entity, warning);
         }
         self.moves.hear(&event);
         // Nobody listening is fine.
@@ -305,6 +311,7 @@ impl Core {
         let lane = lane(message);
         if let Message::Migration(_) = message {
             self.handler().outbound(to, message);
+            self.trust.saw_refusal(to, message);
         }
         match (encode_frame(message), self.links()) {
             (Ok(frame), Some(links)) => {
@@ -346,7 +353,10 @@ impl Inbound for Inlet {
                 let cell = core.cell(message.entity());
                 core.post(&cell, Work::Input(Input::Message { from, message }));
             }
-            Err(error) => tracing::warn!(%from, %error, "a frame was refused"),
+            Err(error) => {
+                tracing::warn!(%from, %error, "a frame was refused");
+                core.trust.saw_frame(from, &error);
+            }
         }
         None
     }
@@ -370,6 +380,15 @@ impl Inbound for Inlet {
 
     fn link_fault(&self, peer: NodeId, fault: LinkFault) {
         tracing::warn!(%peer, %fault, "link fault");
+        if let Some(core) = self.0.upgrade() {
+            core.trust.saw_fault(peer, &fault);
+        }
+    }
+
+    fn stranger(&self, from: SocketAddr, why: &str) {
+        if let Some(core) = self.0.upgrade() {
+            core.trust.saw_stranger(from, why);
+        }
     }
 }
 

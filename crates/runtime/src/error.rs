@@ -10,6 +10,7 @@ use whimbrel_store::{FolderError, StoreError};
 use whimbrel_wire::{KindError, MigrationFailureReason, NodeId, OriginHash, SubscribeRefusal};
 
 use crate::link::LinkError;
+use crate::trust::TrustError;
 
 /// Why a node could not start.
 #[derive(Debug, Error)]
@@ -26,6 +27,10 @@ pub enum MeshError {
     /// Again: see the cause.
     #[error("could not open the data folder")]
     Folder(#[from] FolderError),
+    /// The audit log, or what was revoked, cannot be read or written. Fault: surroundings. Changed:
+    /// nothing. Again: when the cause is gone.
+    #[error("could not open the audit log and the list of revoked tokens")]
+    Trust(#[source] io::Error),
     /// A folder or a thread could not be made. Fault: surroundings. Changed: nothing. Again: yes.
     #[error("the system refused")]
     System(#[from] io::Error),
@@ -134,6 +139,9 @@ pub enum DaemonError {
     /// There is no randomness. Fault: surroundings. Changed: nothing. Again: yes.
     #[error("there is no randomness")]
     Randomness,
+    /// The caller may not do it, or it could not be written down. See the cause.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// Why a wait for a move ended without the daemon on the target.

@@ -12,6 +12,7 @@
 //! * `neighbours`: who seems up and what they offer, and where a daemon fits;
 //! * `routes`: how often events were sent on before they were taken;
 //! * [`trace`]: the steps of all seats, written down for whoever wants to check them;
+//! * `trust`: who may do what at this node, and the audit log of what was done;
 //! * `mesh`, `runtime`, `handle`, `client`: what people call.
 
 pub mod admin;
@@ -44,6 +45,7 @@ mod spawn;
 mod stores;
 mod superposition;
 pub mod trace;
+mod trust;
 mod workers;
 
 pub use channels::SubscribeOptions;
@@ -64,6 +66,7 @@ pub use neighbours::{Neighbour, Target};
 pub use routes::{FORWARDS_COUNTED, RouteStatistics};
 pub use runtime::DaemonRuntime;
 pub use superposition::{SuperpositionPhase, SuperpositionState};
+pub use trust::{AUDIT_FILE, AuditFile, Caller, TrustConfig, TrustError, audit_files};
 pub use whimbrel_members::{
     DetectorSettings, Load, Offer, Place, Placement, Report, Seems, Unfit, Wanted,
 };

@@ -10,10 +10,11 @@ use whimbrel_wire::{NodeId, PublicKey, StoreId};
 use crate::config::MeshConfig;
 use crate::core::{Core, Inlet, Parts, lock};
 use crate::error::MeshError;
-use crate::link::{LinkStatistics, Links, Member, Members};
+use crate::link::{HandshakeStatistics, LinkStatistics, Links, Member, Members};
 use crate::routes::RouteStatistics;
 use crate::stores::{Stores, Writer};
 use crate::trace::{TRACE_BYTES_MAX, Trace};
+use crate::trust::Trust;
 use crate::{alarms, chores, neighbours, workers};
 
 /// A node of the mesh: its key, its links, its data folder. A
@@ -45,6 +46,16 @@ impl Mesh {
             Ok::<_, MeshError>((stores, recorded))
         });
         let (stores, recorded) = opened.await.map_err(std::io::Error::other)??;
+        let asked = config.trust.clone();
+        let trust = tokio::task::spawn_blocking(move || Trust::open(&asked));
+        let trust = match trust.await.map_err(std::io::Error::other)? {
+            Ok(trust) => trust,
+            Err(error) => {
+                let saver = stores.durable().map(|store| store.writer.clone());
+                drop(tokio::task::spawn_blocking(move || close_store(saver.as_ref())).await);
+                return Err(MeshError::Trust(error));
+            }
+        };
         let members: Members = config.members.iter().cloned().collect();
         members.insert(Member { key: config.key.public(), addresses: Vec::new() });
         let station = Station::new(config.key.clone(), stores.id(), config.settings.clone());
@@ -70,6 +81,7 @@ impl Mesh {
             trace: trace.transpose()?,
             detector: config.detector,
             seed: random()? as u64,
+            trust,
         }));
         match Self::bring_up(&core, &config, members) {
             Ok(mesh) => Ok(Arc::new(mesh)),
@@ -138,6 +150,12 @@ impl Mesh {
         self.core.links()?.statistics(node)
     }
 
+    /// What became of those that called, members and strangers.
+    #[must_use]
+    pub fn handshakes(&self) -> Option<HandshakeStatistics> {
+        self.core.links().map(|links| links.handshakes())
+    }
+
     /// How often events of this node were sent on until they were taken.
     #[must_use]
     pub fn route_statistics(&self) -> RouteStatistics {
@@ -160,7 +178,9 @@ impl Mesh {
         self.core.chores.close();
         let saver = self.core.stores.durable().map(|store| store.writer.clone());
         let threads = std::mem::take(&mut *lock(&self.threads));
+        let core = Arc::clone(&self.core);
         let ended = tokio::task::spawn_blocking(move || {
+            core.trust.close();
             for thread in threads {
                 drop(thread.join());
             }

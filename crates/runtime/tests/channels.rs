@@ -6,7 +6,9 @@ mod stage;
 
 use bytes::Bytes;
 use stage::{Node, identity, nodes, until};
+use tokio::task::JoinSet;
 use whimbrel_daemon::fakes::{Ear, Heard, Herald, Run};
+use whimbrel_protocol::Settings;
 use whimbrel_runtime::{DaemonError, DaemonHostConfig, MigrationOpts, SubscribeOptions};
 use whimbrel_wire::{
     CausalEvent, ChannelName, ChannelWord, EntityId, Hearing, Start, SubscribeRefusal,
@@ -163,6 +165,52 @@ async fn subscriptions_survive_the_death_of_both_nodes() {
     }
     let heard = hears(&b, ear, herald, "news", 30).await;
     complete(&heard, &said(&b, herald, "news").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_is_gone_for_good_is_dismissed_and_holds_up_nobody_after_a_start_either()
+{
+    let settings = Settings { outbox_max: 4, ..stage::quick() };
+    let mut nodes = stage::unstarted(2, true, settings).await;
+    for node in &nodes {
+        node.runtime.register_factory(Ear::NAME, || Box::new(Ear::default())).unwrap();
+        node.runtime.start().await.unwrap();
+    }
+    let (b, a) = (nodes.pop().unwrap(), nodes.pop().unwrap());
+    let herald = spawn(&a, "kv", 1).await;
+    let ear = spawn(&b, Ear::NAME, 2).await;
+    let (news, origin) = (channel("news"), herald.origin_hash());
+    a.runtime.open_channel(origin, news.clone(), 0).await.unwrap();
+    let options = SubscribeOptions::default();
+    b.runtime.subscribe_channel(ear.origin_hash(), herald, news.clone(), options).await.unwrap();
+    b.knows_owner(herald, &a).await;
+    drop(b.crash());
+    // More than it may owe: some of them wait.
+    let mut publishing = JoinSet::new();
+    for index in 0..12 {
+        let (runtime, news) = (a.runtime.clone(), news.clone());
+        publishing.spawn(async move {
+            runtime.publish(origin, news, Bytes::from(index.to_string())).await.unwrap();
+        });
+    }
+    until("some are published", || {
+        a.runtime.publications(origin).is_ok_and(|channels| channels[0].next > 4)
+    })
+    .await;
+    a.runtime.dismiss_subscriber(origin, ear).await.unwrap();
+    while let Some(published) = publishing.join_next().await {
+        published.unwrap();
+    }
+    for _ in 0..12 {
+        a.runtime.publish(origin, news.clone(), Bytes::from_static(b"after")).await.unwrap();
+    }
+    let a = a.crash().open().await;
+    a.runtime.start().await.unwrap();
+    a.runs(herald).await;
+    for _ in 0..12 {
+        a.runtime.publish(origin, news.clone(), Bytes::from_static(b"after")).await.unwrap();
+    }
+    assert!(a.runtime.publications(origin).unwrap()[0].subscribers.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

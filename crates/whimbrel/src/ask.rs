@@ -23,8 +23,17 @@ pub(crate) async fn put(place: &Place, ask: Ask) -> Result<Done> {
 
 /// The same, and sees the parts that come before it.
 pub(crate) async fn put_with(place: &Place, ask: Ask, see: impl FnMut(Part)) -> Result<Done> {
-    let mut client = AdminClient::connect(&place.socket()?).await?;
+    let mut client = connect(place).await?;
     Ok(client.ask_with(ask, see).await?)
+}
+
+/// A connection to the node that is asked, on which the token is shown if there is one.
+pub(crate) async fn connect(place: &Place) -> Result<AdminClient> {
+    let mut client = AdminClient::connect(&place.socket()?).await?;
+    if let Some(file) = place.token() {
+        client.ask(Ask::Present { token: crate::token::text(file)? }).await?;
+    }
+    Ok(client)
 }
 
 pub(crate) async fn spawn(place: &Place, words: SpawnWords) -> Result<()> {

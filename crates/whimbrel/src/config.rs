@@ -13,6 +13,9 @@
 //!
 //! # trace = "node.trace"        # before [[members]]: the steps of the machines; holds payloads
 //!
+//! # trust_roots = ["c0ffee…"]   # before [[members]]: who signs tokens; then nothing goes without one
+//! # open_channels = ["public/*"] # before [[members]]: channels that need no token all the same
+//!
 //! # statecharts = ["order.json"] # before [[members]]: what statecharts of their ids go on under here
 //! # statecharts_closed = true     # before [[members]]: no other statecharts at all
 //!
@@ -31,7 +34,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use whimbrel::runtime::admin::words::{Seed, unhex};
 use whimbrel::statechart::Definition;
-use whimbrel::{Member, NodeId, NodeKey, Palette, PublicKey, Settings};
+use whimbrel::trust::ChannelPattern;
+use whimbrel::{Member, NodeId, NodeKey, Palette, PublicKey, Settings, TrustConfig};
 use zeroize::Zeroizing;
 
 use crate::failure::Advice;
@@ -60,6 +64,12 @@ pub(crate) struct NodeConfig {
     pub(crate) memory_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hosts: Option<bool>,
+    /// The keys that sign tokens. With one, nothing goes without a token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trust_roots: Vec<String>,
+    /// Channels that need no token all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) open_channels: Vec<String>,
     /// Definitions under which statecharts of their ids are born here, and go on if the gate lets them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) statecharts: Vec<PathBuf>,
@@ -113,6 +123,7 @@ impl NodeConfig {
         })?;
         config.members()?;
         config.settings()?;
+        config.trust()?;
         Ok(config)
     }
 
@@ -131,6 +142,31 @@ impl NodeConfig {
             members.push(Member { key, addresses: member.addresses.clone() });
         }
         Ok(members)
+    }
+
+    /// Whose tokens it believes.
+    pub(crate) fn trust(&self) -> Result<TrustConfig> {
+        let root = |text: &String| {
+            crate::token::public_key(text).ok_or_else(|| {
+                Advice::wrong(
+                    format!("the trust root {text:?} is not 64 hexadecimal digits"),
+                    "paste what whimbrel token root prints",
+                )
+            })
+        };
+        let channel = |text: &String| {
+            ChannelPattern::new(text.clone()).ok_or_else(|| {
+                Advice::wrong(
+                    format!("the open channel {text:?} is no name of channels"),
+                    "write a name, or the beginning of names and *",
+                )
+            })
+        };
+        Ok(TrustConfig {
+            roots: self.trust_roots.iter().map(root).collect::<Result<_>>()?,
+            open_channels: self.open_channels.iter().map(channel).collect::<Result<_>>()?,
+            folder: Some(self.data.clone()),
+        })
     }
 
     /// The statecharts that it was given.
@@ -343,6 +379,8 @@ listen = "127.0.0.1:7001"
             (GOOD.replace("7001", "port"), "line 5"),
             (format!("{GOOD}colour = 1\n"), "colour"),
             (member("c0ffee"), "west"),
+            (format!("{GOOD}trust_roots = [\"c0ffee\"]\n"), "c0ffee"),
+            (format!("{GOOD}open_channels = [\"*a\"]\n"), "*a"),
             (twice, "twice"),
         ] {
             let error = read(&text).unwrap_err();

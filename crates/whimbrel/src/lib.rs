@@ -6,12 +6,13 @@
 //! of its own in under 60 lines.
 //!
 //! The other crates are here under their own names, whole: [`wire`], [`daemon`], [`protocol`],
-//! [`runtime`], [`statechart`].
+//! [`runtime`], [`statechart`], [`trust`].
 
 pub use whimbrel_daemon as daemon;
 pub use whimbrel_protocol as protocol;
 pub use whimbrel_runtime as runtime;
 pub use whimbrel_statechart as statechart;
+pub use whimbrel_trust as trust;
 pub use whimbrel_wire as wire;
 
 pub use whimbrel_daemon::kinds::{Kv, KvAnswer, KvCommand, Tally, native_kinds};
@@ -22,12 +23,13 @@ pub use whimbrel_daemon::{
 pub use whimbrel_protocol::{Event, Settings, Standing, Warning};
 pub use whimbrel_runtime::link::{LinkLimits, LinkStatistics, Member, Members};
 pub use whimbrel_runtime::{
-    Client, DaemonError, DaemonHandle, DaemonHostConfig, DaemonRuntime, DaemonStatus, Durability,
-    Mesh, MeshConfig, MeshError, MigrationError, MigrationHandle, MigrationOpts, Neighbour,
-    Placement, RouteStatistics, RuntimeEvent, Seems, SubscribeOptions, SuperpositionPhase,
-    SuperpositionState, Superpositions, Target,
+    Caller, Client, DaemonError, DaemonHandle, DaemonHostConfig, DaemonRuntime, DaemonStatus,
+    Durability, Mesh, MeshConfig, MeshError, MigrationError, MigrationHandle, MigrationOpts,
+    Neighbour, Placement, RouteStatistics, RuntimeEvent, Seems, SubscribeOptions,
+    SuperpositionPhase, SuperpositionState, Superpositions, Target, TrustConfig, TrustError,
 };
 pub use whimbrel_statechart::daemon::{Palette, Statechart};
+pub use whimbrel_trust::PermissionToken;
 pub use whimbrel_wire::{
     Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, EntityId, Epoch, Head,
     Hearing, Identity, Kind, MigrationFailureReason, MigrationPhase, NodeId, NodeKey, OriginHash,

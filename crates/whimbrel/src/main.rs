@@ -5,6 +5,8 @@
 //! [`failure`].
 
 mod ask;
+mod audit;
+mod channel;
 mod chart;
 mod config;
 mod demo;
@@ -14,6 +16,7 @@ mod node;
 mod output;
 mod send;
 mod sim;
+mod token;
 mod trace;
 mod watch;
 mod words;

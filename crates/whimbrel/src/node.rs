@@ -40,6 +40,8 @@ pub(crate) fn init(folder: &Path, name: &str, listen: SocketAddr) -> Result<()> 
         trace: None,
         memory_bytes: None,
         hosts: None,
+        trust_roots: Vec::new(),
+        open_channels: Vec::new(),
         statecharts: Vec::new(),
         statecharts_closed: false,
         members: Vec::new(),
@@ -151,6 +153,7 @@ fn mesh_config(node: &NodeConfig, key: whimbrel::NodeKey) -> Result<MeshConfig> 
     config.settings = node.settings()?;
     config.tags = node.tags.clone();
     config.trace.clone_from(&node.trace);
+    config.trust = node.trust()?;
     config.memory_bytes = node.memory_bytes.unwrap_or(config.memory_bytes);
     config.hosts = node.hosts.unwrap_or(config.hosts);
     if let Some(workers) = node.workers {

@@ -20,7 +20,7 @@ use anyhow::{Result, bail};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use whimbrel::runtime::admin::words::{Ask, Body, Done, Payload, Reply};
-use whimbrel::runtime::admin::{AdminClient, AdminClientError, Asker, Effect};
+use whimbrel::runtime::admin::{AdminClientError, Asker, Effect};
 use whimbrel::wire::limits::PAYLOAD_BYTES_MAX;
 
 use crate::ask::{declined_because, payload, put};
@@ -63,7 +63,7 @@ pub(crate) async fn lines(place: &Place, daemon: String, file: &Path) -> Result<
             )
         })?)
     };
-    let mut client = AdminClient::connect(&place.socket()?).await?;
+    let mut client = crate::ask::connect(place).await?;
     // The whole id, so that the node need not look the daemon up for each line.
     let Done::Daemon(found) = client.ask(Ask::Find { daemon }).await? else {
         bail!("the node answered something else")

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 use serde_json::json;
 use whimbrel::runtime::admin::words::{Ask, Done, MoveProgress, Part, PlaceLine};
-use whimbrel::runtime::admin::{AdminClient, AdminClientError, AdminFault};
+use whimbrel::runtime::admin::{AdminClientError, AdminFault};
 use whimbrel_statechart::evolution::Report;
 
 use crate::failure::exit_of;
@@ -19,7 +19,7 @@ const BAR_LETTERS: usize = 24;
 
 /// Moves a daemon, shows how it goes if asked for, and says how it ended.
 pub(crate) async fn migrate(place: &Place, ask: Ask, as_json: bool) -> Result<ExitCode> {
-    let mut client = AdminClient::connect(&place.socket()?).await?;
+    let mut client = crate::ask::connect(place).await?;
     let mut live = LiveLine::new(Duration::from_secs(1));
     let mut rate = Rate::default();
     let see = |part| match part {
@@ -28,7 +28,7 @@ pub(crate) async fn migrate(place: &Place, ask: Ask, as_json: bool) -> Result<Ex
             live.show(&line(&progress, rate));
         }
         Part::Place(place) => output::complain(&place_line(place)),
-        Part::Node(_) | Part::Daemon(_) | Part::Event(_) | Part::Fork(_) => {}
+        Part::Node(_) | Part::Daemon(_) | Part::Event(_) | Part::Fork(_) | Part::Channel(_) => {}
     };
     let done = client.ask_with(ask, see).await;
     live.clear();

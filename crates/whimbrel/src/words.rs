@@ -35,6 +35,9 @@ pub(crate) struct Place {
     /// The admin socket of the node that is asked, instead of its folder.
     #[arg(long, global = true, value_name = "SOCKET")]
     node: Option<PathBuf>,
+    /// The file with a token, for a node that demands one.
+    #[arg(long, global = true, value_name = "FILE", env = "WHIMBREL_TOKEN")]
+    token: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,6 +116,40 @@ enum What {
         /// Which.
         daemon: String,
     },
+    /// Publish on a channel of a daemon that lives on the node, or open one.
+    Publish(crate::channel::PublishWords),
+    /// Let a daemon that lives on the node listen to a channel of another one, anywhere.
+    Subscribe(crate::channel::SubscribeWords),
+    /// Let a daemon listen no more.
+    Unsubscribe {
+        /// Which daemon listens.
+        daemon: String,
+        /// To which daemon.
+        publisher: String,
+        /// On which channel.
+        channel: String,
+    },
+    /// Take a subscriber that is gone for good off all channels of a daemon that lives on the node, and forget
+    /// what is owed to it.
+    Dismiss {
+        /// Which daemon publishes.
+        daemon: String,
+        /// Who is gone.
+        subscriber: String,
+        /// You know that all which is owed to it is lost, and that nothing reaches it from this daemon again.
+        #[arg(long)]
+        accept_loss: bool,
+    },
+    /// List the channels of a daemon that lives on the node: its own, and those that it listens to.
+    Channels {
+        /// Which daemon.
+        daemon: String,
+    },
+    /// Make, narrow, look at and revoke tokens.
+    #[command(subcommand)]
+    Token(crate::token::TokenWords),
+    /// Print what was asked of the node and what came of it, or say whether the log of that holds together.
+    Audit(crate::audit::AuditWords),
     /// Rehearse a plan in a simulated cluster: what a drain, a restart, a loss of nodes would do. Exit 1
     /// if a promise was broken or what the plan expects did not come true.
     Sim(sim::SimWords),
@@ -249,6 +286,19 @@ impl Place {
         Ok(self.folder()?.join(SOCKET_NAME))
     }
 
+    /// The folder of the node that is asked.
+    pub(crate) fn folder_of_node(&self) -> Result<PathBuf> {
+        match (&self.node, &self.data) {
+            (Some(socket), None) => Ok(socket.parent().unwrap_or(socket).to_owned()),
+            (_, _) => self.folder().cloned(),
+        }
+    }
+
+    /// The file with the token.
+    pub(crate) fn token(&self) -> Option<&std::path::Path> {
+        self.token.as_deref()
+    }
+
     fn folder(&self) -> Result<&PathBuf> {
         self.data.as_ref().ok_or_else(|| {
             Advice::wrong(
@@ -322,6 +372,17 @@ impl Words {
             What::Reclaim { daemon, accept_loss } => {
                 ask::reclaim(&place, daemon, accept_loss).await?;
             }
+            What::Publish(words) => crate::channel::publish(&place, words).await?,
+            What::Subscribe(words) => crate::channel::subscribe(&place, words).await?,
+            What::Unsubscribe { daemon, publisher, channel } => {
+                crate::channel::unsubscribe(&place, daemon, publisher, channel).await?;
+            }
+            What::Dismiss { daemon, subscriber, accept_loss } => {
+                crate::channel::dismiss(&place, daemon, subscriber, accept_loss).await?;
+            }
+            What::Channels { daemon } => crate::channel::list(&place, daemon).await?,
+            What::Token(words) => crate::token::run(&place, words).await?,
+            What::Audit(words) => return crate::audit::run(&place, &words),
             What::Sim(words) => return sim::run(words),
             What::Demo(words) => return Box::pin(demo::run(words)).await,
         }
@@ -403,6 +464,18 @@ mod tests {
             "whimbrel sim --nodes 5 --daemons 1000 --scenario drain.toml --seed 7 --json --trace file",
             "whimbrel sim replay file",
             "whimbrel sim show file --daemon D3",
+            "whimbrel token root root.key",
+            "whimbrel token mint --root root.key --holder ops --may admin,observe --for 30d --out t",
+            "whimbrel token attenuate t --holder ci --may deliver --daemons ab --sealed --out u",
+            "whimbrel token inspect t --root ab",
+            "whimbrel token revoke t --data a --token t",
+            "whimbrel audit --since 20s --json --data a",
+            "whimbrel audit --verify --data a",
+            "whimbrel publish orders news a b --retain 10",
+            "whimbrel subscribe store orders news --retained --recent 16",
+            "whimbrel unsubscribe store orders news",
+            "whimbrel channels store",
+            "whimbrel dismiss orders store --accept-loss",
             "whimbrel gate old.json new.json --checkpoint a --plan b --dry-run --json",
             "whimbrel chart simulate a.json --then begin paid=1 +90s",
             "whimbrel chart versions 1.json 2.json 3.json --direction full --transitive",

@@ -190,6 +190,11 @@ pub enum ChannelWord {
         /// What.
         payload: Bytes,
     },
+    /// Host → publisher: this subscriber is gone for good; nothing more is for it, on any channel.
+    Dismiss {
+        /// Who is gone.
+        subscriber: EntityId,
+    },
 }
 
 /// How a subscription stands at the subscriber.

@@ -46,6 +46,10 @@ pub enum Purpose {
     Membership,
     /// Leave to join a mesh, for signing.
     Invitation,
+    /// A block of a permission token.
+    Token,
+    /// A line of an audit log.
+    Audit,
 }
 
 impl Digest {
@@ -111,6 +115,8 @@ impl Purpose {
             Self::Membership => b"whimbrel membership 1\0\0\0\0\0\0\0\0\0\0\0",
             Self::Invitation => b"whimbrel invitation 1\0\0\0\0\0\0\0\0\0\0\0",
             Self::Report => b"whimbrel report 1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            Self::Token => b"whimbrel token 1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            Self::Audit => b"whimbrel audit 1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
         }
     }
 }

@@ -132,7 +132,8 @@ impl Channels {
             | ChannelWord::Leave { .. }
             | ChannelWord::Ask { .. }
             | ChannelWord::Open { .. }
-            | ChannelWord::Publish { .. } => return Err(NOT_YOURS),
+            | ChannelWord::Publish { .. }
+            | ChannelWord::Dismiss { .. } => return Err(NOT_YOURS),
         }
         Ok(effect)
     }
@@ -169,6 +170,9 @@ impl Channels {
                     return Err("the message is too long");
                 }
                 self.published.publish(&channel, payload, &mut effect.words);
+            }
+            ChannelWord::Dismiss { subscriber } => {
+                self.published.dismiss(&subscriber);
             }
             ChannelWord::Plain(_)
             | ChannelWord::Subscribe { .. }

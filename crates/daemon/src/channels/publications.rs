@@ -130,6 +130,13 @@ impl Publications {
         words.push((from, word.to_payload()));
     }
 
+    /// Somebody is gone for good, from every channel.
+    pub(super) fn dismiss(&mut self, subscriber: &EntityId) {
+        for channel in self.channels.values_mut() {
+            channel.subscribers.remove(subscriber);
+        }
+    }
+
     /// Somebody has heard so many more messages.
     pub(super) fn credit(
         &mut self,

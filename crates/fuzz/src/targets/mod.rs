@@ -4,6 +4,7 @@ mod daemons;
 mod plans;
 mod store;
 mod surfaces;
+mod trust;
 mod words;
 
 use crate::driver::Target;
@@ -29,6 +30,8 @@ pub const ALL: &[Target] = &[
     surfaces::DOCUMENTS,
     plans::PLANS,
     plans::RECORDINGS,
+    trust::TOKENS,
+    trust::LOGS,
 ];
 
 /// The target of a name.
@@ -70,6 +73,8 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
         "documents" => surfaces::documents(),
         "plans" => plans::plans(),
         "recordings" => plans::recordings(),
+        "tokens" => trust::tokens(),
+        "logs" => trust::logs(),
         _ => Vec::new(),
     }
 }

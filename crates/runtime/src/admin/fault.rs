@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use whimbrel_members::Placement;
 use whimbrel_protocol::{DeliverError, ReclaimError, SendError, SpawnError};
+use whimbrel_trust::TrustRefusal;
 use whimbrel_wire::{MigrationFailureReason, WriteError};
 
 use crate::error::{DaemonError, MigrationError};
+use crate::trust::TrustError;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -89,6 +91,10 @@ pub enum Code {
     Store,
     /// Whether an event was taken is not known.
     OutcomeUnknown,
+    /// A token is demanded, or the one that was shown is not good for this.
+    Forbidden,
+    /// The audit log cannot be written.
+    Audit,
     /// The node is starting or going down.
     NotReady,
     /// A bug of the node.
@@ -241,6 +247,46 @@ impl From<DaemonError> for AdminFault {
             DaemonError::Store(_) => store_failed(text),
             DaemonError::Reclaim(error) => reclaim_failed(&error),
             DaemonError::Migration(reason) => Self::from(MigrationError::Failed(reason)),
+            DaemonError::Trust(error) => Self::from(error),
+        }
+    }
+}
+
+impl From<TrustError> for AdminFault {
+    fn from(error: TrustError) -> Self {
+        let text = error.to_string();
+        match error {
+            TrustError::Refused(refusal) => Self::caller(
+                Code::Forbidden,
+                text,
+                match refusal {
+                    TrustRefusal::NoToken => "show a token: --token FILE, or WHIMBREL_TOKEN",
+                    TrustRefusal::Expired { .. } | TrustRefusal::Revoked { .. } => {
+                        "ask whoever has a root key for a new token"
+                    }
+                    TrustRefusal::NotCovered { .. } => {
+                        "ask for a token that covers it; whimbrel token inspect shows what this one does"
+                    }
+                    TrustRefusal::TooLong
+                    | TrustRefusal::Malformed
+                    | TrustRefusal::UnknownRoot
+                    | TrustRefusal::Forged { .. }
+                    | TrustRefusal::Widened { .. }
+                    | TrustRefusal::NotWhole
+                    | _ => "see whimbrel token inspect; ask whoever gave it to you for a whole one",
+                },
+            ),
+            TrustError::NotRecorded(_) | TrustError::NotRevoked(_) => {
+                let next =
+                    "look at the disk of the node: without an audit log nothing is administered";
+                Self::caller(Code::Audit, text, next).blaming(Fault::Surroundings, Again::Later)
+            }
+            TrustError::EndNotRecorded(_) => {
+                let next = "it was done; look at the disk of the node";
+                Self::caller(Code::Audit, text, next)
+                    .blaming(Fault::Surroundings, Again::No)
+                    .perhaps()
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use whimbrel_daemon::{ForkRecord, StateSnapshot};
 use whimbrel_protocol::Standing;
+use whimbrel_trust::Act;
 use whimbrel_wire::{EntityId, Identity, NodeId, PublicKey};
 
 use super::fault::{AdminFault, Again, Code, Fault, chain};
@@ -28,15 +29,15 @@ use super::tell::{line_of, says_of, seems_word, standing_word};
 use super::watched::{Watched, micros};
 use super::words::{
     Ask, Birth, DaemonLine, Done, EventLine, ForkLine, MoveReport, NodeLine, Part, Payload,
-    PlaceLine, Seed, Verdict, daemon_text,
+    PlaceLine, Seed, TokenText, Verdict, daemon_text,
 };
-use crate::client::Client;
 use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
 use crate::core::RuntimeEvent;
 use crate::error::MigrationError;
 use crate::handle::DaemonStatus;
 use crate::migration::MigrationHandle;
 use crate::runtime::DaemonRuntime;
+use crate::trust::{Caller, TrustError};
 
 /// Events that are remembered.
 const CHRONICLE_MAX: usize = 1_000;
@@ -50,7 +51,7 @@ const EVENTS_BEHIND: &str = "missed";
 /// What a node does for whoever asks.
 pub(super) struct Office {
     runtime: DaemonRuntime,
-    names: Names,
+    pub(super) names: Names,
     /// Moves that were asked for here and have not ended.
     moves: Mutex<HashMap<EntityId, MigrationHandle>>,
     chronicle: Mutex<VecDeque<EventLine>>,
@@ -77,15 +78,20 @@ impl Office {
         }
     }
 
+    /// Somebody shows a token.
+    pub(super) fn present(&self, caller: &Caller, token: &TokenText) -> Result<Caller, AdminFault> {
+        Ok(caller.with_token(token.token().map_err(TrustError::from)?)?)
+    }
+
     /// Numbers the event at once; its end is waited for with what is returned.
     pub(super) fn send(
         &self,
-        client: &Client,
+        caller: &Caller,
         daemon: &str,
         payload: &Payload,
     ) -> Result<impl Future<Output = Result<Done, AdminFault>> + Send + use<>, AdminFault> {
         let entity = self.daemon(daemon)?;
-        let answer = client.send(entity, bytes_of(payload)?);
+        let answer = caller.send(entity, bytes_of(payload)?)?;
         Ok(async move {
             let answer = answer.await?;
             let outputs = answer.outputs.iter().map(|event| Payload::of(&event.payload)).collect();
@@ -97,27 +103,18 @@ impl Office {
     pub(super) async fn answer(
         self: &Arc<Self>,
         ask: Ask,
+        caller: &Caller,
         replies: &Replies,
     ) -> Result<Done, AdminFault> {
         match ask {
-            Ask::Node {} => Ok(Done::Node(self.node_line(self.own_node()))),
-            Ask::Nodes {} => {
-                for node in self.nodes() {
-                    replies.part(Part::Node(self.node_line(node))).await;
-                }
-                Ok(Done::Nothing)
-            }
-            Ask::Daemons {} => {
-                for status in self.runtime.daemons() {
-                    replies.part(Part::Daemon(self.daemon_line(&status))).await;
-                }
-                Ok(Done::Nothing)
-            }
-            Ask::Find { daemon } => self.find(&daemon).await,
-            Ask::Spawn { kind, birth, given } => self.spawn(&kind, birth, given).await,
-            Ask::Send { daemon, payload } => {
-                self.send(&self.runtime.client(), &daemon, &payload)?.await
-            }
+            Ask::Node {} => self.node_for(caller),
+            Ask::Nodes {} => self.nodes_for(caller, replies).await,
+            Ask::Present { token } => self.present(caller, &token).map(|_| Done::Nothing),
+            Ask::Revoke { block } => Self::revoke_for(caller, &block).await,
+            Ask::Daemons {} => self.daemons_for(caller, replies).await,
+            Ask::Find { daemon } => self.find_for(caller, &daemon).await,
+            Ask::Spawn { kind, birth, given } => self.spawn_for(caller, &kind, birth, given).await,
+            Ask::Send { daemon, payload } => self.send(caller, &daemon, &payload)?.await,
             Ask::Migrate { daemon, to, transport_identity, freeze_and_copy, watch, terms } => {
                 let options = MigrationOpts {
                     transport_identity,
@@ -125,49 +122,61 @@ impl Office {
                     terms: terms.map(Into::into),
                     ..MigrationOpts::default()
                 };
-                self.migrate(&daemon, to.as_deref(), options, watch, replies).await
+                self.migrate_for(caller, &daemon, to.as_deref(), options, watch, replies).await
             }
-            Ask::Cancel { daemon } => self.cancel(&daemon).await,
-            Ask::Events { follow } => self.events(follow, replies).await,
-            Ask::Verify { daemon } => self.verify(&daemon).await,
-            Ask::Forks { daemon } => self.forks(&daemon, replies).await,
-            Ask::Export { daemon, file } => self.export(&daemon, file).await,
-            Ask::Import { file, kind, birth } => self.import(file, kind, birth).await,
-            Ask::Stop { daemon } => {
-                self.runtime.stop(self.own_daemon(&daemon)?.origin_hash()).await?;
-                Ok(Done::Nothing)
+            Ask::Cancel { daemon } => self.cancel_for(caller, &daemon).await,
+            Ask::Events { follow } => {
+                caller.may(&Act::observe(None))?;
+                self.events(follow, replies).await
             }
-            Ask::Delete { daemon } => self.delete(&daemon).await,
-            Ask::Reclaim { daemon } => {
-                let entity = self.daemon(&daemon)?;
-                self.runtime.reclaim(entity).await?;
-                Ok(Done::Daemon(self.known(entity)))
-            }
+            Ask::Verify { daemon } => self.verify_for(caller, &daemon).await,
+            Ask::Forks { daemon } => self.forks_for(caller, &daemon, replies).await,
+            Ask::Export { daemon, file } => self.export_for(caller, &daemon, file).await,
+            Ask::Import { file, kind, birth } => self.import_for(caller, file, kind, birth).await,
+            Ask::Open { .. }
+            | Ask::Publish { .. }
+            | Ask::Subscribe { .. }
+            | Ask::Unsubscribe { .. }
+            | Ask::Dismiss { .. }
+            | Ask::Channels { .. } => self.of_channels(ask, caller, replies).await,
+            Ask::Stop { daemon } => self.stop_for(caller, &daemon).await,
+            Ask::Delete { daemon } => self.delete_for(caller, &daemon).await,
+            Ask::Reclaim { daemon } => self.reclaim_for(caller, &daemon).await,
         }
     }
 
-    fn own_node(&self) -> NodeId {
+    pub(super) async fn stop(&self, entity: EntityId) -> Result<Done, AdminFault> {
+        self.at_home(entity)?;
+        self.runtime.stop(entity.origin_hash()).await?;
+        Ok(Done::Nothing)
+    }
+
+    pub(super) async fn reclaim(&self, entity: EntityId) -> Result<Done, AdminFault> {
+        self.runtime.reclaim(entity).await?;
+        Ok(Done::Daemon(self.known(entity)))
+    }
+
+    pub(super) fn own_node(&self) -> NodeId {
         self.runtime.mesh().node_id()
     }
 
     /// This node first, then the others.
-    fn nodes(&self) -> Vec<NodeId> {
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
         let own = self.own_node();
         let others = self.runtime.mesh().members().nodes().into_iter().filter(|&node| node != own);
         std::iter::once(own).chain(others).collect()
     }
 
-    fn daemon(&self, word: &str) -> Result<EntityId, AdminFault> {
+    pub(super) fn daemon(&self, word: &str) -> Result<EntityId, AdminFault> {
         self.names
             .daemon(word, || self.runtime.daemons().iter().map(|status| status.entity).collect())
     }
 
-    /// The daemon that `word` means, if it may live here.
-    fn own_daemon(&self, word: &str) -> Result<EntityId, AdminFault> {
-        let entity = self.daemon(word)?;
+    /// Refuses a daemon that lives elsewhere.
+    pub(super) fn at_home(&self, entity: EntityId) -> Result<(), AdminFault> {
         let owner = self.runtime.status(entity).and_then(|status| status.owner);
         match owner.filter(|&owner| owner != self.own_node()) {
-            None => Ok(entity),
+            None => Ok(()),
             Some(owner) => {
                 let owner = self.names.of_node(owner).unwrap_or_else(|| owner.to_string());
                 Err(AdminFault::caller(
@@ -179,7 +188,7 @@ impl Office {
         }
     }
 
-    fn node_line(&self, node: NodeId) -> NodeLine {
+    pub(super) fn node_line(&self, node: NodeId) -> NodeLine {
         let mesh = self.runtime.mesh();
         let own = node == self.own_node();
         let member = mesh.members().member(node);
@@ -209,7 +218,7 @@ impl Office {
         }
     }
 
-    fn daemon_line(&self, status: &DaemonStatus) -> DaemonLine {
+    pub(super) fn daemon_line(&self, status: &DaemonStatus) -> DaemonLine {
         DaemonLine {
             daemon: daemon_text(&status.entity),
             origin: status.origin_hash.to_string(),
@@ -238,8 +247,7 @@ impl Office {
         }
     }
 
-    async fn find(&self, word: &str) -> Result<Done, AdminFault> {
-        let entity = self.daemon(word)?;
+    pub(super) async fn find(&self, entity: EntityId) -> Result<Done, AdminFault> {
         let owner = self.runtime.find(entity).await?;
         Ok(Done::Daemon(DaemonLine {
             owner: Some(owner.to_string()),
@@ -248,7 +256,7 @@ impl Office {
         }))
     }
 
-    async fn spawn(
+    pub(super) async fn spawn(
         &self,
         kind: &str,
         birth: Birth,
@@ -280,20 +288,13 @@ impl Office {
         Ok(Done::Daemon(self.known(entity)))
     }
 
-    async fn migrate(
+    pub(super) async fn migrate(
         self: &Arc<Self>,
-        word: &str,
-        to: Option<&str>,
+        entity: EntityId,
+        target: NodeId,
         options: MigrationOpts,
-        watch: bool,
-        replies: &Replies,
+        watch: Option<&Replies>,
     ) -> Result<Done, AdminFault> {
-        let entity = self.daemon(word)?;
-        let target = match to {
-            Some(to) => self.names.node(to, &self.nodes())?,
-            None => self.choose(entity, replies).await?,
-        };
-        let watch = watch.then_some(replies);
         let events = self.runtime.events();
         let begun = Instant::now();
         let handle = self.runtime.migrate(entity, target, options).await?;
@@ -318,7 +319,11 @@ impl Office {
     }
 
     /// The node that suits a daemon best, after a part for each node.
-    async fn choose(&self, entity: EntityId, replies: &Replies) -> Result<NodeId, AdminFault> {
+    pub(super) async fn choose(
+        &self,
+        entity: EntityId,
+        replies: &Replies,
+    ) -> Result<NodeId, AdminFault> {
         let (chosen, placement) = self.runtime.best(entity).await?;
         for place in &placement.places {
             let line = PlaceLine {
@@ -347,8 +352,7 @@ impl Office {
         });
     }
 
-    async fn cancel(&self, word: &str) -> Result<Done, AdminFault> {
-        let entity = self.daemon(word)?;
+    pub(super) async fn cancel(&self, entity: EntityId) -> Result<Done, AdminFault> {
         let Some(handle) = lock(&self.moves).get(&entity).cloned() else {
             return Err(AdminFault::caller(
                 Code::NoMove,
@@ -375,8 +379,8 @@ impl Office {
         Ok(Done::Nothing)
     }
 
-    async fn verify(&self, word: &str) -> Result<Done, AdminFault> {
-        let entity = self.own_daemon(word)?;
+    pub(super) async fn verify(&self, entity: EntityId) -> Result<Done, AdminFault> {
+        self.at_home(entity)?;
         let proof = self.runtime.lineage(entity).await?;
         proof.verify(&entity).map_err(|error| {
             let next = "stop the daemon, keep the data folders of all nodes, and report this";
@@ -394,8 +398,11 @@ impl Office {
         }))
     }
 
-    async fn forks(&self, word: &str, replies: &Replies) -> Result<Done, AdminFault> {
-        let entity = self.daemon(word)?;
+    pub(super) async fn forks(
+        &self,
+        entity: EntityId,
+        replies: &Replies,
+    ) -> Result<Done, AdminFault> {
         let name = |node| self.names.of_node(node).unwrap_or_else(|| node.to_string());
         for record in self.runtime.forks(entity).await? {
             // A title holds nothing that was not verified; whoever is shown this need not take it for granted.
@@ -417,8 +424,8 @@ impl Office {
         Ok(Done::Nothing)
     }
 
-    async fn export(&self, word: &str, file: PathBuf) -> Result<Done, AdminFault> {
-        let entity = self.own_daemon(word)?;
+    pub(super) async fn export(&self, entity: EntityId, file: PathBuf) -> Result<Done, AdminFault> {
+        self.at_home(entity)?;
         let snapshot = self.runtime.snapshot(entity.origin_hash()).await?.ok_or_else(|| {
             AdminFault::caller(Code::Snapshot, "a daemon of this kind has no state", "leave it")
         })?;
@@ -426,7 +433,7 @@ impl Office {
         Ok(Done::Exported { bytes })
     }
 
-    async fn import(
+    pub(super) async fn import(
         &self,
         file: PathBuf,
         kind: Option<String>,
@@ -443,8 +450,8 @@ impl Office {
         self.christen(&birth, born.entity_id())
     }
 
-    async fn delete(&self, word: &str) -> Result<Done, AdminFault> {
-        let entity = self.own_daemon(word)?;
+    pub(super) async fn delete(&self, entity: EntityId) -> Result<Done, AdminFault> {
+        self.at_home(entity)?;
         self.runtime.delete(entity.origin_hash()).await?;
         if let Err(error) = self.names.forget(&entity) {
             tracing::warn!(%error, "could not forget the name of a deleted daemon");
@@ -467,7 +474,7 @@ async fn next_line(events: &mut Receiver<RuntimeEvent>) -> Option<EventLine> {
     }
 }
 
-fn bytes_of(payload: &Payload) -> Result<Bytes, AdminFault> {
+pub(super) fn bytes_of(payload: &Payload) -> Result<Bytes, AdminFault> {
     payload.bytes().ok_or_else(|| {
         AdminFault::caller(Code::Malformed, "the digits are not hexadecimal", "mend them")
     })

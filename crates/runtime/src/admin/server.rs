@@ -33,8 +33,8 @@ use super::line::{self, LINE_BYTES_MAX, Line};
 use super::names::Names;
 use super::office::Office;
 use super::words::{Ask, Body, Done, Part, Reply, Request, VERSION};
-use crate::client::Client;
 use crate::runtime::DaemonRuntime;
+use crate::trust::Caller;
 
 /// Most connections at a time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -224,23 +224,22 @@ struct Connection {
     tasks: JoinSet<()>,
     /// Those of the tasks that have no end of their own.
     endless: Vec<AbortHandle>,
-    /// Numbers the events of this connection.
-    client: Option<Client>,
+    /// Who asks: it numbers the events of this connection, and has the token that was shown on it.
+    caller: Caller,
 }
 
 impl Connection {
     async fn run(stream: UnixStream, office: Arc<Office>) {
+        // The system says who opened the socket; it is for the log alone.
+        let user = stream
+            .peer_cred()
+            .map_or_else(|_| "the socket".into(), |it| format!("uid {}", it.uid()));
+        let caller = office.runtime().caller(&user);
         let (from, to) = stream.into_split();
         let (lines, written) = mpsc::channel(REPLIES_MAX);
         let under_way = Arc::new(Semaphore::new(REQUESTS_MAX));
-        let mut connection = Self {
-            office,
-            lines,
-            under_way,
-            tasks: JoinSet::new(),
-            endless: Vec::new(),
-            client: None,
-        };
+        let mut connection =
+            Self { office, lines, under_way, tasks: JoinSet::new(), endless: Vec::new(), caller };
         // The writer ends when the last sender is gone; the reader when the other side is, or does
         // not take replies.
         tokio::join!(write(to, written), async move {
@@ -296,9 +295,14 @@ impl Connection {
         };
         let replies = self.replies(request.id);
         let office = Arc::clone(&self.office);
+        if let Ask::Present { token } = &request.ask {
+            let shown = office.present(&self.caller, token);
+            let result = shown.map(|caller| self.caller = caller).map(|()| Done::Nothing);
+            return replies.end(result).await;
+        }
+        let caller = self.caller.clone();
         if let Ask::Send { daemon, payload } = request.ask {
-            let client = self.client.get_or_insert_with(|| office.runtime().client());
-            let answer = office.send(client, &daemon, &payload);
+            let answer = office.send(&caller, &daemon, &payload);
             self.tasks.spawn(async move {
                 let result = match answer {
                     Ok(answer) => answer.await,
@@ -311,7 +315,7 @@ impl Connection {
         }
         let is_endless = request.ask == Ask::Events { follow: true };
         let task = self.tasks.spawn(async move {
-            let result = office.answer(request.ask, &replies).await;
+            let result = office.answer(request.ask, &caller, &replies).await;
             replies.end(result).await;
             drop(permit);
         });

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use whimbrel_trust::{PermissionToken, TrustRefusal};
 use whimbrel_wire::{EntityId, Identity};
 use zeroize::Zeroizing;
 
@@ -40,6 +41,16 @@ pub enum Ask {
     Node {},
     /// Whom do you know? One part for each node.
     Nodes {},
+    /// Here is a token: it counts for what is asked on this connection from here on.
+    Present {
+        /// Its text.
+        token: TokenText,
+    },
+    /// Believe no token any more that has this block.
+    Revoke {
+        /// The id of a block: 64 hexadecimal digits.
+        block: String,
+    },
     /// Which daemons do you know? One part for each.
     Daemons {},
     /// Which daemon is it, and where does it live?
@@ -119,6 +130,62 @@ pub enum Ask {
         /// How it is hosted, who it is and what it is called here.
         birth: Birth,
     },
+    /// Open a channel of a daemon that lives here, or change what it retains.
+    Open {
+        /// Of which daemon.
+        daemon: String,
+        /// What the channel is called.
+        channel: String,
+        /// How many of the last messages it keeps for those who come late.
+        retained: u32,
+    },
+    /// Publish in the name of a daemon that lives here.
+    Publish {
+        /// Which.
+        daemon: String,
+        /// On which channel.
+        channel: String,
+        /// What.
+        payload: Payload,
+    },
+    /// Let a daemon that lives here listen.
+    Subscribe {
+        /// Which.
+        daemon: String,
+        /// To which daemon.
+        publisher: String,
+        /// On which channel.
+        channel: String,
+        /// Begin with the oldest message that is retained.
+        retained: bool,
+        /// Begin after this number.
+        after: Option<u64>,
+        /// Leave messages out if so many are on their way.
+        recent: Option<u32>,
+    },
+    /// Let a daemon that lives here listen no more.
+    Unsubscribe {
+        /// Which.
+        daemon: String,
+        /// To which daemon.
+        publisher: String,
+        /// On which channel.
+        channel: String,
+    },
+    /// Take a subscriber that is gone for good off all channels of a daemon that lives here, and forget
+    /// what is owed to it.
+    Dismiss {
+        /// Which daemon publishes.
+        daemon: String,
+        /// Who is gone.
+        subscriber: String,
+    },
+    /// Which channels has a daemon that lives here, and to which does it listen? One part for each
+    /// subscriber and each subscription.
+    Channels {
+        /// Which.
+        daemon: String,
+    },
     /// Stop a daemon. It stays on disk.
     Stop {
         /// Which.
@@ -152,6 +219,10 @@ pub struct Birth {
 /// The secret from which the key of a daemon grows: 64 hexadecimal digits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed(Zeroizing<String>);
+
+/// The text of a token. It is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText(Zeroizing<String>);
 
 /// Bytes: text as a string, anything else as `{"hex":"…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,6 +276,8 @@ pub enum Part {
     Place(PlaceLine),
     /// A daemon was taken back from an older state.
     Fork(ForkLine),
+    /// A channel, and who is at its other end.
+    Channel(ChannelLine),
 }
 
 /// How a request ended well.
@@ -322,6 +395,21 @@ pub struct DaemonLine {
     pub position: Option<u64>,
     /// How many events wait at its gate.
     pub held: u64,
+}
+
+/// A channel of a daemon, or one to which it listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelLine {
+    /// What it is called.
+    pub channel: String,
+    /// Whether the daemon publishes there, or listens.
+    pub publishes: bool,
+    /// The daemon at the other end; none where nobody listens.
+    pub other: Option<String>,
+    /// The number of the next message, where the daemon publishes.
+    pub next: Option<u64>,
+    /// How many messages are retained, where the daemon publishes.
+    pub retained: Option<u64>,
 }
 
 /// Something that happened to a daemon.
@@ -445,6 +533,41 @@ impl Seed {
         let bytes = Zeroizing::new(unhex(&self.0)?);
         let seed: Zeroizing<[u8; 32]> = Zeroizing::new(bytes.as_slice().try_into().ok()?);
         Some(Identity::from_seed(&seed))
+    }
+}
+
+impl TokenText {
+    /// The text of this token.
+    #[must_use]
+    pub fn new(token: &PermissionToken) -> Self {
+        Self(token.to_text())
+    }
+
+    /// The token; it is not verified yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustRefusal`].
+    pub fn token(&self) -> Result<PermissionToken, TrustRefusal> {
+        PermissionToken::from_text(&self.0)
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText(secret)")
+    }
+}
+
+impl Serialize for TokenText {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(Zeroizing::new(text)))
     }
 }
 

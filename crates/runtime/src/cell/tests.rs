@@ -22,6 +22,7 @@ fn core() -> Arc<Core> {
     let station = Station::new(key.clone(), store, Settings::default());
     let (members, tags, recorded) = (Members::default(), BTreeSet::new(), BTreeSet::new());
     let (memory_bytes, hosts, trace) = (u64::MAX, true, None);
+    let trust = crate::trust::Trust::open(&crate::trust::TrustConfig::default()).unwrap();
     let (detector, seed) = (DetectorSettings::default(), 1);
     let parts = Parts {
         station,
@@ -35,6 +36,7 @@ fn core() -> Arc<Core> {
         trace,
         detector,
         seed,
+        trust,
     };
     Arc::new(Core::new(parts))
 }

@@ -82,6 +82,12 @@ pub enum LinkFault {
         /// Where.
         lane: Lane,
     },
+    /// It began a frame and did not end it within the time that one may take.
+    #[error("peer took too long for a frame on {lane}")]
+    FrameTooSlow {
+        /// Where.
+        lane: Lane,
+    },
     /// It named a lane that does not exist.
     #[error("peer named a lane that does not exist")]
     NotALane,

@@ -7,6 +7,7 @@
 //! * I2 (in order): frames of one peer, lane and connection are handed on in order, each once.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -36,6 +37,10 @@ pub trait Inbound: Send + Sync + 'static {
 
     /// That connection is gone. Follows each `link_up` once.
     fn link_down(&self, peer: NodeId);
+
+    /// Somebody called and was not let in: no member, another protocol, too slow, or without a lane. `why` is
+    /// for people. Strangers choose from where they call.
+    fn stranger(&self, _from: SocketAddr, _why: &str) {}
 
     /// An authenticated peer broke the rules of the link and its connection was closed.
     fn link_fault(&self, peer: NodeId, fault: LinkFault);

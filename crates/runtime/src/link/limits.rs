@@ -43,6 +43,9 @@ pub struct LinkLimits {
     /// How many incoming connections may be in that stage at once; more are refused. From half of it
     /// on, a caller has to prove its address first.
     pub handshakes_max: usize,
+    /// How long a frame may take from its first byte to its last; then the peer is cut off. Time in which
+    /// this node does not want to read does not count.
+    pub frame_time_max: Duration,
     /// After so much silence a sign of life is sent.
     pub keep_alive_interval: Duration,
     /// After so much silence the connection counts as lost.
@@ -76,6 +79,7 @@ impl Default for LinkLimits {
             unacknowledged_bytes_max: 8 * MIB,
             handshake_time_max: Duration::from_secs(3),
             handshakes_max: 256,
+            frame_time_max: Duration::from_secs(60),
             keep_alive_interval: Duration::from_secs(1),
             idle_time_max: Duration::from_secs(5),
             redial_wait_min: Duration::from_millis(20),
@@ -109,6 +113,7 @@ impl LinkLimits {
             (self.stream_window_bytes > 256 * MIB, "a stream window above 256 MiB"),
             (self.unacknowledged_bytes_max < 64 * KIB, "less than 64 KiB under way"),
             (self.handshakes_max == 0, "no handshakes"),
+            (self.frame_time_max.is_zero(), "no time for a frame"),
             (self.idle_time_max <= self.keep_alive_interval, "idle time below keep-alive"),
             (self.idle_time_max > Duration::from_secs(3600), "idle time above an hour"),
             (self.redial_wait_min.is_zero(), "redialling without a wait"),

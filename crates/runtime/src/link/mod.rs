@@ -35,7 +35,35 @@ pub use lane::Lane;
 pub use limits::{LaneLimits, LinkLimits};
 pub use members::{Member, Members};
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use whimbrel_wire::{NodeKey, PublicKey};
+
+/// A call with the handshake of links that follows none of their other rules. For trials of what a node does
+/// then; nodes call by [`Links`].
+///
+/// # Errors
+///
+/// [`LinkError::Encryption`]; [`LinkError::Limits`] when the address cannot be called.
+#[doc(hidden)]
+pub fn call_without_manners(
+    endpoint: &quinn::Endpoint,
+    key: &NodeKey,
+    expected: PublicKey,
+    address: SocketAddr,
+) -> Result<quinn::Connecting, LinkError> {
+    let tls = tls::Credentials::new(key).call(expected).map_err(LinkError::Encryption)?;
+    let mut transport = quinn::TransportConfig::default();
+    transport.keep_alive_interval(Some(Duration::from_secs(1)));
+    let mut config = quinn::ClientConfig::new(Arc::new(tls));
+    config.transport_config(Arc::new(transport));
+    endpoint
+        .connect_with(config, address, tls::SERVER_NAME)
+        .map_err(|_| LinkError::Limits("an address that cannot be called"))
+}
 
 /// The frames that a stream holds when it comes in pieces of so many bytes, and whether it may end there; or
 /// the length that was announced and is beyond `bytes_max`. For fuzzers: nodes read streams by [`Links`].

@@ -5,7 +5,9 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test picks out what it is about")]
 
 pub(crate) mod actors;
+pub(crate) mod forged;
 pub(crate) mod impostor;
+pub(crate) mod stallers;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};

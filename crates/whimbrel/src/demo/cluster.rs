@@ -126,6 +126,8 @@ impl Node {
             trace: None,
             memory_bytes: None,
             hosts: None,
+            trust_roots: Vec::new(),
+            open_channels: Vec::new(),
             statecharts: Vec::new(),
             statecharts_closed: false,
             members,

@@ -360,6 +360,7 @@ fn channel_words() -> Vec<(&'static str, ChannelWord)> {
         ("ask", ChannelWord::Ask { publisher, channel: news() }),
         ("open", ChannelWord::Open { channel: news(), retained: 16 }),
         ("publish", ChannelWord::Publish { channel: news(), payload }),
+        ("dismiss", ChannelWord::Dismiss { subscriber: publisher }),
     ]
 }
 

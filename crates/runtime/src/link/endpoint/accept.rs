@@ -12,9 +12,11 @@
 //!
 //! * `handshakes_max`, `handshake_time_max`: see [`LinkLimits`](crate::link::LinkLimits). They span all
 //!   states before the last, so a caller that stops half-way holds a place for a bounded time.
+//! * `frame_time_max`: a frame that was begun ends within it, however it trickles in.
 //! * `PIECES_MAX = 32`: pieces taken from a stream at once.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn::{Connection, Incoming, RecvStream};
@@ -59,6 +61,7 @@ pub(super) async fn accept(shared: Arc<Shared>) {
         let half_taken = places.available_permits() <= places_max / 2;
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             shared.handshakes.turned_away.add(1);
+            shared.inbound.stranger(incoming.remote_address(), "too many call at once");
             incoming.refuse();
             continue;
         };
@@ -85,6 +88,7 @@ async fn answer(shared: Arc<Shared>, incoming: Incoming, place: OwnedSemaphorePe
         Ok(Err(error)) | Err(error) => {
             shared.handshakes.failed.add(1);
             debug!(%from, %error, "did not accept a connection");
+            shared.inbound.stranger(from, &error.to_string());
         }
     }
 }
@@ -136,6 +140,39 @@ fn fault(shared: &Shared, peer: &Peer, connection: &Connection, fault: LinkFault
     shared.inbound.link_fault(peer.node, fault);
 }
 
+/// How long is still waited for the rest of a frame.
+struct Patience {
+    most: Duration,
+    left: Duration,
+}
+
+impl Patience {
+    const fn new(most: Duration) -> Self {
+        Self { most, left: most }
+    }
+
+    /// Another frame begins.
+    const fn renew(&mut self) {
+        self.left = self.most;
+    }
+
+    /// Waits as long as need be between frames, and within one as long as there is patience left.
+    async fn wait<T>(
+        &mut self,
+        is_between: bool,
+        reading: impl Future<Output = T>,
+    ) -> Result<T, tokio::time::error::Elapsed> {
+        if is_between {
+            self.renew();
+            return Ok(reading.await);
+        }
+        let begun = Instant::now();
+        let read = timeout(self.left, reading).await?;
+        self.left = self.left.saturating_sub(begun.elapsed());
+        Ok(read)
+    }
+}
+
 /// Hands on the frames of one lane.
 struct Reader<'a> {
     shared: &'a Shared,
@@ -159,11 +196,21 @@ impl Reader<'_> {
     async fn read(&self, mut stream: RecvStream) {
         let mut decoder = Decoder::new(self.shared.limits.lane(self.lane).frame_bytes_max);
         let mut pieces: [Bytes; PIECES_MAX] = Default::default();
+        let mut patience = Patience::new(self.shared.limits.frame_time_max);
         loop {
-            match stream.read_chunks(&mut pieces).await {
+            let reading = stream.read_chunks(&mut pieces);
+            let Ok(read) = patience.wait(decoder.is_between_frames(), reading).await else {
+                let slow = LinkFault::FrameTooSlow { lane: self.lane };
+                return fault(self.shared, self.peer, self.connection, slow);
+            };
+            match read {
                 Ok(Some(count)) => {
+                    let frames = self.frames_received();
                     if self.hand_on(&mut decoder, &mut pieces[..count]).await.is_err() {
                         return;
+                    }
+                    if self.frames_received() != frames {
+                        patience.renew();
                     }
                 }
                 Ok(None) if decoder.is_between_frames() => return,
@@ -177,6 +224,10 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    fn frames_received(&self) -> u64 {
+        self.peer.counters.lanes[self.lane.index()].frames_received.value()
     }
 
     async fn hand_on(&self, decoder: &mut Decoder, pieces: &mut [Bytes]) -> Result<(), LinkFault> {

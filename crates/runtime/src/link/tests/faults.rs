@@ -67,6 +67,36 @@ async fn a_truncated_length_is_a_truncated_frame() {
 }
 
 #[tokio::test]
+async fn a_frame_that_trickles_in_without_end_is_cut_off_and_a_slow_one_is_not() {
+    let limits =
+        LinkLimits { frame_time_max: Duration::from_millis(1_500), ..LinkLimits::default() };
+    let mut node = Node::with(1, ANY_PORT, limits, None);
+    node.knows(caller(3));
+    let bad = RawCaller::call(3, &node, 1).await;
+    let mut events = bad.open(Lane::Events.tag()).await;
+    // Frames one after the other take longer together than one of them may.
+    for _ in 0..8 {
+        events.write_all(&[2, 0, 0, 0]).await.unwrap();
+        // bounded wait: by itself; the time has to pass for there to be anything to see.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        events.write_all(&[7, 7]).await.unwrap();
+    }
+    for _ in 0..8 {
+        assert_eq!(node.next_frame().await.2[..], [7, 7]);
+    }
+    events.write_all(&1_000_u32.to_le_bytes()).await.unwrap();
+    let trickling = async {
+        while events.write_all(&[1]).await.is_ok() {
+            // bounded wait: by `within`; the node ends it.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the end of the trickle", trickling).await;
+    let slow = Seen::Fault(key(3).node_id(), LinkFault::FrameTooSlow { lane: Lane::Events });
+    node.sees(slow).await;
+}
+
+#[tokio::test]
 async fn a_lane_that_does_not_exist_ends_the_connection() {
     let stage = stage().await;
     let _nothing = stage.bad.open(77).await;

@@ -1,0 +1,500 @@
+//! Decides how the audit log comes to the disk, and how it goes on after a crash, a full disk, or somebody who
+//! was at it.
+//!
+//! One thread writes: it takes all that wait, writes them, syncs once, and answers. What could not be
+//! written is cut off again, and whoever waited is told so.
+//!
+//! A line that a crash cut off is dropped: nobody was told of it. A file that does not
+//! [hold together](whimbrel_trust::chain) is set aside as it is, and a new one begun whose first
+//! entry says so.
+//!
+//! # Limits
+//!
+//! * [`WAITING_MAX`] entries wait; more are refused, and sightings of peers counted instead.
+//! * [`FILE_BYTES_MAX`]: then a new file is begun; of the old ones [`FILES_MAX`] are kept.
+//! * [`REMEMBERED_MAX`] entries are kept where there is no folder.
+//! * [`DETAIL_BYTES_MAX`]: longer texts are cut.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use whimbrel_trust::chain::{self, Broken, Entry, Outcome, Standing};
+
+use super::micros;
+use super::sightings::Sightings;
+use crate::core::lock;
+
+/// The file to which is being written.
+pub const AUDIT_FILE: &str = "audit.log";
+
+/// Entries that wait to be written.
+const WAITING_MAX: usize = 1_024;
+
+/// Entries that share a sync.
+const GROUP_MAX: usize = 256;
+
+/// Bytes of one file.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Old files that are kept.
+const FILES_MAX: usize = 16;
+
+/// Entries in memory, where there is no folder.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// Longest text of one part of an entry.
+const DETAIL_BYTES_MAX: usize = 512;
+
+/// How often it is looked whether the number of sightings is to be told.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The way to the thread that writes.
+pub(super) struct Log {
+    jobs: Mutex<Option<SyncSender<Job>>>,
+    missed: Arc<AtomicU64>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Job {
+    entry: Entry,
+    /// Whoever waits; without one it is a sighting.
+    tell: Option<oneshot::Sender<Result<u64, String>>>,
+}
+
+impl Log {
+    pub(super) fn open(folder: Option<&Path>) -> io::Result<Self> {
+        let pages = match folder {
+            Some(folder) => Pages::File(Book::open(folder)?),
+            None => Pages::Memory { standing: Standing::START, entries: Vec::new() },
+        };
+        let (jobs, waiting) = sync_channel(WAITING_MAX);
+        let missed = Arc::new(AtomicU64::new(0));
+        let writer = Writer { pages, sightings: Sightings::default(), missed: Arc::clone(&missed) };
+        let thread = std::thread::Builder::new()
+            .name("whimbrel-audit".to_owned())
+            .spawn(move || writer.serve(&waiting))?;
+        Ok(Self { jobs: Mutex::new(Some(jobs)), missed, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Writes an entry down and gives its number, once the disk holds it.
+    pub(super) async fn enter(&self, entry: Entry) -> Result<u64, String> {
+        let (tell, told) = oneshot::channel();
+        let job = Job { entry, tell: Some(tell) };
+        self.give(job)?;
+        told.await.unwrap_or_else(|_| Err("it is closed".to_owned()))
+    }
+
+    /// Writes a sighting down, or counts it.
+    pub(super) fn saw(&self, entry: Entry) {
+        let job = Job { entry, tell: None };
+        if self.give(job).is_err() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn give(&self, job: Job) -> Result<(), &'static str> {
+        let jobs = lock(&self.jobs);
+        jobs.as_ref().ok_or("it is closed")?.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => "too much waits to be written",
+            TrySendError::Disconnected(_) => "it is closed",
+        })
+    }
+
+    /// Writes what waits and ends.
+    pub(super) fn close(&self) {
+        drop(lock(&self.jobs).take());
+        if let Some(thread) = lock(&self.thread).take() {
+            // A thread that panicked wrote what it said that it wrote.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        drop(lock(&self.jobs).take());
+    }
+}
+
+/// What the thread has.
+struct Writer {
+    pages: Pages,
+    sightings: Sightings,
+    missed: Arc<AtomicU64>,
+}
+
+enum Pages {
+    File(Book),
+    Memory { standing: Standing, entries: Vec<Entry> },
+}
+
+impl Writer {
+    fn serve(mut self, waiting: &Receiver<Job>) {
+        loop {
+            let (mut jobs, mut ended) = (Vec::new(), false);
+            match waiting.recv_timeout(LOOK_EVERY) {
+                Ok(job) => jobs.push(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => ended = true,
+            }
+            jobs.extend(waiting.try_iter().take(GROUP_MAX - 1));
+            self.group(jobs, ended);
+            if ended {
+                return;
+            }
+        }
+    }
+
+    fn group(&mut self, jobs: Vec<Job>, ended: bool) {
+        let now = Instant::now();
+        let (mut entries, mut tell) = (Vec::new(), Vec::new());
+        for Job { entry, tell: who } in jobs {
+            let told = match &who {
+                Some(_) => Some(entry),
+                None => self.sightings.see(now, entry),
+            };
+            if let Some(entry) = told {
+                entries.push(cut(entry));
+                tell.push(who);
+            }
+        }
+        entries.extend(self.sightings.end(now, ended).into_iter().map(cut));
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            entries.push(note("sightings missed", format!("{missed} came too fast")));
+        }
+        if entries.is_empty() {
+            return;
+        }
+        let written = self.pages.write(&mut entries);
+        if let Err(error) = &written {
+            tracing::error!(%error, "could not write the audit log");
+            self.missed.fetch_add(missed, Ordering::Relaxed);
+        }
+        for (entry, who) in entries.iter().zip(tell) {
+            if let Some(who) = who {
+                let number = entry.number;
+                // Whoever went away need not be told.
+                let _ = who.send(written.as_ref().map(|()| number).map_err(ToString::to_string));
+            }
+        }
+    }
+}
+
+impl Pages {
+    /// All of them, durable, or none.
+    fn write(&mut self, entries: &mut [Entry]) -> io::Result<()> {
+        match self {
+            Self::File(book) => book.write(entries),
+            Self::Memory { standing, entries: kept } => {
+                for entry in entries {
+                    *standing = standing.line(entry).1;
+                    kept.push(entry.clone());
+                }
+                let old = kept.len().saturating_sub(REMEMBERED_MAX);
+                kept.drain(..old);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The files of a log.
+struct Book {
+    folder: PathBuf,
+    file: File,
+    length: u64,
+    standing: Standing,
+    /// What could not be cut off again, so nothing can follow it.
+    is_spoilt: bool,
+}
+
+impl Book {
+    fn open(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(AUDIT_FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let read = chain::read(&bytes);
+        if let Some(broken) = &read.broken {
+            return Self::anew(folder, broken, read.standing);
+        }
+        if read.bytes == 0 {
+            return Self::begin(folder, last_standing(folder)?);
+        }
+        let file = OpenOptions::new().append(true).open(&path)?;
+        let length = read.bytes as u64;
+        if read.is_torn {
+            file.set_len(length)?;
+            file.sync_all()?;
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            file,
+            length,
+            standing: read.standing,
+            is_spoilt: false,
+        })
+    }
+
+    /// A new file after one that was tampered with.
+    fn anew(folder: &Path, broken: &Broken, standing: Standing) -> io::Result<Self> {
+        let name = format!("audit-broken-{}.log", micros());
+        fs::rename(folder.join(AUDIT_FILE), folder.join(&name))?;
+        tracing::error!(%broken, set_aside = %name, "the audit log does not hold together");
+        let mut book = Self::begin(folder, standing)?;
+        let detail = format!("{broken}; the file was set aside as {name}");
+        book.write(&mut [note("log broken", detail)])?;
+        Ok(book)
+    }
+
+    /// An empty file that goes on from `standing`.
+    fn begin(folder: &Path, standing: Standing) -> io::Result<Self> {
+        let (path, made) = (folder.join(AUDIT_FILE), folder.join("audit.new"));
+        let (head, standing) = standing.head();
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&made)?;
+        file.write_all(&head)?;
+        file.sync_all()?;
+        fs::rename(&made, &path)?;
+        File::open(folder)?.sync_all()?;
+        let length = head.len() as u64;
+        let file = OpenOptions::new().append(true).open(&path)?;
+        Ok(Self { folder: folder.to_owned(), file, length, standing, is_spoilt: false })
+    }
+
+    fn write(&mut self, entries: &mut [Entry]) -> io::Result<()> {
+        if self.is_spoilt {
+            self.mend()?;
+        }
+        if self.length >= FILE_BYTES_MAX {
+            self.turn_over()?;
+        }
+        let (mut bytes, mut standing) = (Vec::new(), self.standing);
+        for entry in entries {
+            let (line, after) = standing.line(entry);
+            bytes.extend_from_slice(&line);
+            standing = after;
+        }
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            self.is_spoilt = true;
+            // If that fails too it is tried again before the next entry.
+            let _ = self.mend();
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        self.standing = standing;
+        Ok(())
+    }
+
+    /// Cuts off what was not written whole.
+    fn mend(&mut self) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.sync_data()?;
+        self.is_spoilt = false;
+        Ok(())
+    }
+
+    /// Begins the next file, and throws the oldest away.
+    fn turn_over(&mut self) -> io::Result<()> {
+        let old = self.folder.join(format!("audit-{:020}.log", self.standing.entries));
+        fs::rename(self.folder.join(AUDIT_FILE), old)?;
+        *self = Self::begin(&self.folder, self.standing)?;
+        let mut old = old_files(&self.folder)?;
+        while old.len() > FILES_MAX {
+            fs::remove_file(old.remove(0))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the log stood when its last whole file was turned over.
+fn last_standing(folder: &Path) -> io::Result<Standing> {
+    match old_files(folder)?.last() {
+        Some(path) => Ok(chain::read(&fs::read(path)?).standing),
+        None => Ok(Standing::START),
+    }
+}
+
+/// The files that were turned over, the oldest first.
+fn old_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.strip_prefix("audit-").and_then(|rest| rest.strip_suffix(".log"));
+        let is_old =
+            number.is_some_and(|it| it.len() == 20 && it.bytes().all(|b| b.is_ascii_digit()));
+        if is_old {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// One file of an audit log.
+#[derive(Debug)]
+pub struct AuditFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it holds, and whether that holds together.
+    pub read: chain::Read,
+    /// Whether it goes on from where the file before it ended. True of the first.
+    pub follows: bool,
+}
+
+/// All files of the audit log in the folder of a node, the oldest first. The node may run.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub fn audit_files(folder: &Path) -> io::Result<Vec<AuditFile>> {
+    let mut paths = old_files(folder)?;
+    if folder.join(AUDIT_FILE).exists() {
+        paths.push(folder.join(AUDIT_FILE));
+    }
+    let mut files: Vec<AuditFile> = Vec::new();
+    for path in paths {
+        let read = chain::read(&fs::read(&path)?);
+        let before = files.last().map(|file| file.read.standing);
+        let follows = before.is_none_or(|before| {
+            before.entries == read.head.after && chain::hex(&before.digest) == read.head.previous
+        });
+        files.push(AuditFile { path, read, follows });
+    }
+    Ok(files)
+}
+
+fn note(what: &str, detail: String) -> Entry {
+    Entry {
+        at_us: micros(),
+        who: "node".to_owned(),
+        what: what.to_owned(),
+        result: Outcome::Noted,
+        detail,
+        ..Entry::default()
+    }
+}
+
+fn cut(mut entry: Entry) -> Entry {
+    for text in [&mut entry.who, &mut entry.what, &mut entry.detail, &mut entry.daemon] {
+        if text.len() > DETAIL_BYTES_MAX {
+            let end = (0..=DETAIL_BYTES_MAX).rev().find(|&end| text.is_char_boundary(end));
+            text.truncate(end.unwrap_or(0));
+        }
+    }
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(what: &str) -> Entry {
+        Entry { who: "ops".into(), what: what.into(), ..Entry::default() }
+    }
+
+    fn entries(folder: &Path) -> Vec<Entry> {
+        let files = audit_files(folder).unwrap();
+        assert!(files.iter().all(|file| file.follows && file.read.broken.is_none()), "{files:?}");
+        files.into_iter().flat_map(|file| file.read.entries).collect()
+    }
+
+    #[tokio::test]
+    async fn recorded_entries_are_on_disk_in_order_and_go_on_after_a_start() {
+        let folder = tempfile::tempdir().unwrap();
+        for start in 0..3 {
+            let log = Log::open(Some(folder.path())).unwrap();
+            for number in 0..4 {
+                let entered = log.enter(entry(&format!("{start} {number}"))).await.unwrap();
+                assert_eq!(entered, start * 4 + number + 1);
+                assert_eq!(entries(folder.path()).len() as u64, entered, "before it is answered");
+            }
+            log.saw(entry("a sighting that is not waited for"));
+            log.close();
+            fs::remove_file(folder.path().join("audit.new")).unwrap_err();
+            let kept = entries(folder.path());
+            assert_eq!(kept.last().unwrap().what, "a sighting that is not waited for");
+            // The sighting counts too; take it off for the sums above.
+            let path = folder.path().join(AUDIT_FILE);
+            let bytes = fs::read(&path).unwrap();
+            let last = bytes[..bytes.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap();
+            fs::write(&path, &bytes[..last + 10]).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_somebody_was_at_is_set_aside_and_said_to_be_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(Some(folder.path())).unwrap();
+        for what in ["one", "two", "three"] {
+            log.enter(entry(what)).await.unwrap();
+        }
+        log.close();
+        let path = folder.path().join(AUDIT_FILE);
+        let text = fs::read_to_string(&path).unwrap().replace("two", "TWO");
+        fs::write(&path, text).unwrap();
+        assert!(audit_files(folder.path()).unwrap()[0].read.broken.is_some());
+        let log = Log::open(Some(folder.path())).unwrap();
+        log.enter(entry("four")).await.unwrap();
+        log.close();
+        let kept = entries(folder.path());
+        let what: Vec<&str> = kept.iter().map(|entry| entry.what.as_str()).collect();
+        assert_eq!(what, ["log broken", "four"]);
+        let names = fs::read_dir(folder.path()).unwrap();
+        let aside = names.filter_map(|it| it.unwrap().file_name().into_string().ok());
+        assert_eq!(aside.filter(|name| name.starts_with("audit-broken-")).count(), 1);
+    }
+
+    #[test]
+    fn old_files_are_bounded_and_the_chain_goes_through_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = Book::open(folder.path()).unwrap();
+        for number in 0..FILES_MAX as u64 + 5 {
+            book.length = FILE_BYTES_MAX;
+            book.write(&mut [entry(&number.to_string())]).unwrap();
+        }
+        let kept = entries(folder.path());
+        assert_eq!(old_files(folder.path()).unwrap().len(), FILES_MAX);
+        assert_eq!(kept.last().unwrap().number, FILES_MAX as u64 + 5);
+        // A node that died between the two steps of turning over goes on all the same.
+        drop(book);
+        let standing = audit_files(folder.path()).unwrap().last().unwrap().read.standing;
+        let old = folder.path().join(format!("audit-{:020}.log", standing.entries));
+        fs::rename(folder.path().join(AUDIT_FILE), old).unwrap();
+        let mut book = Book::open(folder.path()).unwrap();
+        book.write(&mut [entry("after")]).unwrap();
+        assert_eq!(entries(folder.path()).last().unwrap().number, standing.entries + 1);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_refused_and_nothing_is_left_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = Book::open(folder.path()).unwrap();
+        book.write(&mut [entry("before")]).unwrap();
+        // A file on which every write fails, as on a full disk.
+        let whole = std::mem::replace(
+            &mut book.file,
+            OpenOptions::new().write(true).open("/dev/full").unwrap(),
+        );
+        assert!(book.write(&mut [entry("lost")]).is_err());
+        book.file = whole;
+        book.is_spoilt = true;
+        book.write(&mut [entry("after")]).unwrap();
+        let kept = entries(folder.path());
+        let what: Vec<&str> = kept.iter().map(|entry| entry.what.as_str()).collect();
+        assert_eq!(what, ["before", "after"]);
+    }
+}
