@@ -19,7 +19,8 @@ const QUINN_PROTO_MIN: (u64, u64, u64) = (0, 11, 18);
 
 /// Crates that may carry a table of lints of their own: it repeats the workspace's, except that
 /// `unsafe_code` is denied instead of forbidden, so that one named place can lift it.
-const OWN_LINTS: [&str; 3] = ["whimbrel-store", "whimbrel-fuzz", "whimbrel-isolate"];
+const OWN_LINTS: [&str; 4] =
+    ["whimbrel-store", "whimbrel-fuzz", "whimbrel-isolate", "whimbrel-guest"];
 
 /// Who may know the engine: the crate that hides it, and the one that holds it against the engine.
 const ENGINE_USERS: [&str; 2] = ["whimbrel-isolate", "whimbrel-differential"];
@@ -96,6 +97,12 @@ const RULES: [Rule; 21] = [
         arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon"]),
         outside: Outside::Any,
         never: &["whimbrel-runtime", "whimbrel"],
+    },
+    Rule {
+        package: "whimbrel-guest",
+        arrows: Arrows::Only(&[]),
+        outside: Outside::Only(&[]),
+        never: &["whimbrel-runtime", "whimbrel", "tokio"],
     },
     Rule {
         package: "whimbrel-protocol",

@@ -134,7 +134,8 @@ pub(crate) async fn owner(stage: &Stage, daemon: usize, within: Duration) -> Res
 
 /// Bears the daemons, one after the other on each node.
 pub(crate) async fn spawn(nodes: &crate::nodes::Nodes, at: usize, kind: &str) -> Result<String> {
-    let ask = Ask::Spawn { kind: kind.to_owned(), birth: Default::default(), given: None };
+    let ask =
+        Ask::Spawn { kind: kind.to_owned(), birth: Default::default(), given: None, file: None };
     let born = nodes.all[at % nodes.len()].ask(ask).await.context("could not bear a daemon")?;
     let Done::Daemon(line) = born else { bail!("a node answered something else") };
     Ok(line.daemon)

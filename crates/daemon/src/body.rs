@@ -100,6 +100,17 @@ pub trait Body: Send {
         false
     }
 
+    /// Whether a turn may take long: then it is made on a thread for such, and nothing else waits
+    /// for it.
+    fn is_heavy(&self) -> bool {
+        false
+    }
+
+    /// How it is, for people: a few words, at most a line.
+    fn particulars(&self) -> Option<String> {
+        None
+    }
+
     /// Takes `input`, or goes on with it, for at most `budget`.
     ///
     /// # Errors

@@ -666,6 +666,13 @@ impl Host {
         &*self.body
     }
 
+    /// Whether its turns may take long; see [`Body::is_heavy`].
+    #[must_use]
+    #[inline]
+    pub fn is_heavy(&self) -> bool {
+        self.body.is_heavy()
+    }
+
     /// Whether it failed and has to be restored.
     #[must_use]
     pub fn is_spoilt(&self) -> bool {

@@ -135,6 +135,22 @@ impl VmIsolate {
         }
     }
 
+    /// The first memory of a program that does not run.
+    pub fn memory(&mut self) -> Option<&mut [u8]> {
+        match &mut self.running {
+            Running::Reference(program, _) => program.memory(),
+            Running::Fast(program) => program.memory(),
+        }
+    }
+
+    /// How many of the steps of the last run were left; `None` if they were not counted.
+    pub fn steps_left(&mut self) -> Option<u64> {
+        match &mut self.running {
+            Running::Reference(..) => None,
+            Running::Fast(program) => program.steps_left(),
+        }
+    }
+
     /// Everything that the program knows. It can be gone on with here or elsewhere, not both.
     pub fn capture(&mut self) -> Result<VmState, RestoreError> {
         match &mut self.running {

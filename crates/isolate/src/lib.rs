@@ -6,8 +6,10 @@
 //! interpreter that can stop before every instruction, [`fast`] runs compiled code that looks now
 //! and then whether it should stop. A [`VmIsolate`] is one running program on either.
 //!
-//! This crate knows nothing of nodes, ownership, journals or networks.
+//! How one is a daemon says [`daemon`]. This crate knows nothing of nodes, ownership, journals or
+//! networks.
 
+pub mod daemon;
 pub mod dirty;
 pub mod fast;
 mod host;
@@ -17,6 +19,7 @@ pub mod reference;
 mod state;
 mod stop;
 mod value;
+pub mod wasi;
 
 pub use host::{Answer, Environment, Host, NoHost, Supply, Trap};
 pub use isolate::{Code, Outcome, RestoreError, VmIsolate};

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
@@ -24,6 +25,7 @@ use whimbrel_wire::{
 };
 
 use crate::core::{Core, lock};
+use crate::heavy::{self, Away, Heavy};
 use crate::perform;
 use crate::stores::{Store, Writer};
 use crate::trace::Trace;
@@ -52,6 +54,9 @@ pub(crate) struct Cell {
 pub(crate) struct Inner {
     pub(crate) seat: Seat,
     pub(crate) hosts: BTreeMap<AttemptId, Host>,
+    /// Hosts that make a turn on another thread, and what waits for them.
+    pub(crate) away: BTreeMap<AttemptId, Away>,
+    pub(crate) heavy: Heavy,
     /// Keys that came with copies.
     pub(crate) arriving: BTreeMap<AttemptId, Identity>,
     /// Chunks that no manifest on disk names yet.
@@ -77,6 +82,13 @@ pub(crate) enum Work {
         copy: AttemptId,
         host: Box<Host>,
         input: Input,
+    },
+    /// A host is back from where turns are made that take long.
+    Back {
+        copy: AttemptId,
+        host: Box<Host>,
+        input: Input,
+        took: Duration,
     },
     /// A client sends an event.
     Send {
@@ -149,6 +161,8 @@ impl Cell {
         let inner = Inner {
             seat,
             hosts: BTreeMap::new(),
+            away: BTreeMap::new(),
+            heavy: Heavy::default(),
             arriving: BTreeMap::new(),
             holds: BTreeMap::new(),
             captured: None,
@@ -312,7 +326,10 @@ impl Inner {
     ) -> AtOnce {
         let Writer::Direct(memory) = &cell.store.writer else { return AtOnce::No };
         // A trace tells of inputs, which the short way has not.
-        if core.trace.is_some() {
+        if core.trace.is_some() || !self.away.is_empty() {
+            return AtOnce::No;
+        }
+        if self.hosts.values().any(Host::is_heavy) {
             return AtOnce::No;
         }
         let Self { seat, hosts, out, .. } = self;
@@ -360,6 +377,10 @@ impl Inner {
             Work::Input(input) => self.step(core, cell, input),
             Work::Install { copy, host, input } => {
                 self.hosts.insert(copy, *host);
+                self.step(core, cell, input);
+            }
+            Work::Back { copy, host, input, took } => {
+                heavy::back(core, cell, self, (copy, *host), took);
                 self.step(core, cell, input);
             }
             Work::Send { client, payload, reply } => {

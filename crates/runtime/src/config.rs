@@ -32,6 +32,8 @@ pub struct MeshConfig {
     pub detector: DetectorSettings,
     /// Threads that run daemons.
     pub workers: usize,
+    /// Threads for the turns of daemons whose turns may take long: isolates.
+    pub heavy_workers: usize,
     /// What it offers to daemons that have requirements.
     pub tags: BTreeSet<String>,
     /// The file into which the steps of its machines are written, up to
@@ -58,6 +60,7 @@ impl MeshConfig {
             links: LinkLimits::default(),
             detector: DetectorSettings::default(),
             workers: 2,
+            heavy_workers: 2,
             tags: BTreeSet::new(),
             trace: None,
             memory_bytes: u64::MAX,

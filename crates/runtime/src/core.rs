@@ -69,6 +69,8 @@ pub(crate) struct Core {
     pub(crate) workers: Arc<Workers>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) bulk: Bulk,
+    /// Where turns are made that take long.
+    pub(crate) heavy: Bulk,
     pub(crate) chores: Arc<Chores>,
     pub(crate) moves: Moves,
     pub(crate) neighbours: Neighbours,
@@ -135,6 +137,7 @@ impl Core {
             workers: Arc::default(),
             alarms: Arc::default(),
             bulk: Bulk::default(),
+            heavy: Bulk::default(),
             chores: Arc::default(),
             moves: Moves::default(),
             routes: Routes::default(),

@@ -35,6 +35,8 @@ pub struct DaemonStatus {
     pub snapshot: Option<Head>,
     /// Events that wait at its gate here.
     pub held: usize,
+    /// How it is, in the words of its kind, if it lives here.
+    pub particulars: Option<String>,
 }
 
 impl DaemonHandle {

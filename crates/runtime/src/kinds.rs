@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use whimbrel_daemon::{Body, MeshDaemon, Native};
+use whimbrel_daemon::Body;
 use whimbrel_wire::{EntityId, Identity, Kind, OriginHash};
 
 use crate::config::DaemonHostConfig;
 use crate::core::lock;
 
-/// Builds a fresh daemon.
-pub(crate) type Factory = Arc<dyn Fn() -> Box<dyn MeshDaemon> + Send + Sync>;
+/// Builds the fresh body of a daemon.
+pub(crate) type Factory = Arc<dyn Fn() -> Box<dyn Body> + Send + Sync>;
 
 /// What this node knows about building daemons.
 #[derive(Default)]
@@ -72,7 +72,7 @@ impl Kinds {
         let own = lock(&self.by_entity).get(entity).filter(|(own, _)| own == kind).cloned();
         let factory = own.map(|(_, factory)| factory);
         let factory = factory.or_else(|| lock(&self.by_kind).get(kind).cloned())?;
-        Some(Box::new(Native::new(factory())))
+        Some(factory())
     }
 
     pub(crate) fn has(&self, kind: &Kind) -> bool {

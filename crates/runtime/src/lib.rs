@@ -30,6 +30,7 @@ mod crash;
 mod error;
 mod handle;
 mod handler;
+mod heavy;
 mod identity;
 mod keys;
 mod kinds;

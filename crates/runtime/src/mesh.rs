@@ -108,6 +108,7 @@ impl Mesh {
         let mut threads = workers::start(core, config.workers)?;
         threads.push(alarms::start(core)?);
         threads.extend(core.bulk.start()?);
+        threads.extend(core.heavy.start_threads("whimbrel-heavy", config.heavy_workers)?);
         threads.push(chores::start(core)?);
         *lock(&mesh.threads) = threads;
         tokio::spawn(neighbours::run(Arc::downgrade(core)));
@@ -175,6 +176,7 @@ impl Mesh {
         self.core.alarms.close();
         self.core.workers.close();
         self.core.bulk.close();
+        self.core.heavy.close();
         self.core.chores.close();
         let saver = self.core.stores.durable().map(|store| store.writer.clone());
         let threads = std::mem::take(&mut *lock(&self.threads));
@@ -204,6 +206,7 @@ impl Drop for Mesh {
         self.core.alarms.close();
         self.core.workers.close();
         self.core.bulk.close();
+        self.core.heavy.close();
         self.core.chores.close();
         // Without a shutdown nothing is finished and nobody is told, as in a crash; but what the
         // node held of its machine is free.

@@ -20,12 +20,14 @@ use crate::bulk;
 use crate::cell::{Cell, Inner, Reply, Work};
 use crate::core::{Core, lock};
 use crate::crash;
+use crate::heavy;
 use crate::identity::{self, Binding};
 use crate::keys::KeyChange;
 use crate::stores::Writer;
 
 /// Does one output.
 pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, output: Output) {
+    let Some(output) = heavy::take_over(core, cell, inner, output) else { return };
     crash::before(&output);
     match output {
         Output::Turn { copy, epoch, time, origin, event } => {
@@ -41,7 +43,8 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
         }
         Output::Read => read(core, cell, inner),
         Output::Replay { copy, steps } => {
-            let result = replay(inner, copy, steps);
+            let host = inner.hosts.get_mut(&copy).ok_or(TurnFailure::NoCopy);
+            let result = host.and_then(|host| replay(host, steps));
             bulk::warm(core, inner, copy);
             inner.pending.push_back(Input::Replayed { copy, result });
         }
@@ -98,9 +101,7 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
             }
         }
         Output::SnapshotTaken { ticket, result } => {
-            if let Some(Reply::Snapshot(tell)) = inner.replies.remove(&ticket) {
-                drop(tell.send(result));
-            }
+            snapshot_taken(core, cell, inner, ticket, result);
         }
         Output::Stopped { ticket, result } => stopped(inner, ticket, result),
         Output::Reclaimed { ticket, result } => reclaimed(inner, ticket, result),
@@ -111,6 +112,22 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
             }
             core.tell(cell.entity(), event);
         }
+    }
+}
+
+fn snapshot_taken(
+    core: &Arc<Core>,
+    cell: &Arc<Cell>,
+    inner: &mut Inner,
+    ticket: Ticket,
+    result: Result<Box<Manifest>, DeliverError>,
+) {
+    // Without one a departure goes on with what there is.
+    if let Some(goes_on) = heavy::prepared(inner, ticket) {
+        output(core, cell, inner, goes_on);
+    }
+    if let Some(Reply::Snapshot(tell)) = inner.replies.remove(&ticket) {
+        drop(tell.send(result));
     }
 }
 
@@ -134,7 +151,7 @@ fn drop_copy(core: &Core, cell: &Cell, inner: &mut Inner, copy: AttemptId) {
     inner.holds.remove(&copy);
     inner.warming.remove(&copy);
     inner.wake_listeners();
-    if inner.hosts.is_empty() && inner.arriving.is_empty() {
+    if inner.hosts.is_empty() && inner.away.is_empty() && inner.arriving.is_empty() {
         core.claims.release(&cell.entity());
     }
 }
@@ -257,12 +274,8 @@ fn judge(inner: &mut Inner, copy: AttemptId) {
     inner.pending.push_back(Input::Judged { copy, state, verdict });
 }
 
-fn replay(
-    inner: &mut Inner,
-    copy: AttemptId,
-    steps: Vec<ReplayStep>,
-) -> Result<Vec<Turned>, TurnFailure> {
-    let host = inner.hosts.get_mut(&copy).ok_or(TurnFailure::NoCopy)?;
+/// Makes turns again.
+pub(crate) fn replay(host: &mut Host, steps: Vec<ReplayStep>) -> Result<Vec<Turned>, TurnFailure> {
     let mut results = Vec::with_capacity(steps.len());
     for step in steps {
         match step {

@@ -81,6 +81,19 @@ impl DaemonRuntime {
     where
         F: Fn() -> Box<dyn MeshDaemon> + Send + Sync + 'static,
     {
+        self.register_bodies(kind, move || factory().into())
+    }
+
+    /// As [`register_factory`](Self::register_factory), for a kind that is no [`MeshDaemon`]: it says
+    /// itself what a host needs.
+    ///
+    /// # Errors
+    ///
+    /// As [`register_factory`](Self::register_factory).
+    pub fn register_bodies<F>(&self, kind: &str, factory: F) -> Result<(), DaemonError>
+    where
+        F: Fn() -> Box<dyn Body> + Send + Sync + 'static,
+    {
         self.not_down()?;
         let named = Kind::new(kind)?;
         if !self.core().kinds.register(named, Arc::new(factory)) {
@@ -203,7 +216,7 @@ impl DaemonRuntime {
         self.is_up()?;
         let kind = Kind::new(daemon.name())?;
         let origin = spawn::Origin::Fresh(daemon.into(), None);
-        self.bear_adopted(identity, kind, config, origin, Arc::new(kind_factory)).await
+        self.bear_adopted(identity, kind, config, origin, native(kind_factory)).await
     }
 
     /// Spawns a daemon of `kind` with the state of `snapshot`, whose identity it must be.
@@ -222,6 +235,28 @@ impl DaemonRuntime {
         same_identity(&identity, &snapshot)?;
         self.is_up()?;
         let kind = Kind::new(kind)?;
+        let body = self.body(&identity, &kind)?;
+        self.bear(identity, kind, config, spawn::Origin::Snapshot(body, Box::new(snapshot))).await
+    }
+
+    /// Spawns a daemon of the kind of `snapshot` with its state and a name of its own: both go on from
+    /// there, each for itself. Timers and randomness are copied; titles, chains and channels are not.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::SnapshotIdentityMismatch`] when the name is that of the snapshot; then as
+    /// [`spawn`](Self::spawn).
+    pub async fn fork(
+        &self,
+        identity: Identity,
+        snapshot: StateSnapshot,
+        config: DaemonHostConfig,
+    ) -> Result<DaemonHandle, DaemonError> {
+        if same_identity(&identity, &snapshot).is_ok() {
+            return Err(DaemonError::SnapshotIdentityMismatch);
+        }
+        self.is_up()?;
+        let kind = snapshot.kind().clone();
         let body = self.body(&identity, &kind)?;
         self.bear(identity, kind, config, spawn::Origin::Snapshot(body, Box::new(snapshot))).await
     }
@@ -247,7 +282,7 @@ impl DaemonRuntime {
         self.is_up()?;
         let kind = Kind::new(daemon.name())?;
         let origin = spawn::Origin::Snapshot(daemon.into(), Box::new(snapshot));
-        self.bear_adopted(identity, kind, config, origin, Arc::new(kind_factory)).await
+        self.bear_adopted(identity, kind, config, origin, native(kind_factory)).await
     }
 
     fn body(&self, identity: &Identity, kind: &Kind) -> Result<Box<dyn Body>, DaemonError> {
@@ -759,6 +794,11 @@ fn escaped(event: &CausalEvent) -> Cow<'_, CausalEvent> {
     Cow::Owned(CausalEvent { payload, ..event.clone() })
 }
 
+/// A factory of native daemons, as one of bodies.
+fn native(factory: impl Fn() -> Box<dyn MeshDaemon> + Send + Sync + 'static) -> Factory {
+    Arc::new(move || factory().into())
+}
+
 fn same_identity(identity: &Identity, snapshot: &StateSnapshot) -> Result<(), DaemonError> {
     if identity.entity_id() == snapshot.entity_id() {
         Ok(())
@@ -772,10 +812,16 @@ fn status(cell: &Cell) -> DaemonStatus {
         let seat = inner.seat.status();
         let copy = inner.seat.live_copy().map(|(copy, _)| copy);
         let host = copy.and_then(|copy| inner.hosts.get(&copy));
+        let away = copy.and_then(|copy| inner.away.get(&copy));
         DaemonStatus {
             entity: cell.entity(),
             origin_hash: cell.origin(),
-            kind: host.map(|host| host.kind().clone()),
+            kind: host
+                .map(|host| host.kind().clone())
+                .or_else(|| away.map(|away| away.kind.clone())),
+            particulars: host
+                .and_then(|host| host.body().particulars())
+                .or_else(|| away.and_then(|away| away.particulars.clone())),
             standing: seat.standing,
             owner: seat.owner,
             epoch: seat.epoch,

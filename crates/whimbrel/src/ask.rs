@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use whimbrel::isolate::daemon::Founding;
 use whimbrel::runtime::admin::AdminClient;
 use whimbrel::runtime::admin::words::{
     Ask, Birth, DaemonLine, Done, EventLine, NodeLine, Part, Payload, Seed,
@@ -14,7 +15,7 @@ use whimbrel::runtime::admin::words::{
 use crate::config;
 use crate::failure::{Advice, UNSUCCESSFUL};
 use crate::output::{self, say};
-use crate::words::{BirthWords, Place, SpawnWords};
+use crate::words::{BirthWords, IsolateWords, Place, SpawnWords};
 
 /// Asks the node and waits for the end.
 pub(crate) async fn put(place: &Place, ask: Ask) -> Result<Done> {
@@ -37,10 +38,60 @@ pub(crate) async fn connect(place: &Place) -> Result<AdminClient> {
 }
 
 pub(crate) async fn spawn(place: &Place, words: SpawnWords) -> Result<()> {
-    let SpawnWords { kind, definition, birth: words } = words;
-    let given = definition.map(|file| given(&file)).transpose()?;
+    let SpawnWords { kind, definition, module, isolate, birth: words } = words;
+    let Some(module) = module else {
+        let given = definition.map(|file| given(&file)).transpose()?;
+        let birth = birth(words, true)?;
+        return born(put(place, Ask::Spawn { kind, birth, given, file: None }).await?);
+    };
+    let daemon = bear(place, &kind, (&founding(&isolate), &module), words).await?;
+    say(&daemon);
+    Ok(())
+}
+
+/// Bears an isolate of the module in a file, binary or text.
+pub(crate) async fn bear(
+    place: &Place,
+    kind: &str,
+    (founding, module): (&Founding, &Path),
+    words: BirthWords,
+) -> Result<String> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Advice::wrong(
+            format!("could not read the module {}: {error}", module.display()),
+            "name a file with WebAssembly, binary or text",
+        )
+    };
+    let bytes = std::fs::read(module).map_err(|error| unreadable(&error))?;
+    let mut given = founding.in_front();
+    // A binary is read by the node itself: it may be longer than a line.
+    let file = if bytes.starts_with(b"\0asm") {
+        Some(std::path::absolute(module).context("could not find the module")?)
+    } else {
+        given.extend(wat::parse_bytes(&bytes).map_err(|error| unreadable(&error))?.iter());
+        None
+    };
+    let (kind, birth) = (kind.to_owned(), birth(words, true)?);
+    let given = Some(Payload::of(&given));
+    let Done::Daemon(line) = put(place, Ask::Spawn { kind, birth, given, file }).await? else {
+        bail!("the node answered something else")
+    };
+    Ok(line.daemon)
+}
+
+/// What goes in front of the module of an isolate.
+pub(crate) fn founding(words: &IsolateWords) -> Founding {
+    Founding {
+        memory_bytes_max: words.memory_max,
+        polls_max: words.looks_max,
+        canonical_nan: words.canonical_nan,
+        ..Founding::default()
+    }
+}
+
+pub(crate) async fn fork(place: &Place, daemon: String, words: BirthWords) -> Result<()> {
     let birth = birth(words, true)?;
-    born(put(place, Ask::Spawn { kind, birth, given }).await?)
+    born(put(place, Ask::Fork { daemon, birth }).await?)
 }
 
 /// What a newborn is given: the bytes of a file.
@@ -106,7 +157,7 @@ pub(crate) async fn daemons(place: &Place) -> Result<()> {
         }
     };
     put_with(place, Ask::Daemons {}, see).await?;
-    let head = ["DAEMON", "NAME", "KIND", "STANDING", "NODE", "EPOCH", "EVENTS", "HELD"];
+    let head = ["DAEMON", "NAME", "KIND", "STANDING", "NODE", "EPOCH", "EVENTS", "HELD", "HOW"];
     output::table(&head, &rows).iter().for_each(|line| say(line));
     Ok(())
 }
@@ -122,6 +173,7 @@ fn daemon_row(line: DaemonLine) -> Vec<String> {
         or_dash(line.epoch.map(|epoch| epoch.to_string())),
         or_dash(line.position.map(output::count)),
         line.held.to_string(),
+        or_dash(line.particulars),
     ]
 }
 

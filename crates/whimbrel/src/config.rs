@@ -19,6 +19,10 @@
 //! # statecharts = ["order.json"] # before [[members]]: what statecharts of their ids go on under here
 //! # statecharts_closed = true     # before [[members]]: no other statecharts at all
 //!
+//! [isolates]                    # the most that one isolate may claim; only what differs
+//! memory_bytes_max = 67108864    # also module_bytes_max, table_elements_max, frames_max,
+//!                                # files_bytes_max, looks_max; workers
+//!
 //! [settings]                    # only what differs from the defaults
 //! freeze_max_ms = 2000
 //! ```
@@ -32,6 +36,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use whimbrel::isolate::daemon::Policy;
 use whimbrel::runtime::admin::words::{Seed, unhex};
 use whimbrel::statechart::Definition;
 use whimbrel::trust::ChannelPattern;
@@ -76,10 +81,53 @@ pub(crate) struct NodeConfig {
     /// Whether this node takes statecharts of these definitions only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) statecharts_closed: bool,
+    /// What this node allows each isolate.
+    #[serde(default, skip_serializing_if = "IsolatesConfig::says_nothing")]
+    pub(crate) isolates: IsolatesConfig,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) members: Vec<MemberConfig>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) settings: BTreeMap<String, u64>,
+}
+
+/// The most that an isolate may claim at this node; what is not said is as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IsolatesConfig {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    module_bytes_max: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_bytes_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table_elements_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frames_max: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files_bytes_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    looks_max: Option<u64>,
+    /// Threads that run isolates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workers: Option<usize>,
+}
+
+impl IsolatesConfig {
+    fn says_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What this node allows.
+    pub(crate) fn policy(&self) -> Policy {
+        let all = Policy::default();
+        Policy {
+            module_bytes_max: self.module_bytes_max.unwrap_or(all.module_bytes_max),
+            memory_bytes_max: self.memory_bytes_max.unwrap_or(all.memory_bytes_max),
+            table_elements_max: self.table_elements_max.unwrap_or(all.table_elements_max),
+            frames_max: self.frames_max.unwrap_or(all.frames_max),
+            files_bytes_max: self.files_bytes_max.unwrap_or(all.files_bytes_max),
+            polls_max: self.looks_max.unwrap_or(all.polls_max),
+        }
+    }
 }
 
 /// Another node.

@@ -6,9 +6,10 @@
 //! of its own in under 60 lines.
 //!
 //! The other crates are here under their own names, whole: [`wire`], [`daemon`], [`protocol`],
-//! [`runtime`], [`statechart`], [`trust`].
+//! [`runtime`], [`statechart`], [`isolate`], [`trust`].
 
 pub use whimbrel_daemon as daemon;
+pub use whimbrel_isolate as isolate;
 pub use whimbrel_protocol as protocol;
 pub use whimbrel_runtime as runtime;
 pub use whimbrel_statechart as statechart;

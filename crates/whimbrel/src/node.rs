@@ -14,6 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
+use whimbrel::isolate::daemon::{Isolate, Library};
 use whimbrel::runtime::admin::AdminServer;
 use whimbrel::{
     DaemonRuntime, DaemonStatus, Mesh, MeshConfig, MeshDaemon, Standing, Statechart, native_kinds,
@@ -44,6 +45,7 @@ pub(crate) fn init(folder: &Path, name: &str, listen: SocketAddr) -> Result<()> 
         open_channels: Vec::new(),
         statecharts: Vec::new(),
         statecharts_closed: false,
+        isolates: Default::default(),
         members: Vec::new(),
         settings: Default::default(),
     };
@@ -80,7 +82,7 @@ fn make_folder(folder: &Path) -> Result<()> {
 }
 
 /// Runs the node of this config file until it is told to end.
-pub(crate) async fn run(file: &Path, tethered: bool) -> Result<()> {
+pub(crate) async fn run(file: &Path, tethered: bool, resume_at_start: bool) -> Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -110,6 +112,12 @@ pub(crate) async fn run(file: &Path, tethered: bool) -> Result<()> {
     let statechart =
         move || -> Box<dyn MeshDaemon> { Box::new(Statechart::new(Arc::clone(&palette))) };
     runtime.register_factory(Statechart::NAME, statechart)?;
+    let mut library = Library::new(node.isolates.policy());
+    if resume_at_start {
+        library = library.letting_arrivals_begin_anew();
+    }
+    let library = Arc::new(library);
+    runtime.register_bodies(Isolate::NAME, move || Isolate::boxed(&library))?;
     runtime.start().await.context("the node could not start its daemons")?;
     let admin = AdminServer::open(runtime.clone(), &node.data, names).map_err(|error| {
         Advice::failed(
@@ -155,6 +163,7 @@ fn mesh_config(node: &NodeConfig, key: whimbrel::NodeKey) -> Result<MeshConfig> 
     config.trace.clone_from(&node.trace);
     config.trust = node.trust()?;
     config.memory_bytes = node.memory_bytes.unwrap_or(config.memory_bytes);
+    config.heavy_workers = node.isolates.workers.unwrap_or(config.heavy_workers);
     config.hosts = node.hosts.unwrap_or(config.hosts);
     if let Some(workers) = node.workers {
         config.workers = workers.max(1);

@@ -44,8 +44,29 @@ pub(crate) struct Place {
 enum What {
     /// Run a node, or prepare one.
     Node(NodeWords),
-    /// Bear a daemon of a kind (built in: kv, tally, statechart) on the node.
+    /// Bear a daemon of a kind (built in: kv, tally, statechart, isolate) on the node.
     Spawn(SpawnWords),
+    /// Run a WebAssembly program on the node and show it here, wherever it moves. Ends with its exit
+    /// code.
+    Run(crate::run::RunWords),
+    /// Show a program that runs, and give it what is typed.
+    Attach {
+        /// Which daemon.
+        daemon: String,
+    },
+    /// Let a program rest; it can be moved meanwhile.
+    Pause {
+        /// Which daemon.
+        daemon: String,
+    },
+    /// Let a program go on.
+    Resume {
+        /// Which daemon.
+        daemon: String,
+    },
+    /// Move programs that run between real nodes, and compare them with a run that nobody disturbed.
+    /// Exit 1 on any difference.
+    ClusterSim(crate::cluster_sim::ClusterSimWords),
     /// Send events, each exactly once, and print a ledger for many.
     Send(SendWords),
     /// Send one event and print what the daemon answers.
@@ -87,6 +108,13 @@ enum What {
     VerifyTrace {
         /// What the config of the node calls `trace`.
         file: PathBuf,
+    },
+    /// Bear a daemon with the state that another one has at this moment, and a name of its own.
+    Fork {
+        /// Of which; it lives on the node that is asked.
+        daemon: String,
+        #[command(flatten)]
+        birth: BirthWords,
     },
     /// Take a daemon's state out into a file, or bear one from it.
     #[command(subcommand)]
@@ -167,6 +195,9 @@ struct NodeWords {
     /// End when the standard input ends: for whoever starts nodes and must not leave any behind.
     #[arg(long)]
     tethered: bool,
+    /// Let programs that arrive begin anew, to see that this is found.
+    #[arg(long, hide = true)]
+    resume_at_start: bool,
     #[command(subcommand)]
     what: Option<NodeWhat>,
 }
@@ -197,10 +228,30 @@ pub(crate) struct SpawnWords {
     /// Of which kind.
     pub(crate) kind: String,
     /// The file with its definition, which a statechart must have.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "module")]
     pub(crate) definition: Option<PathBuf>,
+    /// The file with its WebAssembly module, which an isolate must have.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) module: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) isolate: IsolateWords,
     #[command(flatten)]
     pub(crate) birth: BirthWords,
+}
+
+/// What an isolate may use.
+#[derive(Args, Debug, Default)]
+pub(crate) struct IsolateWords {
+    /// Bytes that each memory of an isolate may grow to, such as 64MiB.
+    #[arg(long, value_name = "SIZE", value_parser = byte_count, requires = "module")]
+    pub(crate) memory_max: Option<u64>,
+    /// How often code of an isolate may look whether it should stop in one turn; then the turn is
+    /// given up.
+    #[arg(long, value_name = "NUMBER", requires = "module")]
+    pub(crate) looks_max: Option<u64>,
+    /// Give one NaN only, so that results are the same on every processor; costs time.
+    #[arg(long, requires = "module")]
+    pub(crate) canonical_nan: bool,
 }
 
 /// What a new daemon is given.
@@ -321,15 +372,24 @@ impl Words {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let place = self.place;
         match self.what {
-            What::Node(NodeWords { config, tethered, what: None }) => {
+            What::Node(NodeWords { config, tethered, resume_at_start, what: None }) => {
                 heap::settle();
-                Box::pin(node::run(&place.config(config)?, tethered)).await?;
+                Box::pin(node::run(&place.config(config)?, tethered, resume_at_start)).await?;
             }
             What::Node(NodeWords { what: Some(what), .. }) => match what {
                 NodeWhat::Init { folder, name, listen } => node::init(&folder, &name, listen)?,
                 NodeWhat::Key { config } => node::key(&place.config(config)?)?,
             },
             What::Spawn(words) => ask::spawn(&place, words).await?,
+            What::Run(words) => return Box::pin(crate::run::run(&place, words)).await,
+            What::Attach { daemon } => return crate::run::attach(&place, daemon).await,
+            What::Pause { daemon } => {
+                return ask::ask(&place, daemon, &["pause".into()]).await;
+            }
+            What::Resume { daemon } => {
+                return ask::ask(&place, daemon, &["resume".into()]).await;
+            }
+            What::ClusterSim(words) => return Box::pin(crate::cluster_sim::run(words)).await,
             What::Send(SendWords { daemon, payload, lines }) => {
                 return match lines {
                     Some(file) => send::lines(&place, daemon, &file).await,
@@ -359,6 +419,7 @@ impl Words {
             What::Verify { daemon } => ask::verify(&place, daemon).await?,
             What::Forks { daemon } => ask::forks(&place, daemon).await?,
             What::VerifyTrace { file } => trace::verify(&file)?,
+            What::Fork { daemon, birth } => ask::fork(&place, daemon, birth).await?,
             What::Snapshot(SnapshotWords::Export { daemon, file }) => {
                 ask::export(&place, daemon, &file).await?;
             }
@@ -443,6 +504,13 @@ mod tests {
             "whimbrel node init a --name a --listen 127.0.0.1:7001",
             "whimbrel node key --config a/node.toml",
             "whimbrel spawn kv --name store --volatile --data a",
+            "whimbrel spawn isolate --module m.wasm --memory-max 8MiB --looks-max 1000 --name m",
+            "whimbrel fork m --name n",
+            "whimbrel run prog.wasm --on b one --two",
+            "whimbrel attach m",
+            "whimbrel pause m",
+            "whimbrel resume m",
+            "whimbrel cluster-sim --moves 3 --rounds 9",
             "whimbrel send store put a b",
             "whimbrel send store --lines -",
             "whimbrel ask store get a",

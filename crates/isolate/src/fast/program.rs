@@ -30,6 +30,17 @@ struct Inside {
     pending: Option<PendingHostCall>,
     /// Functions of the module by where the engine keeps them.
     identities: HashMap<usize, u32>,
+    /// Where calls of the host find the program, whichever module they come from; none before it was
+    /// made.
+    items: Option<Items>,
+}
+
+/// What a call of the host needs of its program.
+#[derive(Clone, Copy)]
+struct Items {
+    main: Instance,
+    memory: Option<Memory>,
+    unwinding: Global,
 }
 
 impl ResourceLimiter for Inside {
@@ -120,12 +131,18 @@ impl Fast {
             code: Arc::clone(&code),
             pending: state.pending.clone(),
             identities: HashMap::new(),
+            items: None,
         };
         let mut store = Store::new(code.compiled.engine(), inside);
         let imports = imports(&code, state, &mut store)?;
         let main = Instance::new(&mut store, &code.compiled, &imports).map_err(engine_error)?;
         store.limiter(|inside| inside);
         let mut program = Self::find_items(code, store, main, stop)?;
+        program.store.data_mut().items = Some(Items {
+            main,
+            memory: program.memories.first().copied(),
+            unwinding: program.private.unwinding,
+        });
         program.place(state)?;
         program.frames.clone_from(&state.frames);
         program.stop.flag_at(&program.store, program.private.memory);
@@ -325,7 +342,10 @@ impl Fast {
         let types = self.code.module.signature(function).results.clone();
         let mut results: Vec<Val> = types.iter().map(|ty| zero(*ty)).collect();
         match called.call(&mut self.store, arguments, &mut results) {
-            Err(error) => Outcome::Trapped(trap(&error)),
+            Err(error) => {
+                self.store.data_mut().pending = None;
+                Outcome::Trapped(trap(&error))
+            }
             Ok(()) if self.number(self.private.unwinding) != 0 => match self.take_frames() {
                 Ok(frames) if frames.len() > self.store.data().limits.frames_max as usize => {
                     Outcome::Trapped(Trap::StackOverflow)
@@ -525,6 +545,16 @@ impl Fast {
         }
         let rest = self.capture_with(sizes);
         Ok(rounds.state(rest))
+    }
+
+    pub(crate) fn memory(&mut self) -> Option<&mut [u8]> {
+        Some(self.memories.first()?.data_mut(&mut self.store))
+    }
+
+    /// How many looks were left when the last run ended.
+    pub(crate) fn steps_left(&mut self) -> Option<u64> {
+        let counted = self.code.settings.counted;
+        counted.then(|| u64::try_from(self.number(self.private.counter)).unwrap_or(0))
     }
 
     /// Everything that the program knows.
@@ -735,9 +765,12 @@ fn host_call(
         .map(|(ty, value)| from_engine(&mut caller, *ty, value))
         .collect();
     let names = &code.main.names;
-    let memory = caller.get_export(&names.memory(0)).and_then(Extern::into_memory);
-    let memory = memory.filter(|_| !code.module.memories().is_empty());
-    let (bytes, inside) = match memory {
+    // A continuation calls from a module beside the main one, which exports nothing of the program.
+    let Some(items) = caller.data().items else {
+        let trap = Trap::Host("a call before the program was made".to_owned());
+        return Err(wasmtime::Error::new(HostTrap(trap)));
+    };
+    let (bytes, inside) = match items.memory {
         Some(memory) => {
             let (bytes, inside) = memory.data_and_store_mut(&mut caller);
             (Some(bytes), inside)
@@ -749,10 +782,11 @@ fn host_call(
         Answer::Trap(trap) => Err(wasmtime::Error::new(HostTrap(trap))),
         Answer::Suspend(note) => {
             inside.pending = Some(PendingHostCall { function, note });
-            let unwinding = names.global(code.main.private.unwinding);
-            if let Some(Extern::Global(unwinding)) = caller.get_export(&unwinding) {
-                unwinding.set(&mut caller, Val::I32(1))?;
+            // The engine wants results of the right types, which nobody looks at.
+            for (result, ty) in results.iter_mut().zip(&ty.results) {
+                *result = zero(*ty);
             }
+            items.unwinding.set(&mut caller, Val::I32(1))?;
             Ok(())
         }
         Answer::Return(values) => {
@@ -769,8 +803,8 @@ fn host_call(
                     Value::F64(bits) => Val::F64(bits),
                     Value::V128(bits) => Val::V128(bits.into()),
                     Value::FuncRef(Some(index)) => {
-                        let found = caller.get_export(&names.function(index));
-                        Val::FuncRef(found.and_then(Extern::into_func))
+                        let name = names.function(index);
+                        Val::FuncRef(items.main.get_func(&mut caller, &name))
                     }
                     Value::FuncRef(None) | Value::ExternRef(_) => Val::FuncRef(None),
                 };

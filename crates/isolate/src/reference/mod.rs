@@ -290,6 +290,10 @@ impl Reference {
         rounds.state(self.capture_with(sizes.collect()))
     }
 
+    pub(crate) fn memory(&mut self) -> Option<&mut [u8]> {
+        self.machine.memories.first_mut().map(|memory| &mut *memory.bytes)
+    }
+
     /// Everything that the program knows.
     pub(crate) fn capture(&self) -> VmState {
         let memories = self.machine.memories.iter();

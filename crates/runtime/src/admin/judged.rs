@@ -65,9 +65,21 @@ impl Office {
         kind: &str,
         birth: Birth,
         given: Option<Payload>,
+        file: Option<PathBuf>,
     ) -> Result<Done, AdminFault> {
-        let call = self.spawn(kind, birth, given);
+        let call = self.spawn(kind, birth, given, file);
         caller.administer(Act::admin(None), &format!("spawn {kind}"), call).await
+    }
+
+    pub(super) async fn fork_for(
+        &self,
+        caller: &Caller,
+        word: &str,
+        birth: Birth,
+    ) -> Result<Done, AdminFault> {
+        let entity = self.daemon(word)?;
+        let call = self.fork(entity, birth);
+        caller.administer(Act::admin(Some(entity)), "fork", call).await
     }
 
     pub(super) async fn migrate_for(

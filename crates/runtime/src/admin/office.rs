@@ -113,7 +113,10 @@ impl Office {
             Ask::Revoke { block } => Self::revoke_for(caller, &block).await,
             Ask::Daemons {} => self.daemons_for(caller, replies).await,
             Ask::Find { daemon } => self.find_for(caller, &daemon).await,
-            Ask::Spawn { kind, birth, given } => self.spawn_for(caller, &kind, birth, given).await,
+            Ask::Spawn { kind, birth, given, file } => {
+                self.spawn_for(caller, &kind, birth, given, file).await
+            }
+            Ask::Fork { daemon, birth } => self.fork_for(caller, &daemon, birth).await,
             Ask::Send { daemon, payload } => self.send(caller, &daemon, &payload)?.await,
             Ask::Migrate { daemon, to, transport_identity, freeze_and_copy, watch, terms } => {
                 let options = MigrationOpts {
@@ -230,6 +233,7 @@ impl Office {
             epoch: status.epoch.map(whimbrel_wire::Epoch::get),
             position: status.head.map(|head| head.position.get()),
             held: status.held as u64,
+            particulars: status.particulars.clone(),
         }
     }
 
@@ -261,10 +265,15 @@ impl Office {
         kind: &str,
         birth: Birth,
         given: Option<Payload>,
+        file: Option<PathBuf>,
     ) -> Result<Done, AdminFault> {
         let (identity, config) = self.prepare(&birth)?;
         let given = given.map(|given| bytes_of(&given)).transpose()?;
-        let given = given.map(Vec::from);
+        let mut given = given.map(Vec::from);
+        if let Some(file) = file {
+            let bytes = on_thread(move || read_whole(&file)).await?;
+            given.get_or_insert_default().extend_from_slice(&bytes);
+        }
         let born = self.runtime.spawn_given(kind, identity, config, given).await?;
         let entity = born.entity_id();
         self.christen(&birth, entity)
@@ -424,11 +433,23 @@ impl Office {
         Ok(Done::Nothing)
     }
 
+    pub(super) async fn fork(&self, entity: EntityId, birth: Birth) -> Result<Done, AdminFault> {
+        self.at_home(entity)?;
+        let (identity, config) = self.prepare(&birth)?;
+        let snapshot = self.snapshot_of(entity).await?;
+        let born = self.runtime.fork(identity, snapshot, config).await?;
+        self.christen(&birth, born.entity_id())
+    }
+
+    async fn snapshot_of(&self, entity: EntityId) -> Result<StateSnapshot, AdminFault> {
+        self.runtime.snapshot(entity.origin_hash()).await?.ok_or_else(|| {
+            AdminFault::caller(Code::Snapshot, "a daemon of this kind has no state", "leave it")
+        })
+    }
+
     pub(super) async fn export(&self, entity: EntityId, file: PathBuf) -> Result<Done, AdminFault> {
         self.at_home(entity)?;
-        let snapshot = self.runtime.snapshot(entity.origin_hash()).await?.ok_or_else(|| {
-            AdminFault::caller(Code::Snapshot, "a daemon of this kind has no state", "leave it")
-        })?;
+        let snapshot = self.snapshot_of(entity).await?;
         let bytes = on_thread(move || write_new(&file, &snapshot.to_bytes())).await?;
         Ok(Done::Exported { bytes })
     }

@@ -67,6 +67,16 @@ pub enum Ask {
         /// What it is given: for a statechart its definition.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         given: Option<Payload>,
+        /// A file whose bytes it is given after that: for an isolate its module. An absolute path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<PathBuf>,
+    },
+    /// Bear a daemon with the state that another one has at this moment, and a name of its own.
+    Fork {
+        /// Of which; it lives here.
+        daemon: String,
+        /// How it is hosted, who it is and what it is called here.
+        birth: Birth,
     },
     /// Send an event, exactly once. Events of one connection are numbered in the order in which
     /// they were asked for.
@@ -395,6 +405,9 @@ pub struct DaemonLine {
     pub position: Option<u64>,
     /// How many events wait at its gate.
     pub held: u64,
+    /// How it is, in the words of its kind, if it lives on the node that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub particulars: Option<String>,
 }
 
 /// A channel of a daemon, or one to which it listens.

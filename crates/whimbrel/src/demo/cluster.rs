@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) id: NodeId,
     pub(crate) member: Member,
+    /// Further words for its process.
+    pub(crate) words: Vec<String>,
     folder: PathBuf,
     process: Option<Child>,
 }
@@ -103,7 +105,7 @@ impl Node {
         config::write_seed(&folder.join(KEY_FILE))?;
         let key: NodeKey = config::read_key(&folder.join(KEY_FILE))?;
         let member = Member { key: key.public(), addresses: vec![listen] };
-        Ok(Self { name, id: key.node_id(), member, folder, process: None })
+        Ok(Self { name, id: key.node_id(), member, words: Vec::new(), folder, process: None })
     }
 
     fn as_member(&self) -> MemberConfig {
@@ -130,6 +132,7 @@ impl Node {
             open_channels: Vec::new(),
             statecharts: Vec::new(),
             statecharts_closed: false,
+            isolates: Default::default(),
             members,
             settings: Default::default(),
         };
@@ -144,6 +147,7 @@ impl Node {
         let process = Command::new(program)
             .arg("node")
             .arg("--tethered")
+            .args(&self.words)
             .arg("--config")
             .arg(self.folder.join(CONFIG_FILE))
             .stdin(Stdio::piped())

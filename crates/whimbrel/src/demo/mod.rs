@@ -5,7 +5,7 @@
 //! * [`gaps`]: pauses; [`report`]: how it reads.
 //! * The clients, what the daemons hold and whether that is right: [`whimbrel_trial`].
 
-mod cluster;
+pub(crate) mod cluster;
 mod gaps;
 mod moves;
 mod report;
@@ -241,7 +241,7 @@ async fn spawn(cluster: &Cluster, node: usize, name: &str, kind: FeedKind) -> Re
     let birth = Birth { name: Some(name.to_owned()), ..Birth::default() };
     let mut admin = cluster.nodes[node].admin().await?;
     let Done::Daemon(line) =
-        admin.ask(Ask::Spawn { kind: kind.to_owned(), birth, given: None }).await?
+        admin.ask(Ask::Spawn { kind: kind.to_owned(), birth, given: None, file: None }).await?
     else {
         bail!("a node answered something else");
     };
