@@ -37,13 +37,13 @@ pub(crate) struct ClusterSimWords {
     #[arg(long, default_value = "3", value_parser = clap::value_parser!(u8).range(2..=16))]
     nodes: u8,
     /// How many programs.
-    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u8).range(1..=64))]
     isolates: u8,
     /// How many moves of programs that are running.
-    #[arg(long, default_value = "24")]
+    #[arg(long, default_value = "12")]
     moves: u32,
     /// Rounds of each program: about 5 ms of work each.
-    #[arg(long, default_value = "800")]
+    #[arg(long, default_value = "2500")]
     rounds: u32,
     /// Where chance begins; printed, to be given again.
     #[arg(long)]
