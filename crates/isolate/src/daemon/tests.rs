@@ -65,9 +65,10 @@ impl Asked {
 
     /// Goes on from a snapshot in bytes, on a node with this library.
     fn moved(&mut self, library: &Arc<Library>) -> Result<Self, String> {
-        let capture = self.host.capture().unwrap();
-        let snapshot = StateSnapshot::of(capture, Ledger::default()).unwrap();
-        let snapshot = StateSnapshot::from_bytes(snapshot.to_bytes()).unwrap();
+        let capture = self.host.capture().map_err(|error| error.to_string())?;
+        let snapshot = StateSnapshot::of(capture, Ledger::default());
+        let bytes = snapshot.map_err(|error| error.to_string())?.to_bytes();
+        let snapshot = StateSnapshot::from_bytes(bytes).map_err(|error| error.to_string())?;
         let library = Arc::clone(library);
         let host =
             snapshot.host(&kind(), Isolate::boxed(&library)).map_err(|error| error.to_string())?;
