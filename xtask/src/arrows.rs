@@ -45,7 +45,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 21] = [
+const RULES: [Rule; 22] = [
     Rule {
         package: "whimbrel-wire",
         arrows: Arrows::Only(&[]),

@@ -205,6 +205,7 @@ async fn moves(
             transport_identity: true,
             freeze_and_copy: dice.below(4) == 0,
             watch: false,
+            terms: None,
         };
         admin.ask(migrate).await.with_context(|| format!("could not move {}", worker.name))?;
         worker.node = to;

@@ -112,12 +112,15 @@ pub(crate) async fn run(place: &Place, words: RunWords) -> Result<ExitCode> {
     complain(&format!("{daemon} runs; whimbrel attach {} shows it again", &daemon[..8]));
     if let Some(to) = words.on {
         let daemon = daemon.clone();
-        let (transport_identity, freeze_and_copy, watch) = (true, false, false);
-        ask::put(
-            place,
-            Ask::Migrate { daemon, to: Some(to), transport_identity, freeze_and_copy, watch },
-        )
-        .await?;
+        let migrate = Ask::Migrate {
+            daemon,
+            to: Some(to),
+            transport_identity: true,
+            freeze_and_copy: false,
+            watch: false,
+            terms: None,
+        };
+        ask::put(place, migrate).await?;
     }
     if words.detach {
         crate::output::say(&daemon);
