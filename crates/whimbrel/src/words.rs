@@ -372,23 +372,12 @@ impl Words {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let place = self.place;
         match self.what {
-            What::Node(NodeWords { config, tethered, resume_at_start, what: None }) => {
-                heap::settle();
-                Box::pin(node::run(&place.config(config)?, tethered, resume_at_start)).await?;
-            }
-            What::Node(NodeWords { what: Some(what), .. }) => match what {
-                NodeWhat::Init { folder, name, listen } => node::init(&folder, &name, listen)?,
-                NodeWhat::Key { config } => node::key(&place.config(config)?)?,
-            },
+            What::Node(words) => words.run(&place).await?,
             What::Spawn(words) => ask::spawn(&place, words).await?,
             What::Run(words) => return Box::pin(crate::run::run(&place, words)).await,
             What::Attach { daemon } => return crate::run::attach(&place, daemon).await,
-            What::Pause { daemon } => {
-                return ask::ask(&place, daemon, &["pause".into()]).await;
-            }
-            What::Resume { daemon } => {
-                return ask::ask(&place, daemon, &["resume".into()]).await;
-            }
+            What::Pause { daemon } => return ask::ask(&place, daemon, &["pause".into()]).await,
+            What::Resume { daemon } => return ask::ask(&place, daemon, &["resume".into()]).await,
             What::ClusterSim(words) => return Box::pin(crate::cluster_sim::run(words)).await,
             What::Send(SendWords { daemon, payload, lines }) => {
                 return match lines {
@@ -399,21 +388,7 @@ impl Words {
             What::Ask { daemon, payload } => return ask::ask(&place, daemon, &payload).await,
             What::Ps => ask::daemons(&place).await?,
             What::Nodes => ask::nodes(&place).await?,
-            What::Migrate(words) => {
-                let MigrateWords { daemon, to, watch, no_identity, freeze_and_copy, .. } = &words;
-                let terms = crate::chart::terms(words.plan.as_deref(), &words.consent)?;
-                let (daemon, to) = (daemon.clone(), to.clone());
-                let (watch, freeze_and_copy) = (*watch, *freeze_and_copy);
-                let ask = whimbrel::runtime::admin::words::Ask::Migrate {
-                    daemon,
-                    to,
-                    transport_identity: !*no_identity,
-                    freeze_and_copy,
-                    watch,
-                    terms,
-                };
-                return crate::watch::migrate(&place, ask, words.json).await;
-            }
+            What::Migrate(words) => return words.run(&place).await,
             What::Cancel { daemon } => ask::cancel(&place, daemon).await?,
             What::Events { follow } => ask::events(&place, follow).await?,
             What::Verify { daemon } => ask::verify(&place, daemon).await?,
@@ -448,6 +423,35 @@ impl Words {
             What::Demo(words) => return Box::pin(demo::run(words)).await,
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl NodeWords {
+    async fn run(self, place: &Place) -> Result<()> {
+        match self.what {
+            None => {
+                heap::settle();
+                let config = place.config(self.config)?;
+                Box::pin(node::run(&config, self.tethered, self.resume_at_start)).await
+            }
+            Some(NodeWhat::Init { folder, name, listen }) => node::init(&folder, &name, listen),
+            Some(NodeWhat::Key { config }) => node::key(&place.config(config)?),
+        }
+    }
+}
+
+impl MigrateWords {
+    async fn run(self, place: &Place) -> Result<ExitCode> {
+        let terms = crate::chart::terms(self.plan.as_deref(), &self.consent)?;
+        let ask = whimbrel::runtime::admin::words::Ask::Migrate {
+            daemon: self.daemon,
+            to: self.to,
+            transport_identity: !self.no_identity,
+            freeze_and_copy: self.freeze_and_copy,
+            watch: self.watch,
+            terms,
+        };
+        crate::watch::migrate(place, ask, self.json).await
     }
 }
 
