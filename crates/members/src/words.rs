@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use whimbrel_wire::{EntityId, decode, encode};
+use whimbrel_wire::{Digest, EntityId, decode, encode};
 
 use crate::placement::Wanted;
+use crate::roster::SignedFact;
 
 /// What a frame about members begins with.
 pub const WORD_MARK: u8 = b'M';
@@ -33,6 +34,10 @@ pub enum Word {
         /// What it wants.
         wanted: Option<Wanted>,
     },
+    /// This is said of members.
+    Told(Vec<SignedFact>),
+    /// These facts are held here, and saved, or what took their place.
+    Holds(Vec<Digest>),
 }
 
 /// Why bytes are no word.
@@ -88,6 +93,10 @@ mod tests {
                 [vec![2], vec![7; 32], b"\x01\x02kv\x01\x03gpu\xac\x02".to_vec()].concat(),
             ),
         ];
+        let golden = golden.into_iter().chain([
+            (Word::Told(Vec::new()), vec![3, 0]),
+            (Word::Holds(vec![Digest::from_bytes([9; 32])]), [vec![4, 1], vec![9; 32]].concat()),
+        ]);
         for (word, bytes) in golden {
             let frame = word.frame();
             assert_eq!(frame[..2], [b'M', 1]);

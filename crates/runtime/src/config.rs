@@ -1,14 +1,14 @@
 //! Decides what a node and a daemon can be told when they start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use whimbrel_members::DetectorSettings;
+use whimbrel_members::{Contact, DetectorSettings, MeshId, RosterConfig};
 use whimbrel_protocol::Settings;
-use whimbrel_wire::NodeKey;
+use whimbrel_wire::{NodeId, NodeKey, PublicKey};
 
 use crate::link::{LinkLimits, Member};
 use crate::trust::TrustConfig;
@@ -22,6 +22,18 @@ pub struct MeshConfig {
     pub listen: SocketAddr,
     /// Whom it talks to. The list can change while it runs.
     pub members: Vec<Member>,
+    /// What it is called.
+    pub name: String,
+    /// Where others find it, if not where it listens.
+    pub addresses: Vec<SocketAddr>,
+    /// The mesh to which nodes can be invited; without one, nobody joins.
+    pub mesh: Option<MeshId>,
+    /// Whose word counts when others join or are struck off.
+    pub inviters: BTreeSet<PublicKey>,
+    /// What members are called that are listed here.
+    pub names: BTreeMap<NodeId, String>,
+    /// The file in which it keeps who has joined and left; without one that is forgotten.
+    pub roster: Option<PathBuf>,
     /// Its data folder; without one everything is volatile.
     pub data: Option<PathBuf>,
     /// The waits and bounds of its machines.
@@ -51,10 +63,17 @@ impl MeshConfig {
     /// A node without members and without a data folder.
     #[must_use]
     pub fn new(key: NodeKey, listen: SocketAddr) -> Self {
+        let key_name = key.node_id().to_string();
         Self {
             key,
             listen,
             members: Vec::new(),
+            name: key_name,
+            addresses: Vec::new(),
+            mesh: None,
+            inviters: BTreeSet::new(),
+            names: BTreeMap::new(),
+            roster: None,
             data: None,
             settings: Settings::default(),
             links: LinkLimits::default(),
@@ -66,6 +85,26 @@ impl MeshConfig {
             memory_bytes: u64::MAX,
             trust: TrustConfig::default(),
             hosts: true,
+        }
+    }
+}
+
+impl MeshConfig {
+    /// What its roster begins with.
+    #[must_use]
+    pub fn roster(&self) -> RosterConfig {
+        let fixed = self.members.iter().map(|member| {
+            let node = member.key.node_id();
+            let name = self.names.get(&node).cloned().unwrap_or_else(|| node.to_string());
+            Contact::new(member.key, &name, &member.addresses)
+        });
+        RosterConfig {
+            key: self.key.clone(),
+            name: self.name.clone(),
+            addresses: self.addresses.clone(),
+            mesh: self.mesh,
+            inviters: self.inviters.clone(),
+            fixed: fixed.collect(),
         }
     }
 }

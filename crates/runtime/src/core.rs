@@ -9,11 +9,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 use whimbrel_daemon::{Body, Requirements};
-use whimbrel_members::{DetectorSettings, WORD_MARK};
+use whimbrel_members::{DetectorSettings, Roster, WORD_MARK};
 use whimbrel_protocol::{Event, Input, Standing, Station, Ticket};
 use whimbrel_wire::{
     EntityId, Kind, Message, MigrationFailureReason, MigrationMessage, NodeId, NodeKey, OriginHash,
-    decode_frame, encode_frame,
+    PublicKey, decode_frame, encode_frame,
 };
 
 use crate::alarms::Alarms;
@@ -26,9 +26,10 @@ use crate::config::{DaemonHostConfig, Durability};
 use crate::handler::MigrationSubprotocolHandler;
 use crate::identity::{EnvelopeUnsealFn, unsealer};
 use crate::kinds::Kinds;
-use crate::link::{Inbound, Lane, LinkFault, Links, Members, Pause};
+use crate::link::{Answer, Inbound, Lane, LinkFault, Links, Members, Pause};
 use crate::migration::Moves;
 use crate::neighbours::Neighbours;
+use crate::roster::Membership;
 use crate::routes::Routes;
 use crate::stores::Stores;
 use crate::trace::Trace;
@@ -65,7 +66,10 @@ pub(crate) struct Core {
     pub(crate) trace: Option<Trace>,
     pub(crate) claims: Claims,
     pub(crate) trust: Trust,
-    pub(crate) hosts: bool,
+    hosts: bool,
+    leaving: AtomicBool,
+    /// From the opening of the node on.
+    pub(crate) membership: OnceLock<Membership>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) bulk: Bulk,
@@ -134,6 +138,8 @@ impl Core {
             claims: Claims::new(memory_bytes),
             trust,
             hosts,
+            leaving: AtomicBool::new(false),
+            membership: OnceLock::new(),
             workers: Arc::default(),
             alarms: Arc::default(),
             bulk: Bulk::default(),
@@ -187,6 +193,15 @@ impl Core {
             cell.abandon();
         }
         self.moves.abandon();
+    }
+
+    /// Whether this node takes daemons: not if it was told so, and not while it leaves.
+    pub(crate) fn hosts(&self) -> bool {
+        self.hosts && !self.leaving.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::Release);
     }
 
     /// A fresh body for a daemon of `kind`, or why there can be none here.
@@ -368,6 +383,25 @@ impl Inbound for Inlet {
         if let Some(core) = self.0.upgrade() {
             core.neighbours.hear(&core, from, &datagram);
         }
+    }
+
+    fn is_open_to_guests(&self) -> bool {
+        let core = self.0.upgrade();
+        core.is_some_and(|core| {
+            core.membership().is_some_and(|membership| membership.look(Roster::may_invite))
+        })
+    }
+
+    fn guest(&self, key: PublicKey, request: Bytes) -> Answer {
+        let core = self.0.upgrade();
+        Box::pin(async move {
+            let core = core?;
+            // It waits for the disk.
+            let answer = tokio::task::spawn_blocking(move || {
+                core.membership().map(|membership| membership.guest(&core, key, &request))
+            });
+            answer.await.ok()?
+        })
     }
 
     fn link_up(&self, peer: NodeId) {

@@ -37,6 +37,10 @@ pub enum MeshError {
     /// The system gave no random bytes. Fault: surroundings. Changed: nothing. Again: yes.
     #[error("there is no randomness")]
     Randomness,
+    /// The saved list of members is damaged, or of another mesh than the config says. Fault: disk or caller.
+    /// Changed: nothing. Again: with a whole file, or without it, and then without those who joined.
+    #[error("the list of members in {} is damaged or of another mesh", .0.display())]
+    Roster(std::path::PathBuf),
 }
 
 /// Why a runtime did not do what it was asked.

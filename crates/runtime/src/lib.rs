@@ -10,6 +10,7 @@
 //! * `workers`, `saver`, `bulk`, `alarms`: the threads that cells are run, saved, captured and
 //!   woken by;
 //! * `neighbours`: who seems up and what they offer, and where a daemon fits;
+//! * `roster`: who is a member, and how that is said;
 //! * `routes`: how often events were sent on before they were taken;
 //! * [`trace`]: the steps of all seats, written down for whoever wants to check them;
 //! * `trust`: who may do what at this node, and the audit log of what was done;
@@ -39,6 +40,7 @@ mod mesh;
 mod migration;
 mod neighbours;
 mod perform;
+mod roster;
 mod routes;
 mod runtime;
 mod saver;
@@ -64,10 +66,12 @@ pub use identity::{Binding, EnvelopeUnsealFn, IdentityError, unsealer};
 pub use mesh::Mesh;
 pub use migration::{MigrationHandle, Superpositions};
 pub use neighbours::{Neighbour, Target};
+pub use roster::{JoinError, LeaveError, join};
 pub use routes::{FORWARDS_COUNTED, RouteStatistics};
 pub use runtime::DaemonRuntime;
 pub use superposition::{SuperpositionPhase, SuperpositionState};
 pub use trust::{AUDIT_FILE, AuditFile, Caller, TrustConfig, TrustError, audit_files};
 pub use whimbrel_members::{
-    DetectorSettings, Load, Offer, Place, Placement, Report, Seems, Unfit, Wanted,
+    DetectorSettings, JoinRefusal, Load, MeshId, Offer, Place, Placement, Report, RosterConfig,
+    RosterError, Seems, Unfit, Wanted,
 };

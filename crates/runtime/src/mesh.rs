@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use whimbrel_members::{MeshId, Roster};
 use whimbrel_protocol::{Station, TRACE_VERSION, TraceHeader};
 use whimbrel_wire::{NodeId, PublicKey, StoreId};
 
@@ -11,11 +12,12 @@ use crate::config::MeshConfig;
 use crate::core::{Core, Inlet, Parts, lock};
 use crate::error::MeshError;
 use crate::link::{HandshakeStatistics, LinkStatistics, Links, Member, Members};
+use crate::roster::Membership;
 use crate::routes::RouteStatistics;
 use crate::stores::{Stores, Writer};
 use crate::trace::{TRACE_BYTES_MAX, Trace};
 use crate::trust::Trust;
-use crate::{alarms, chores, neighbours, workers};
+use crate::{alarms, chores, neighbours, roster, workers};
 
 /// A node of the mesh: its key, its links, its data folder. A
 /// [`DaemonRuntime`](crate::DaemonRuntime) hosts daemons on it.
@@ -45,6 +47,7 @@ impl Mesh {
             };
             Ok::<_, MeshError>((stores, recorded))
         });
+        let membership = Membership::open(config.roster(), config.roster.clone())?;
         let (stores, recorded) = opened.await.map_err(std::io::Error::other)??;
         let asked = config.trust.clone();
         let trust = tokio::task::spawn_blocking(move || Trust::open(&asked));
@@ -56,7 +59,8 @@ impl Mesh {
                 return Err(MeshError::Trust(error));
             }
         };
-        let members: Members = config.members.iter().cloned().collect();
+        let listed = membership.look(Roster::members);
+        let members: Members = listed.values().map(roster::member).collect();
         members.insert(Member { key: config.key.public(), addresses: Vec::new() });
         let station = Station::new(config.key.clone(), stores.id(), config.settings.clone());
         let trace = config.trace.as_deref().map(|path| {
@@ -83,7 +87,7 @@ impl Mesh {
             seed: random()? as u64,
             trust,
         }));
-        match Self::bring_up(&core, &config, members) {
+        match Self::bring_up(&core, &config, members, membership) {
             Ok(mesh) => Ok(Arc::new(mesh)),
             Err(error) => {
                 let saver = core.stores.durable().map(|store| store.writer.clone());
@@ -98,10 +102,15 @@ impl Mesh {
         core: &Arc<Core>,
         config: &MeshConfig,
         members: Members,
+        mut membership: Membership,
     ) -> Result<Self, MeshError> {
         let inlet = Arc::new(Inlet(Arc::downgrade(core)));
         let links = Links::bind(&config.key, config.listen, members, config.links.clone(), inlet)?;
         let address = links.local_address();
+        if config.addresses.is_empty() {
+            membership.found_at(vec![address]);
+        }
+        drop(core.membership.set(membership));
         core.set_links(Some(links));
         drop(core.tokio.set(tokio::runtime::Handle::current()));
         let mesh = Self { core: Arc::clone(core), address, threads: Mutex::default() };
@@ -155,6 +164,18 @@ impl Mesh {
     #[must_use]
     pub fn handshakes(&self) -> Option<HandshakeStatistics> {
         self.core.links().map(|links| links.handshakes())
+    }
+
+    /// What a member is called; none if it was not said.
+    #[must_use]
+    pub fn name_of(&self, node: NodeId) -> Option<String> {
+        self.core.membership()?.name_of(node)
+    }
+
+    /// Where a member, this node included, keeps who joined: the mesh, if it has one.
+    #[must_use]
+    pub fn mesh_id(&self) -> Option<MeshId> {
+        self.core.membership()?.look(Roster::mesh)
     }
 
     /// How often events of this node were sent on until they were taken.

@@ -491,7 +491,7 @@ fn admit(
     manifest: &Manifest,
     envelope: Option<&[u8]>,
 ) -> Result<(), MigrationFailureReason> {
-    if !core.hosts {
+    if !core.hosts() {
         return Err(MigrationFailureReason::ComputeNotSupported);
     }
     let handler = core.handler();

@@ -316,7 +316,7 @@ impl DaemonRuntime {
         config: DaemonHostConfig,
         origin: spawn::Origin,
     ) -> Result<DaemonHandle, DaemonError> {
-        if !self.core().hosts {
+        if !self.core().hosts() {
             return Err(DaemonError::HostsNone);
         }
         let entity = identity.entity_id();

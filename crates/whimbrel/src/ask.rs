@@ -229,6 +229,44 @@ fn node_row(line: NodeLine) -> Vec<String> {
     ]
 }
 
+/// Prints an invitation.
+pub(crate) async fn invite(
+    place: &Place,
+    guest: Option<String>,
+    hours: u64,
+    succeeds: bool,
+) -> Result<()> {
+    let ask = Ask::Invite { guest, seconds: hours * 3_600, succeeds };
+    let Done::Invited { invitation } = put(place, ask).await? else {
+        bail!("the node answered something else")
+    };
+    say(&invitation);
+    output::complain(&format!(
+        "good for {hours} h and one node, which starts with whimbrel node --join INVITATION"
+    ));
+    if succeeds {
+        output::complain("once it has joined: whimbrel leave moves all daemons to it, and leaves");
+    }
+    Ok(())
+}
+
+pub(crate) async fn leave(place: &Place, to: Option<String>) -> Result<()> {
+    let Done::Left { unaware } = put(place, Ask::Leave { to }).await? else {
+        bail!("the node answered something else")
+    };
+    output::complain("it has left, and owns nothing: stop it whenever you like");
+    if !unaware.is_empty() {
+        output::complain(&format!("to be told by the others: {}", unaware.join(", ")));
+    }
+    Ok(())
+}
+
+pub(crate) async fn expel(place: &Place, node: String) -> Result<()> {
+    put(place, Ask::Expel { node }).await?;
+    output::complain("struck off: it may not talk any more");
+    Ok(())
+}
+
 pub(crate) async fn cancel(place: &Place, daemon: String) -> Result<()> {
     put(place, Ask::Cancel { daemon }).await?;
     output::complain("given up: it goes on where it was");

@@ -11,6 +11,8 @@
 //! key = "c0ffee…"
 //! addresses = ["127.0.0.1:7002"]
 //!
+//! # mesh = "0123…"              # before [[members]]: 32 hexadecimal digits; then nodes can be invited
+//! # inviters = ["east"]         # before [[members]]: whose word counts when nodes join
 //! # trace = "node.trace"        # before [[members]]: the steps of the machines; holds payloads
 //!
 //! # trust_roots = ["c0ffee…"]   # before [[members]]: who signs tokens; then nothing goes without one
@@ -40,7 +42,7 @@ use whimbrel::isolate::daemon::Policy;
 use whimbrel::runtime::admin::words::{Seed, unhex};
 use whimbrel::statechart::Definition;
 use whimbrel::trust::ChannelPattern;
-use whimbrel::{Member, NodeId, NodeKey, Palette, PublicKey, Settings, TrustConfig};
+use whimbrel::{Member, MeshId, NodeId, NodeKey, Palette, PublicKey, Settings, TrustConfig};
 use zeroize::Zeroizing;
 
 use crate::failure::Advice;
@@ -59,6 +61,15 @@ pub(crate) struct NodeConfig {
     pub(crate) data: PathBuf,
     pub(crate) key: PathBuf,
     pub(crate) listen: SocketAddr,
+    /// Where others find it, if not where it listens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The mesh to which nodes can be invited: 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mesh: Option<String>,
+    /// Whose word counts when others join or are expelled: names of nodes in this file, or keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) inviters: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) workers: Option<usize>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -172,6 +183,7 @@ impl NodeConfig {
         config.members()?;
         config.settings()?;
         config.trust()?;
+        config.mesh_id()?;
         Ok(config)
     }
 
@@ -215,6 +227,33 @@ impl NodeConfig {
             open_channels: self.open_channels.iter().map(channel).collect::<Result<_>>()?,
             folder: Some(self.data.clone()),
         })
+    }
+
+    /// The mesh to which nodes can be invited.
+    pub(crate) fn mesh_id(&self) -> Result<Option<MeshId>> {
+        let parse = |text: &String| {
+            MeshId::parse(text).ok_or_else(|| {
+                Advice::wrong(
+                    format!("the mesh {text:?} is not 32 hexadecimal digits"),
+                    "draw one at random, and give it to all nodes of the mesh",
+                )
+            })
+        };
+        self.mesh.as_ref().map(parse).transpose()
+    }
+
+    /// Whose word counts when others join or are expelled.
+    pub(crate) fn inviters(&self, own: PublicKey) -> Result<BTreeSet<PublicKey>> {
+        let key_of = |word: &String| {
+            if *word == self.name {
+                return Ok(own);
+            }
+            match self.members.iter().find(|member| member.name == *word) {
+                Some(member) => member.public_key(),
+                None => public_key(word, "the inviter"),
+            }
+        };
+        self.inviters.iter().map(key_of).collect()
     }
 
     /// The statecharts that it was given.
@@ -267,14 +306,18 @@ impl NodeConfig {
 
 impl MemberConfig {
     fn public_key(&self) -> Result<PublicKey> {
-        let bytes = unhex(self.key.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        bytes.map(PublicKey::from_bytes).ok_or_else(|| {
-            Advice::wrong(
-                format!("the key of the member {:?} is not 64 hexadecimal digits", self.name),
-                "paste what whimbrel node key prints there",
-            )
-        })
+        public_key(&self.key, &format!("the member {:?}", self.name))
     }
+}
+
+fn public_key(text: &str, whose: &str) -> Result<PublicKey> {
+    let bytes = unhex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(PublicKey::from_bytes).ok_or_else(|| {
+        Advice::wrong(
+            format!("the key of {whose} is not 64 hexadecimal digits: {text:?}"),
+            "paste what whimbrel node key prints there",
+        )
+    })
 }
 
 /// Where a setting is, and how its number is meant.

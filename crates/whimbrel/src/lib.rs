@@ -25,9 +25,10 @@ pub use whimbrel_protocol::{Event, Settings, Standing, Warning};
 pub use whimbrel_runtime::link::{LinkLimits, LinkStatistics, Member, Members};
 pub use whimbrel_runtime::{
     Caller, Client, DaemonError, DaemonHandle, DaemonHostConfig, DaemonRuntime, DaemonStatus,
-    Durability, Mesh, MeshConfig, MeshError, MigrationError, MigrationHandle, MigrationOpts,
-    Neighbour, Placement, RouteStatistics, RuntimeEvent, Seems, SubscribeOptions,
-    SuperpositionPhase, SuperpositionState, Superpositions, Target, TrustConfig, TrustError,
+    Durability, JoinError, LeaveError, Mesh, MeshConfig, MeshError, MeshId, MigrationError,
+    MigrationHandle, MigrationOpts, Neighbour, Placement, RosterError, RouteStatistics,
+    RuntimeEvent, Seems, SubscribeOptions, SuperpositionPhase, SuperpositionState, Superpositions,
+    Target, TrustConfig, TrustError, join,
 };
 pub use whimbrel_statechart::daemon::{Palette, Statechart};
 pub use whimbrel_trust::PermissionToken;

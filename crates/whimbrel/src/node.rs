@@ -27,6 +27,9 @@ use crate::output;
 /// Where the daemons are, in the folder of the node.
 const STORE_FOLDER: &str = "store";
 
+/// Who has joined and left, in the folder of the node.
+const ROSTER_FILE: &str = "members";
+
 /// Makes a folder with a new key and a config file.
 pub(crate) fn init(folder: &Path, name: &str, listen: SocketAddr) -> Result<()> {
     make_folder(folder)?;
@@ -36,6 +39,9 @@ pub(crate) fn init(folder: &Path, name: &str, listen: SocketAddr) -> Result<()> 
         data: ".".into(),
         key: KEY_FILE.into(),
         listen,
+        addresses: Vec::new(),
+        mesh: None,
+        inviters: Vec::new(),
         workers: None,
         tags: Default::default(),
         trace: None,
@@ -82,7 +88,12 @@ fn make_folder(folder: &Path) -> Result<()> {
 }
 
 /// Runs the node of this config file until it is told to end.
-pub(crate) async fn run(file: &Path, tethered: bool, resume_at_start: bool) -> Result<()> {
+pub(crate) async fn run(
+    file: &Path,
+    tethered: bool,
+    invitation: Option<&str>,
+    resume_at_start: bool,
+) -> Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -93,6 +104,9 @@ pub(crate) async fn run(file: &Path, tethered: bool, resume_at_start: bool) -> R
     let names = node.names(key.node_id())?;
     make_folder(&node.data)?;
     let mut signals = Signals::new(tethered)?;
+    if let Some(invitation) = invitation {
+        join(&node, &key, invitation).await?;
+    }
 
     let mesh = Mesh::open(mesh_config(&node, key)?).await.map_err(|error| {
         Advice::failed(
@@ -154,11 +168,36 @@ pub(crate) async fn run(file: &Path, tethered: bool, resume_at_start: bool) -> R
     Ok(())
 }
 
+/// Joins a mesh, once: a node that has joined goes on from what it was told then.
+async fn join(node: &NodeConfig, key: &whimbrel::NodeKey, invitation: &str) -> Result<()> {
+    let config = mesh_config(node, key.clone())?;
+    let Some(file) = config.roster.clone().filter(|file| !file.exists()) else {
+        output::complain("it has joined before: the invitation is not used");
+        return Ok(());
+    };
+    let mut guest = config.roster();
+    if guest.addresses.is_empty() {
+        guest.addresses = vec![node.listen];
+    }
+    whimbrel::join(guest, invitation, &file).await.map_err(|error| {
+        Advice::failed(
+            format!("could not join: {:#}", anyhow::Error::from(error)),
+            "see whether the host runs and can be reached; else ask for another invitation",
+        )
+    })
+}
+
 fn mesh_config(node: &NodeConfig, key: whimbrel::NodeKey) -> Result<MeshConfig> {
     let mut config = MeshConfig::new(key, node.listen);
     config.members = node.members()?;
     config.data = Some(node.data.join(STORE_FOLDER));
     config.settings = node.settings()?;
+    config.name.clone_from(&node.name);
+    config.addresses.clone_from(&node.addresses);
+    config.mesh = node.mesh_id()?;
+    config.inviters = node.inviters(config.key.public())?;
+    config.names = node.names(config.key.node_id())?;
+    config.roster = Some(node.data.join(ROSTER_FILE));
     config.tags = node.tags.clone();
     config.trace.clone_from(&node.trace);
     config.trust = node.trust()?;

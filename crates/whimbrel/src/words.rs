@@ -81,6 +81,33 @@ enum What {
     Ps,
     /// List the nodes that the node knows.
     Nodes,
+    /// Print an invitation to the mesh, good for one node that starts with `whimbrel node --join`. Whoever has it
+    /// can join: keep it as a secret.
+    Invite {
+        /// For the node with this key alone (64 hexadecimal digits).
+        #[arg(long, value_name = "KEY")]
+        guest: Option<String>,
+        /// How long it is good for.
+        #[arg(long, value_name = "HOURS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=720))]
+        hours: u64,
+    },
+    /// Let a new key take the place of this node's. Prints an invitation for the node that has it; once that one has
+    /// joined, `whimbrel leave` moves all daemons to it and the old key is none any more.
+    RotateKey {
+        /// The new key (64 hexadecimal digits), from `whimbrel node init` and `whimbrel node key`.
+        key: String,
+    },
+    /// Move all daemons away from this node, and leave the mesh. After `rotate-key`, to the successor.
+    Leave {
+        /// Where they go; without it, each to the node that suits it best.
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+    },
+    /// Strike a node off the list of members. Its daemons stay with it, and are served by nobody.
+    Expel {
+        /// Which.
+        node: String,
+    },
     /// Move a daemon to another node while it works.
     Migrate(MigrateWords),
     /// Give up a move that was asked for at the node, if it is not too late.
@@ -198,6 +225,9 @@ struct NodeWords {
     /// Let programs that arrive begin anew, to see that this is found.
     #[arg(long, hide = true)]
     resume_at_start: bool,
+    /// Join a mesh by this invitation, which `whimbrel invite` or `whimbrel rotate-key` printed.
+    #[arg(long, value_name = "INVITATION")]
+    join: Option<String>,
     #[command(subcommand)]
     what: Option<NodeWhat>,
 }
@@ -388,6 +418,10 @@ impl Words {
             What::Ask { daemon, payload } => return ask::ask(&place, daemon, &payload).await,
             What::Ps => ask::daemons(&place).await?,
             What::Nodes => ask::nodes(&place).await?,
+            What::Invite { guest, hours } => ask::invite(&place, guest, hours, false).await?,
+            What::RotateKey { key } => ask::invite(&place, Some(key), 1, true).await?,
+            What::Leave { to } => ask::leave(&place, to).await?,
+            What::Expel { node } => ask::expel(&place, node).await?,
             What::Migrate(words) => return words.run(&place).await,
             What::Cancel { daemon } => ask::cancel(&place, daemon).await?,
             What::Events { follow } => ask::events(&place, follow).await?,
@@ -432,7 +466,8 @@ impl NodeWords {
             None => {
                 heap::settle();
                 let config = place.config(self.config)?;
-                Box::pin(node::run(&config, self.tethered, self.resume_at_start)).await
+                let (tethered, anew) = (self.tethered, self.resume_at_start);
+                Box::pin(node::run(&config, tethered, self.join.as_deref(), anew)).await
             }
             Some(NodeWhat::Init { folder, name, listen }) => node::init(&folder, &name, listen),
             Some(NodeWhat::Key { config }) => node::key(&place.config(config)?),
@@ -524,6 +559,11 @@ mod tests {
             "whimbrel migrate order --to b --plan plan.json --consent D2,D4 --json",
             "whimbrel gate old.json new.json --live order --plan plan.json",
             "whimbrel gate old.json new.json --fleet",
+            "whimbrel invite --hours 2 --guest c0ffee",
+            "whimbrel rotate-key c0ffee",
+            "whimbrel leave --to west",
+            "whimbrel expel west",
+            "whimbrel node --config b/node.toml --join whimbrel-invitation-1-00",
             "whimbrel cancel store",
             "whimbrel events --follow",
             "whimbrel verify store",

@@ -6,12 +6,13 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use whimbrel_members::Placement;
+use whimbrel_members::{Placement, RosterError};
 use whimbrel_protocol::{DeliverError, ReclaimError, SendError, SpawnError};
 use whimbrel_trust::TrustRefusal;
 use whimbrel_wire::{MigrationFailureReason, WriteError};
 
 use crate::error::{DaemonError, MigrationError};
+use crate::roster::LeaveError;
 use crate::trust::TrustError;
 
 /// A refusal.
@@ -58,6 +59,8 @@ pub enum Code {
     NodeDown,
     /// No factory for the kind.
     UnknownKind,
+    /// The node may not do this with members, or it cannot be done.
+    Membership,
     /// The daemon requires what the node does not offer.
     Unfit,
     /// The name is taken or cannot be one.
@@ -299,6 +302,46 @@ fn no_place(placement: &Placement) -> AdminFault {
     }
     AdminFault::caller(Code::Unfit, text, "free or start a node, or name one with --to")
         .blaming(Fault::Surroundings, Again::Later)
+}
+
+impl From<RosterError> for AdminFault {
+    fn from(error: RosterError) -> Self {
+        let next = match error {
+            RosterError::NoMesh => {
+                "give the mesh an id: mesh = \"32 hexadecimal digits\" in the config of each of its nodes"
+            }
+            RosterError::NoInviter => {
+                "ask a node that the configs name as inviter: inviters = [\"NAME\"]"
+            }
+            RosterError::NoMember => "see whimbrel nodes for the members",
+            RosterError::Member => "nothing to do: it is a member",
+            RosterError::Left | _ => "start it with a new folder, as a guest: whimbrel node --join",
+        };
+        Self::caller(Code::Membership, error.to_string(), next)
+    }
+}
+
+impl From<LeaveError> for AdminFault {
+    fn from(error: LeaveError) -> Self {
+        let text = chain(&error);
+        match error {
+            LeaveError::Roster(error) => error.into(),
+            LeaveError::Runtime(error) => (*error).into(),
+            LeaveError::Unaware(_) => {
+                let next =
+                    "start those nodes, or expel the ones that will not come back; then again";
+                Self::caller(Code::Membership, text, next)
+                    .blaming(Fault::Surroundings, Again::Later)
+            }
+            LeaveError::Stays { .. } | LeaveError::Unsettled(_) => {
+                let next = "see whimbrel ps; move it by hand, or ask again";
+                Self::caller(Code::MoveFailed, text, next)
+                    .blaming(Fault::Surroundings, Again::Yes)
+                    .perhaps()
+            }
+            LeaveError::NotSaved(_) => store_failed(text).perhaps(),
+        }
+    }
 }
 
 fn unknown_daemon(text: String) -> AdminFault {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use whimbrel_trust::{Act, BlockId};
 
 use super::fault::{AdminFault, Code};
-use super::office::Office;
+use super::office::{Office, key_of};
 use super::server::Replies;
 use super::words::{Birth, Done, Part, Payload};
 use crate::config::MigrationOpts;
@@ -94,7 +94,7 @@ impl Office {
         let entity = self.daemon(word)?;
         caller.may(&Act::migrate(entity, None))?;
         let target = match to {
-            Some(to) => self.names.node(to, &self.nodes())?,
+            Some(to) => self.node(to)?,
             None => self.choose(entity, replies).await?,
         };
         let call = self.migrate(entity, target, options, watch.then_some(replies));
@@ -168,5 +168,43 @@ impl Office {
         let entity = self.daemon(word)?;
         let call = self.reclaim(entity);
         caller.administer(Act::admin(Some(entity)), "reclaim", call).await
+    }
+
+    /// The text of the invitation is a secret and is not written down.
+    pub(super) async fn invite_for(
+        &self,
+        caller: &Caller,
+        guest: Option<&str>,
+        seconds: u64,
+        succeeds: bool,
+    ) -> Result<Done, AdminFault> {
+        caller.may(&Act::admin(None))?;
+        let guest = guest.map(key_of).transpose()?;
+        let whom = guest.map_or_else(|| "whoever comes first".to_owned(), |key| key.to_string());
+        let role = if succeeds { "as the successor of this node" } else { "as a member" };
+        let what = format!("invite {whom} {role}");
+        let call = async { self.invite(guest, seconds, succeeds) };
+        caller.administer(Act::admin(None), &what, call).await
+    }
+
+    pub(super) async fn leave_for(
+        &self,
+        caller: &Caller,
+        to: Option<&str>,
+    ) -> Result<Done, AdminFault> {
+        caller.may(&Act::admin(None))?;
+        let to = to.map(|to| self.node(to)).transpose()?;
+        let what = match to {
+            Some(to) => format!("leave the mesh, daemons to {to}"),
+            None => "leave the mesh".to_owned(),
+        };
+        caller.administer(Act::admin(None), &what, self.leave(to)).await
+    }
+
+    pub(super) async fn expel_for(&self, caller: &Caller, word: &str) -> Result<Done, AdminFault> {
+        caller.may(&Act::admin(None))?;
+        let node = self.node(word)?;
+        let call = self.expel(node);
+        caller.administer(Act::admin(None), &format!("expel {node}"), call).await
     }
 }

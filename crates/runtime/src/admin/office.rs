@@ -29,7 +29,7 @@ use super::tell::{line_of, says_of, seems_word, standing_word};
 use super::watched::{Watched, micros};
 use super::words::{
     Ask, Birth, DaemonLine, Done, EventLine, ForkLine, MoveReport, NodeLine, Part, Payload,
-    PlaceLine, Seed, TokenText, Verdict, daemon_text,
+    PlaceLine, Seed, TokenText, Verdict, daemon_text, unhex,
 };
 use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
 use crate::core::RuntimeEvent;
@@ -44,6 +44,9 @@ const CHRONICLE_MAX: usize = 1_000;
 
 /// How long whoever calls a move off waits for what came of it; the source may be away.
 const CANCEL_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long an invitation is good for at most: thirty days.
+const INVITED_SECONDS_MAX: u64 = 30 * 24 * 3_600;
 
 /// What a follower who missed events is told.
 const EVENTS_BEHIND: &str = "missed";
@@ -128,6 +131,11 @@ impl Office {
                 self.migrate_for(caller, &daemon, to.as_deref(), options, watch, replies).await
             }
             Ask::Cancel { daemon } => self.cancel_for(caller, &daemon).await,
+            Ask::Invite { guest, seconds, succeeds } => {
+                self.invite_for(caller, guest.as_deref(), seconds, succeeds).await
+            }
+            Ask::Leave { to } => self.leave_for(caller, to.as_deref()).await,
+            Ask::Expel { node } => self.expel_for(caller, &node).await,
             Ask::Events { follow } => {
                 caller.may(&Act::observe(None))?;
                 self.events(follow, replies).await
@@ -159,6 +167,28 @@ impl Office {
         Ok(Done::Daemon(self.known(entity)))
     }
 
+    pub(super) fn invite(
+        &self,
+        guest: Option<PublicKey>,
+        seconds: u64,
+        succeeds: bool,
+    ) -> Result<Done, AdminFault> {
+        let valid = Duration::from_secs(seconds.min(INVITED_SECONDS_MAX));
+        let invitation = self.runtime.invite(valid, guest, succeeds)?;
+        Ok(Done::Invited { invitation })
+    }
+
+    pub(super) async fn leave(&self, to: Option<NodeId>) -> Result<Done, AdminFault> {
+        let unaware = Box::pin(self.runtime.leave(to)).await?;
+        let unaware = unaware.into_iter().map(|node| self.node_name(node)).collect();
+        Ok(Done::Left { unaware })
+    }
+
+    pub(super) async fn expel(&self, node: NodeId) -> Result<Done, AdminFault> {
+        self.runtime.strike_off(node).await?;
+        Ok(Done::Nothing)
+    }
+
     pub(super) fn own_node(&self) -> NodeId {
         self.runtime.mesh().node_id()
     }
@@ -168,6 +198,22 @@ impl Office {
         let own = self.own_node();
         let others = self.runtime.mesh().members().nodes().into_iter().filter(|&node| node != own);
         std::iter::once(own).chain(others).collect()
+    }
+
+    /// What a node is called: here, or by itself.
+    fn name_of(&self, node: NodeId) -> Option<String> {
+        self.names.of_node(node).or_else(|| self.runtime.mesh().name_of(node))
+    }
+
+    pub(super) fn node_name(&self, node: NodeId) -> String {
+        self.name_of(node).unwrap_or_else(|| node.to_string())
+    }
+
+    /// The node that `word` means.
+    pub(super) fn node(&self, word: &str) -> Result<NodeId, AdminFault> {
+        let nodes = self.nodes();
+        let named = nodes.iter().find(|node| self.name_of(**node).as_deref() == Some(word));
+        named.map_or_else(|| self.names.node(word, &nodes), |node| Ok(*node))
     }
 
     pub(super) fn daemon(&self, word: &str) -> Result<EntityId, AdminFault> {
@@ -181,7 +227,7 @@ impl Office {
         match owner.filter(|&owner| owner != self.own_node()) {
             None => Ok(()),
             Some(owner) => {
-                let owner = self.names.of_node(owner).unwrap_or_else(|| owner.to_string());
+                let owner = self.node_name(owner);
                 Err(AdminFault::caller(
                     Code::Elsewhere,
                     format!("the daemon lives on {owner}"),
@@ -207,7 +253,7 @@ impl Office {
         let living = self.runtime.daemons().iter().filter(|it| it.owner == Some(node)).count();
         NodeLine {
             node: node.to_string(),
-            name: self.names.of_node(node),
+            name: self.name_of(node),
             key: key.map(|key| key.to_string()).unwrap_or_default(),
             addresses: addresses.iter().map(ToString::to_string).collect(),
             own,
@@ -229,7 +275,7 @@ impl Office {
             kind: status.kind.as_ref().map(ToString::to_string),
             standing: standing_word(&status.standing),
             owner: status.owner.map(|node| node.to_string()),
-            owner_name: status.owner.and_then(|node| self.names.of_node(node)),
+            owner_name: status.owner.and_then(|node| self.name_of(node)),
             epoch: status.epoch.map(whimbrel_wire::Epoch::get),
             position: status.head.map(|head| head.position.get()),
             held: status.held as u64,
@@ -255,7 +301,7 @@ impl Office {
         let owner = self.runtime.find(entity).await?;
         Ok(Done::Daemon(DaemonLine {
             owner: Some(owner.to_string()),
-            owner_name: self.names.of_node(owner),
+            owner_name: self.name_of(owner),
             ..self.known(entity)
         }))
     }
@@ -315,7 +361,7 @@ impl Office {
         let epoch = self.runtime.status(entity).and_then(|status| status.epoch);
         Ok(Done::Moved(MoveReport {
             owner: target.to_string(),
-            owner_name: self.names.of_node(target),
+            owner_name: self.name_of(target),
             epoch: epoch.map(whimbrel_wire::Epoch::get),
             elapsed_us: micros(begun.elapsed()),
             cutover_us: watched.cutover().map(micros),
@@ -337,7 +383,7 @@ impl Office {
         for place in &placement.places {
             let line = PlaceLine {
                 node: place.node.to_string(),
-                name: self.names.of_node(place.node),
+                name: self.name_of(place.node),
                 chosen: place.node == chosen,
                 fits: place.unfit.is_none(),
                 why: place.to_string(),
@@ -412,7 +458,7 @@ impl Office {
         entity: EntityId,
         replies: &Replies,
     ) -> Result<Done, AdminFault> {
-        let name = |node| self.names.of_node(node).unwrap_or_else(|| node.to_string());
+        let name = |node| self.node_name(node);
         for record in self.runtime.forks(entity).await? {
             // A title holds nothing that was not verified; whoever is shown this need not take it for granted.
             let point = record.verify(&entity).map_err(|error| {
@@ -514,6 +560,15 @@ fn identity(seed: Option<&Seed>) -> Result<Identity, AdminFault> {
             .blaming(Fault::Surroundings, Again::Yes)
     })?;
     Ok(Identity::from_seed(&seed))
+}
+
+/// The key of 64 hexadecimal digits.
+pub(super) fn key_of(text: &str) -> Result<PublicKey, AdminFault> {
+    let bytes = unhex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(PublicKey::from_bytes).ok_or_else(|| {
+        let next = "whimbrel node key prints the key of a node";
+        AdminFault::caller(Code::Malformed, "a key is 64 hexadecimal digits", next)
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

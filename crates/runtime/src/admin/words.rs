@@ -124,6 +124,28 @@ pub enum Ask {
         /// Which.
         daemon: String,
     },
+    /// Write an invitation to the mesh, for one guest.
+    Invite {
+        /// The key of the guest, 64 hexadecimal digits; without it, whoever has the invitation first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guest: Option<String>,
+        /// How long it is good for, in seconds.
+        seconds: u64,
+        /// Whether the guest takes the place of the node that is asked.
+        #[serde(default)]
+        succeeds: bool,
+    },
+    /// Move all daemons away, and leave the mesh.
+    Leave {
+        /// Where the daemons go; without it, each to the node that suits it best.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+    /// Strike a member off. Its daemons stay with it, and are served by nobody.
+    Expel {
+        /// Which.
+        node: String,
+    },
     /// Write a snapshot of a daemon that lives here into a new file.
     Export {
         /// Which.
@@ -311,6 +333,16 @@ pub enum Done {
     Moved(MoveReport),
     /// A chain holds.
     Verified(Verdict),
+    /// An invitation. Whoever has it can join: keep it as a secret.
+    Invited {
+        /// Its text.
+        invitation: String,
+    },
+    /// The node has left.
+    Left {
+        /// Members that have not said that they know; others will tell them.
+        unaware: Vec<String>,
+    },
     /// A file was written.
     Exported {
         /// How long it is.

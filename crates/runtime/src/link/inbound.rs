@@ -11,13 +11,16 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use whimbrel_wire::NodeId;
+use whimbrel_wire::{NodeId, PublicKey};
 
 use crate::link::error::LinkFault;
 use crate::link::lane::Lane;
 
 /// Something a lane's reader waits for before it reads on. It is dropped half-way when the connection ends.
 pub type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a guest is told.
+pub type Answer = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
 
 /// Takes what comes in over links. Called from the tasks that read: it must not block a thread.
 pub trait Inbound: Send + Sync + 'static {
@@ -30,6 +33,16 @@ pub trait Inbound: Send + Sync + 'static {
 
     /// A datagram has come, beside the lanes: whole, perhaps twice, perhaps late, and others were lost.
     fn datagram(&self, _from: NodeId, _datagram: Bytes) {}
+
+    /// Whether strangers may ask to be let in.
+    fn is_open_to_guests(&self) -> bool {
+        false
+    }
+
+    /// A stranger that has proved to have this key asks to be let in. The answer; none to say nothing.
+    fn guest(&self, _key: PublicKey, _request: Bytes) -> Answer {
+        Box::pin(std::future::ready(None))
+    }
 
     /// This node's control lane to `peer` stands, the peer has accepted it, and what is queued goes out
     /// on it. What was sent on an earlier connection may be lost: send it again.

@@ -13,6 +13,9 @@
 //!   accepts ◀── the other way ───   dials
 //! ```
 //!
+//! Strangers get no further than the handshake, but for guests: they mark their call, are let in through a door of
+//! their own that [`Inbound`] opens, say one thing, and are told one.
+//!
 //! Datagrams ([`Links::datagram`]) travel beside the control lane, for what may get lost.
 //!
 //! Each side sends on the connections it dialled and reads the ones it accepted, so two nodes that
@@ -28,9 +31,12 @@ mod members;
 mod tests;
 mod tls;
 
-pub use endpoint::{Datagram, HandshakeStatistics, LaneStatistics, LinkStatistics, Links};
+pub(crate) use endpoint::call_host;
+pub use endpoint::{
+    CallError, Datagram, HandshakeStatistics, LaneStatistics, LinkStatistics, Links,
+};
 pub use error::{LinkError, LinkFault, SendError};
-pub use inbound::{Inbound, Pause};
+pub use inbound::{Answer, Inbound, Pause};
 pub use lane::Lane;
 pub use limits::{LaneLimits, LinkLimits};
 pub use members::{Member, Members};

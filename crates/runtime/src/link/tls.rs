@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //!
-//! * T1 (both known): a handshake that ends well has proved the possession of a member's key on either side.
+//! * T1 (both known): a handshake that ends well has proved the possession of a member's key on either side; one with
+//!   a guest, over a protocol of its own, that of the host's key and of the guest's, whoever that is.
 //! * T2 (fresh): every connection has keys of its own; there are no tickets and no early data.
 
 use std::sync::Arc;
@@ -32,6 +33,9 @@ use crate::link::members::Members;
 
 /// The protocol both sides have to name. Its number changes when older nodes could not follow.
 const PROTOCOL: &[u8] = b"whimbrel/1";
+
+/// The protocol of guests, who are no members yet.
+const GUEST_PROTOCOL: &[u8] = b"whimbrel-guest/1";
 
 /// TLS wants a name for whom it calls. Keys are what is checked, so it is the same for all.
 pub(in crate::link) const SERVER_NAME: &str = "whimbrel";
@@ -59,8 +63,21 @@ impl Credentials {
 
     /// How this node answers calls.
     pub(in crate::link) fn answer(&self, members: &Members) -> Result<QuicServerConfig, Error> {
+        self.answer_those(Some(members.clone()), PROTOCOL)
+    }
+
+    /// How this node answers guests: whoever proves any key is heard, and no frame is taken from it.
+    pub(in crate::link) fn answer_guests(&self) -> Result<QuicServerConfig, Error> {
+        self.answer_those(None, GUEST_PROTOCOL)
+    }
+
+    fn answer_those(
+        &self,
+        members: Option<Members>,
+        protocol: &[u8],
+    ) -> Result<QuicServerConfig, Error> {
         let verifier = AcceptMembers {
-            members: members.clone(),
+            members,
             own: self.own,
             algorithms: self.provider.signature_verification_algorithms,
         };
@@ -69,7 +86,7 @@ impl Credentials {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
@@ -79,6 +96,16 @@ impl Credentials {
     /// How this node calls the one with the key `expected`, and nobody else.
     pub(in crate::link) fn call(&self, expected: PublicKey) -> Result<QuicClientConfig, Error> {
         QuicClientConfig::try_from(self.caller(expected)?).map_err(|_| no_initial_suite())
+    }
+
+    /// How a guest calls its host, and nobody else.
+    pub(in crate::link) fn call_as_guest(
+        &self,
+        host: PublicKey,
+    ) -> Result<QuicClientConfig, Error> {
+        let mut config = self.caller(host)?;
+        config.alpn_protocols = vec![GUEST_PROTOCOL.to_vec()];
+        QuicClientConfig::try_from(config).map_err(|_| no_initial_suite())
     }
 
     pub(in crate::link) fn caller(&self, expected: PublicKey) -> Result<ClientConfig, Error> {
@@ -103,9 +130,14 @@ pub(in crate::link) fn authenticated(
     connection: &quinn::Connection,
     members: &Members,
 ) -> Option<(NodeId, PublicKey)> {
-    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    let key = public_key(identity.first()?)?;
+    let key = peer_key(connection)?;
     members.by_key(&key).map(|node| (node, key))
+}
+
+/// The key that the other end of `connection` has proved to have.
+pub(in crate::link) fn peer_key(connection: &quinn::Connection) -> Option<PublicKey> {
+    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    public_key(identity.first()?)
 }
 
 /// Secrets of the endpoint that a node has again after a restart.
@@ -190,10 +222,10 @@ const fn old_tls() -> Error {
     Error::PeerIncompatible(PeerIncompatible::Tls13RequiredForQuic)
 }
 
-/// Accepts callers that are on the member list.
+/// Accepts callers that are on the member list; for guests there is none.
 #[derive(Debug)]
 struct AcceptMembers {
-    members: Members,
+    members: Option<Members>,
     own: PublicKey,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -211,7 +243,9 @@ impl ClientCertVerifier for AcceptMembers {
     ) -> Result<ClientCertVerified, Error> {
         let key = public_key(end_entity).ok_or_else(refused)?;
         // Somebody else with this node's key is a copy of its secret or a loop: neither is a peer.
-        if key == self.own || self.members.by_key(&key).is_none() {
+        let is_stranger =
+            self.members.as_ref().is_some_and(|members| members.by_key(&key).is_none());
+        if key == self.own || is_stranger {
             return Err(refused());
         }
         Ok(ClientCertVerified::assertion())

@@ -71,6 +71,16 @@ impl Neighbours {
             Ok(Word::WantedAnswered { entity, wanted }) => {
                 self.wants.answered(from, &entity, wanted);
             }
+            Ok(Word::Told(facts)) => {
+                if let Some(membership) = core.membership() {
+                    membership.told(core, from, facts);
+                }
+            }
+            Ok(Word::Holds(facts)) => {
+                if let Some(membership) = core.membership() {
+                    membership.held(from, &facts);
+                }
+            }
             Err(error) => tracing::warn!(%from, %error, "a word about members was refused"),
         }
     }
@@ -157,6 +167,9 @@ pub(crate) async fn run(core: Weak<Core>) {
         let started = here.ready.load(Ordering::Acquire);
         if started && report_at <= Instant::now() {
             report_at = Instant::now() + REPORT_INTERVAL;
+            if let Some(membership) = here.membership() {
+                membership.tell_again(&here);
+            }
             if let Some(signed) = neighbours.own.report(&here).await {
                 neighbours.step(&here, Input::Report(Box::new(signed)));
             }

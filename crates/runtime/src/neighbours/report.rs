@@ -53,7 +53,7 @@ impl Own {
 
 fn offer(core: &Core) -> Offer {
     let offer = Offer {
-        hosts: core.hosts,
+        hosts: core.hosts(),
         kinds: core.kinds.names(),
         tags: core.tags.clone(),
         is_whole: true,

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::close::Close;
+use super::guest;
 use super::links::Shared;
 use super::peer::{Direction, Peer, Standing};
 use crate::link::error::LinkFault;
@@ -57,7 +58,12 @@ enum AdmitError {
 pub(super) async fn accept(shared: Arc<Shared>) {
     let places_max = shared.limits.handshakes_max;
     let places = Arc::new(Semaphore::new(places_max));
+    let guests = Arc::new(Semaphore::new(guest::GUESTS_MAX));
     while let Some(incoming) = shared.endpoint.accept().await {
+        if guest::is_guest(&incoming) {
+            guest::let_in(&shared, incoming, &guests);
+            continue;
+        }
         let half_taken = places.available_permits() <= places_max / 2;
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             shared.handshakes.turned_away.add(1);

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use quinn::{Endpoint, TransportConfig};
+use quinn::{Endpoint, ServerConfig, TransportConfig};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) credentials: Credentials,
     pub(super) transport: Arc<TransportConfig>,
+    /// How guests are answered.
+    pub(super) door: Arc<ServerConfig>,
     pub(super) endpoint: Endpoint,
     pub(super) runtime: Handle,
     pub(super) handshakes: HandshakeCounters,
@@ -84,6 +86,8 @@ impl Links {
         let runtime = Handle::try_current().map_err(|_| LinkError::NoRuntime)?;
         let credentials = Credentials::new(key);
         let tls = credentials.answer(&members).map_err(LinkError::Encryption)?;
+        let door = credentials.answer_guests().map_err(LinkError::Encryption)?;
+        let door = Arc::new(settings::server(&limits, door));
         let endpoint = Endpoint::new(
             settings::endpoint(&limits, &ResetSecrets::new(key))?,
             Some(settings::server(&limits, tls)),
@@ -96,6 +100,7 @@ impl Links {
         let shared = Arc::new(Shared {
             node: key.node_id(),
             transport: Arc::new(settings::transport(&limits)),
+            door,
             members,
             limits,
             inbound,

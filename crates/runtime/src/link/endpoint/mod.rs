@@ -3,11 +3,14 @@
 mod accept;
 mod close;
 mod dial;
+mod guest;
 mod links;
 mod peer;
 mod settings;
 mod statistics;
 
+pub use guest::CallError;
+pub(crate) use guest::call_host;
 pub use links::Links;
 pub use peer::Datagram;
 pub use statistics::{HandshakeStatistics, LaneStatistics, LinkStatistics};

@@ -12,7 +12,7 @@ use crate::link::tests::stage::{
     ANY_PORT, Node, RawCaller, Seen, caller, key, member, pair, until, within,
 };
 use crate::link::tls::Credentials;
-use crate::link::{Lane, LinkLimits, SendError};
+use crate::link::{CallError, Lane, LinkLimits, SendError, call_host};
 
 /// Both sides have tried and failed, and neither has seen anything of the other.
 async fn they_do_not_meet(dialler: &mut Node, wanted: NodeId, listener: &mut Node) {
@@ -34,6 +34,18 @@ async fn a_stranger_gets_no_further_than_the_handshake() {
     let wanted = node.id();
     they_do_not_meet(&mut stranger, wanted, &mut node).await;
     assert_eq!(node.links.statistics(stranger.id()), None);
+}
+
+#[tokio::test]
+async fn a_guest_is_refused_where_the_door_is_closed() {
+    let mut node = Node::new(1);
+    let (host, address) = (key(1).public(), node.links.local_address());
+    let told = within("the answer", call_host(&key(2), host, &[address], b"let me in")).await;
+    assert!(matches!(told, Err(CallError::Failed(_))), "{told:?}");
+    let told = call_host(&key(2), host, &[], b"let me in").await;
+    assert!(matches!(told, Err(CallError::NoAddress)), "{told:?}");
+    assert_eq!(node.links.handshakes().accepted, 0);
+    assert!(node.saw_nothing());
 }
 
 #[tokio::test]
