@@ -96,6 +96,10 @@ impl Nodes {
     /// Runs a node that dies by itself when it comes to this step of a move, if it was built with
     /// such steps.
     pub(crate) fn run_until(&mut self, node: usize, step: &str) {
+        self.run_with(node, step, &[]);
+    }
+
+    fn run_with(&mut self, node: usize, step: &str, words: &[&str]) {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -105,6 +109,7 @@ impl Nodes {
             .args(["node", "--tethered", "--data"])
             .env("WHIMBREL_CRASH_AT", step)
             .arg(self.data(node))
+            .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
@@ -117,6 +122,26 @@ impl Nodes {
             let said = self.ask(node, &["nodes"]);
             said.code == 0 && said.out.contains("this node ")
         });
+    }
+
+    /// Prepares one more node, which knows nobody.
+    pub(crate) fn add(&mut self, name: &str, listen: SocketAddr) {
+        assert_eq!(NAMES[self.processes.len()], name);
+        init(&self.folder.path().join(name), name, listen);
+        self.processes.push(None);
+    }
+
+    /// Runs a node that joins by this invitation.
+    pub(crate) fn run_joining(&mut self, node: usize, invitation: &str) {
+        self.run_with(node, "", &["--join", invitation]);
+    }
+
+    /// Lets a node try to join that will not be let in; the number with which it ends.
+    pub(crate) fn join(&mut self, node: usize, invitation: &str) -> i32 {
+        self.run_joining(node, invitation);
+        let mut process = self.processes[node].take().unwrap();
+        wait_until("it ends", || process.try_wait().unwrap().is_some());
+        process.wait().unwrap().code().unwrap()
     }
 
     /// The environment of a node's process.
