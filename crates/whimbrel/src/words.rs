@@ -105,8 +105,10 @@ enum What {
     },
     /// Strike a node off the list of members. Its daemons stay with it, and are served by nobody.
     Expel {
+        // Not called `node`: that is the option which says what node is asked.
         /// Which.
-        node: String,
+        #[arg(value_name = "NODE")]
+        member: String,
     },
     /// Move a daemon to another node while it works.
     Migrate(MigrateWords),
@@ -421,7 +423,7 @@ impl Words {
             What::Invite { guest, hours } => ask::invite(&place, guest, hours, false).await?,
             What::RotateKey { key } => ask::invite(&place, Some(key), 1, true).await?,
             What::Leave { to } => ask::leave(&place, to).await?,
-            What::Expel { node } => ask::expel(&place, node).await?,
+            What::Expel { member } => ask::expel(&place, member).await?,
             What::Migrate(words) => return words.run(&place).await,
             What::Cancel { daemon } => ask::cancel(&place, daemon).await?,
             What::Events { follow } => ask::events(&place, follow).await?,

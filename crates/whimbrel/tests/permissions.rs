@@ -28,6 +28,11 @@ fn path(folder: &Path, name: &str) -> String {
 
 /// A node that believes a root, and that root's file.
 fn closed() -> (Nodes, String) {
+    closed_with("")
+}
+
+/// The same with more in its config.
+fn closed_with(more: &str) -> (Nodes, String) {
     let mut nodes = Nodes::start(1);
     let root = path(nodes.folder.path(), "root.key");
     let line = must(&["token", "root", &root]);
@@ -35,6 +40,7 @@ fn closed() -> (Nodes, String) {
     let file = nodes.data(0).join("node.toml");
     let mut config = fs::OpenOptions::new().append(true).open(file).unwrap();
     config.write_all(line.as_bytes()).unwrap();
+    config.write_all(more.as_bytes()).unwrap();
     nodes.run(0);
     (nodes, root)
 }
@@ -102,6 +108,34 @@ fn a_node_with_roots_does_what_tokens_say_and_shows_who_asked() {
     let json = nodes.must(0, &["audit", "--json"]);
     let first: Entry = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!(first.number, 1);
+}
+
+#[test]
+fn only_a_token_that_may_administer_decides_who_is_a_member_and_that_is_written_down() {
+    let mesh = "mesh = \"0123456789abcdef0123456789abcdef\"\ninviters = [\"a\"]\n";
+    let (nodes, root) = closed_with(mesh);
+    let ops = token(&nodes, &root, "ops", &["--may", "observe,admin"]);
+    let eye = token(&nodes, &root, "eye", &["--may", "observe,deliver,migrate"]);
+    let with = |token: &str, words: &[&str]| nodes.ask(0, &[words, &["--token", token]].concat());
+    wait_until("the node answers", || with(&ops, &["nodes"]).code == 0);
+
+    for words in [&["invite"][..], &["leave"], &["expel", "a"]] {
+        let refused = nodes.ask(0, words);
+        assert_eq!(refused.code, 4, "{words:?}: {refused:?}");
+        assert!(refused.complaint.contains("demands a token"), "{words:?}: {refused:?}");
+        let refused = with(&eye, words);
+        assert_eq!(refused.code, 4, "{words:?}: {refused:?}");
+        assert!(refused.complaint.contains("admin"), "{words:?}: {refused:?}");
+    }
+    let invited = with(&ops, &["invite"]);
+    assert_eq!(invited.code, 0, "{invited:?}");
+
+    wait_until("the refusals are written down", || {
+        nodes.must(0, &["audit"]).matches("REFUSED").count() >= 2
+    });
+    let log = nodes.must(0, &["audit"]);
+    assert!(log.contains("invite whoever comes first as a member"), "{log}");
+    assert!(!log.contains(invited.out.trim()), "{log}");
 }
 
 #[test]
