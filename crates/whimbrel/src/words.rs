@@ -151,7 +151,7 @@ enum What {
     /// Judge whether running statecharts may go on under another definition. Exit codes: 0
     /// identical, 10 equivalent, 11 compatible, 12 needs consent, 13 needs plan, 14 refused.
     Gate(Box<crate::chart::gate::GateWords>),
-    /// Check, import and run statecharts from files.
+    /// Check, draw, compare, test, convert and run statecharts.
     #[command(subcommand)]
     Chart(crate::chart::ChartWords),
     /// Stop a daemon; it stays on disk.
@@ -438,7 +438,7 @@ impl Words {
                 ask::import(&place, &file, kind, birth).await?;
             }
             What::Gate(words) => return crate::chart::gate::run(&place, &words).await,
-            What::Chart(words) => return crate::chart::run(words),
+            What::Chart(words) => return crate::chart::run(&place, words).await,
             What::Stop { daemon } => ask::stop(&place, daemon).await?,
             What::Delete { daemon } => ask::delete(&place, daemon).await?,
             What::Reclaim { daemon, accept_loss } => {
@@ -592,6 +592,11 @@ mod tests {
             "whimbrel dismiss orders store --accept-loss",
             "whimbrel gate old.json new.json --checkpoint a --plan b --dry-run --json",
             "whimbrel chart simulate a.json --then begin paid=1 +90s",
+            "whimbrel chart lint 1.json 2.scxml --json",
+            "whimbrel chart render --live order --output order.svg",
+            "whimbrel chart diff 1.json 2.json --svg both.svg --checkpoint live.json",
+            "whimbrel chart test 1.json 1.cases --move",
+            "whimbrel chart export 1.json --output 1.scxml",
             "whimbrel chart versions 1.json 2.json 3.json --direction full --transitive",
         ] {
             assert!(said(words).is_ok(), "{words}: {:?}", said(words).err());

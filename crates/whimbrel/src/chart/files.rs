@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use whimbrel_statechart::evolution::Plan;
 use whimbrel_statechart::scxml::{Ours, Surroundings, import};
-use whimbrel_statechart::{Chart, Checkpoint, Definition};
+use whimbrel_statechart::{Chart, Checkpoint, Definition, Source};
 
 use crate::failure::Advice;
 
@@ -30,9 +30,21 @@ pub(super) fn definition(path: &Path) -> Result<Definition> {
     import(&text, &around).map_err(|error| wrong(path, &error))
 }
 
-/// The chart of a definition.
+/// The chart of a definition. What is wrong with it is told with line and column.
 pub(super) fn chart(path: &Path, definition: Definition) -> Result<Chart> {
-    Chart::new(definition).map_err(|error| wrong(path, &error))
+    Chart::new(definition).map_err(|error| {
+        let at = source(path).ok().and_then(|source| source.position_of(&error));
+        let at = at.map(|at| format!(":{at}")).unwrap_or_default();
+        let what = format!("{}{at}: {error}", path.display());
+        Advice::wrong(what, "see docs/guide/statecharts.md for what a definition may say")
+    })
+}
+
+/// Where the parts of a definition stand in its file.
+pub(super) fn source(path: &Path) -> Result<Source> {
+    let text = read(path)?;
+    let xml = text.trim_start().starts_with('<');
+    Ok(if xml { Source::of_scxml(&text) } else { Source::of_json(&text) })
 }
 
 /// A checkpoint.
@@ -50,7 +62,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, format!("{text}\n")).map_err(|error| wrong(path, &error))
 }
 
-fn read(path: &Path) -> Result<String> {
+pub(super) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| wrong(path, &error))
 }
 

@@ -1,8 +1,12 @@
-//! Decides what can be said about statecharts without a node: files go in, words come out.
+//! Decides what can be said about statecharts from files, and what of a daemon can be drawn.
 
+mod cases;
 mod files;
 mod fleet;
 pub(crate) mod gate;
+mod lint;
+mod picture;
+mod render;
 mod simulate;
 mod versions;
 
@@ -16,6 +20,7 @@ use whimbrel_statechart::evolution::{Direction, PLAN_FORMAT, Plan, Profile, Rule
 
 use crate::failure::Advice;
 use crate::output;
+use crate::words::Place;
 
 /// What can be done with a statechart alone.
 #[derive(Debug, Subcommand)]
@@ -33,6 +38,30 @@ pub(crate) enum ChartWords {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Turn a statechart into SCXML.
+    Export {
+        /// A definition: the JSON form, or SCXML.
+        file: PathBuf,
+        /// Where the document goes; without it, the standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Say what in statecharts is legal and surely not meant, with the rule and the line. Exit code 1
+    /// if there is something.
+    Lint {
+        /// Definitions: the JSON form, or SCXML.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Say it in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw a statechart, with what of an instance is alive.
+    Render(render::RenderWords),
+    /// Say what differs between two versions, and draw it. Exit code 1 if something does.
+    Diff(render::DiffWords),
+    /// Play tests of a statechart. Exit code 1 if one fails.
+    Test(cases::TestWords),
     /// Run a statechart by hand: events come, time passes, and it is told what follows.
     Simulate(simulate::SimulateWords),
     /// Judge the versions of a definition, the oldest first, for any instance there can be.
@@ -103,7 +132,7 @@ fn rules(ids: &[String]) -> Result<BTreeSet<Rule>> {
 }
 
 /// Does what was said.
-pub(crate) fn run(words: ChartWords) -> Result<ExitCode> {
+pub(crate) async fn run(place: &Place, words: ChartWords) -> Result<ExitCode> {
     match words {
         ChartWords::Check { file } => {
             let definition = files::definition(&file)?;
@@ -120,6 +149,20 @@ pub(crate) fn run(words: ChartWords) -> Result<ExitCode> {
                 None => output::say(&text),
             }
         }
+        ChartWords::Export { file, output } => {
+            let definition = files::definition(&file)?;
+            files::chart(&file, definition.clone())?;
+            let text = whimbrel_statechart::scxml::export(&definition)
+                .map_err(|error| files::wrong(&file, &error))?;
+            match output {
+                Some(path) => files::write(&path, text.trim_end())?,
+                None => output::say(text.trim_end()),
+            }
+        }
+        ChartWords::Lint { files, json } => return lint::run(&files, json),
+        ChartWords::Render(words) => return render::render(place, &words).await,
+        ChartWords::Diff(words) => return render::diff(&words),
+        ChartWords::Test(words) => return cases::run(&words),
         ChartWords::Simulate(words) => return simulate::run(&words),
         ChartWords::Versions(words) => return versions::run(words),
     }
