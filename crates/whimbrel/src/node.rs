@@ -119,19 +119,7 @@ pub(crate) async fn run(
         )
     })?;
     let runtime = DaemonRuntime::new(Arc::clone(&mesh));
-    for (kind, factory) in native_kinds() {
-        runtime.register_factory(kind, factory)?;
-    }
-    let palette = Arc::new(node.palette()?);
-    let statechart =
-        move || -> Box<dyn MeshDaemon> { Box::new(Statechart::new(Arc::clone(&palette))) };
-    runtime.register_factory(Statechart::NAME, statechart)?;
-    let mut library = Library::new(node.isolates.policy());
-    if resume_at_start {
-        library = library.letting_arrivals_begin_anew();
-    }
-    let library = Arc::new(library);
-    runtime.register_bodies(Isolate::NAME, move || Isolate::boxed(&library))?;
+    register_kinds(&runtime, &node, resume_at_start)?;
     runtime.start().await.context("the node could not start its daemons")?;
     let admin = AdminServer::open(runtime.clone(), &node.data, names).map_err(|error| {
         Advice::failed(
@@ -165,6 +153,24 @@ pub(crate) async fn run(
     for line in what_is_left(&runtime, &before) {
         output::complain(&line);
     }
+    Ok(())
+}
+
+/// What this node can host: all kinds that are built in.
+fn register_kinds(runtime: &DaemonRuntime, node: &NodeConfig, resume_at_start: bool) -> Result<()> {
+    for (kind, factory) in native_kinds() {
+        runtime.register_factory(kind, factory)?;
+    }
+    let palette = Arc::new(node.palette()?);
+    let statechart =
+        move || -> Box<dyn MeshDaemon> { Box::new(Statechart::new(Arc::clone(&palette))) };
+    runtime.register_factory(Statechart::NAME, statechart)?;
+    let mut library = Library::new(node.isolates.policy());
+    if resume_at_start {
+        library = library.letting_arrivals_begin_anew();
+    }
+    let library = Arc::new(library);
+    runtime.register_bodies(Isolate::NAME, move || Isolate::boxed(&library))?;
     Ok(())
 }
 
