@@ -186,6 +186,16 @@ pub fn read(bytes: &[u8]) -> Read {
     read
 }
 
+/// What stood before the first line, if that can be believed, and what it says.
+fn begin(json: &[u8]) -> Result<(Standing, Head), &'static str> {
+    let head: Head = serde_json::from_slice(json).map_err(|_| "this is no head of a log")?;
+    let previous = unhex(head.previous.as_bytes()).ok_or("this is no head of a log")?;
+    if head.audit != 1 {
+        return Err("the log has another version");
+    }
+    Ok((Standing { entries: head.after, digest: previous }, head))
+}
+
 fn next(read: &mut Read, number: u64, line: &[u8]) -> Result<(), &'static str> {
     if line.len() > LINE_BYTES_MAX {
         return Err("it is too long");
@@ -194,28 +204,27 @@ fn next(read: &mut Read, number: u64, line: &[u8]) -> Result<(), &'static str> {
     let (Some(said), Some(b' '), Some(json)) = parts else {
         return Err("it does not begin with a digest");
     };
-    if number == 1 {
-        let head: Head = serde_json::from_slice(json).map_err(|_| "this is no head of a log")?;
-        let previous = unhex(head.previous.as_bytes()).ok_or("this is no head of a log")?;
-        if head.audit != 1 {
-            return Err("the log has another version");
-        }
-        read.standing = Standing { entries: head.after, digest: previous };
-        read.head = head;
-    }
-    let found = digest(&read.standing.digest, json);
+    let (before, head) = if number == 1 {
+        let (standing, head) = begin(json)?;
+        (standing, Some(head))
+    } else {
+        (read.standing, None)
+    };
+    let found = digest(&before.digest, json);
     if hex(&found).as_bytes() != said {
         return Err("it does not follow from the line before: one was changed, left out or added");
     }
-    if number > 1 {
-        let entry: Entry = serde_json::from_slice(json).map_err(|_| "this is no entry")?;
-        if Some(entry.number) != read.standing.entries.checked_add(1) {
-            return Err("its number does not follow");
-        }
-        read.standing.entries = entry.number;
-        read.entries.push(entry);
+    if let Some(head) = head {
+        read.head = head;
+        read.standing = Standing { digest: found, ..before };
+        return Ok(());
     }
-    read.standing.digest = found;
+    let entry: Entry = serde_json::from_slice(json).map_err(|_| "this is no entry")?;
+    if Some(entry.number) != before.entries.checked_add(1) {
+        return Err("its number does not follow");
+    }
+    read.standing = Standing { entries: entry.number, digest: found };
+    read.entries.push(entry);
     Ok(())
 }
 

@@ -209,12 +209,13 @@ fn errors_say_what_to_do_next_and_exit_codes_tell_them_apart() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn a_node_takes_its_memory_from_one_heap() {
     let nodes = Nodes::start(1);
-    let environment = nodes.environment(0);
+    // Some versions of the C library cut what they were told into words, where it lies.
+    let environment = nodes.environment(0).join(":");
     for wanted in [
         "MALLOC_ARENA_MAX=1",
         "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=16384:glibc.malloc.mmap_max=32768",
     ] {
-        assert!(environment.iter().any(|word| word == wanted), "{environment:?}");
+        assert!(environment.contains(wanted), "{environment}");
     }
 }
 
