@@ -21,7 +21,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
-use whimbrel::runtime::admin::words::{Seed, daemon_of, unhex};
+use whimbrel::runtime::admin::words::{Seed, daemon_of};
+use whimbrel::wire::unhex;
 use whimbrel::{
     DaemonRuntime, Event, KvCommand, Member, Mesh, MeshConfig, NodeKey, PublicKey, RuntimeEvent,
 };
@@ -120,8 +121,8 @@ async fn open(who: Who) -> Result<DaemonRuntime> {
     let seed: [u8; 32] = seed.try_into().ok().context("no seed")?;
     let mut config = MeshConfig::new(NodeKey::from_seed(&seed), who.listen);
     for (key, address) in who.members {
-        let key: [u8; 32] = unhex(&key).and_then(|key| key.try_into().ok()).context("no key")?;
-        config.members.push(Member { key: PublicKey::from_bytes(key), addresses: vec![address] });
+        let key = PublicKey::parse(&key).context("no key")?;
+        config.members.push(Member { key, addresses: vec![address] });
     }
     let runtime = DaemonRuntime::new(Mesh::open(config).await.context("could not start")?);
     runtime.start().await.context("could not start")?;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use whimbrel::NodeKey;
-use whimbrel::runtime::admin::words::hex;
+use whimbrel::wire::hex;
 use whimbrel_trial::Dice;
 
 use crate::client::{Order, Reply, SheetLine, Who};

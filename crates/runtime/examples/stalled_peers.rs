@@ -49,11 +49,7 @@ fn main() -> Outcome<()> {
 /// The peers that stall. Says how far it is, and ends with its standard input.
 async fn attack(address: &str, key: &str, count: u32) -> Outcome<()> {
     let address: SocketAddr = address.parse()?;
-    let bytes: Vec<u8> = (0..32)
-        .map(|at| u8::from_str_radix(&key[2 * at..2 * at + 2], 16))
-        .collect::<Result<_, _>>()?;
-    let bytes: [u8; 32] = bytes.try_into().map_err(|_| "no key")?;
-    let (key, begun) = (PublicKey::from_bytes(bytes), Instant::now());
+    let (key, begun) = (PublicKey::parse(key).ok_or("no key")?, Instant::now());
     let mut stalled = Stalled::none()?;
     for number in 0..count {
         stalled.add(number, key, address).await;

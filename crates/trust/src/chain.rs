@@ -19,7 +19,7 @@
 //! * [`LINE_BYTES_MAX`]: a longer line is broken.
 
 use serde::{Deserialize, Serialize};
-use whimbrel_wire::{Digest, DigestWriter, Purpose};
+use whimbrel_wire::{Digest, DigestWriter, Purpose, hex};
 
 use crate::limits::LINE_BYTES_MAX;
 
@@ -123,7 +123,7 @@ impl Standing {
     /// The first line of a file that goes on from here; and how far the log has come with it.
     #[must_use]
     pub fn head(&self) -> (Vec<u8>, Self) {
-        let head = Head { audit: 1, after: self.entries, previous: hex(&self.digest) };
+        let head = Head { audit: 1, after: self.entries, previous: hex(self.digest.as_bytes()) };
         let (bytes, digest) = line(&self.digest, &head);
         (bytes, Self { digest, ..*self })
     }
@@ -141,7 +141,7 @@ fn line(before: &Digest, words: &impl Serialize) -> (Vec<u8>, Digest) {
     // Words of text and numbers can be written to memory.
     let json = serde_json::to_vec(words).unwrap_or_default();
     let digest = digest(before, &json);
-    let mut bytes = hex(&digest).into_bytes();
+    let mut bytes = hex(digest.as_bytes()).into_bytes();
     bytes.push(b' ');
     bytes.extend_from_slice(&json);
     bytes.push(b'\n');
@@ -157,7 +157,7 @@ fn digest(before: &Digest, json: &[u8]) -> Digest {
 /// Reads a file. One without a whole head holds nothing.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Read {
-    let nothing = Head { audit: 1, after: 0, previous: hex(&Digest::ZERO) };
+    let nothing = Head { audit: 1, after: 0, previous: hex(Digest::ZERO.as_bytes()) };
     let mut read = Read {
         head: nothing,
         entries: Vec::new(),
@@ -189,7 +189,7 @@ pub fn read(bytes: &[u8]) -> Read {
 /// What stood before the first line, if that can be believed, and what it says.
 fn begin(json: &[u8]) -> Result<(Standing, Head), &'static str> {
     let head: Head = serde_json::from_slice(json).map_err(|_| "this is no head of a log")?;
-    let previous = unhex(head.previous.as_bytes()).ok_or("this is no head of a log")?;
+    let previous = Digest::parse(&head.previous).ok_or("this is no head of a log")?;
     if head.audit != 1 {
         return Err("the log has another version");
     }
@@ -211,7 +211,7 @@ fn next(read: &mut Read, number: u64, line: &[u8]) -> Result<(), &'static str> {
         (read.standing, None)
     };
     let found = digest(&before.digest, json);
-    if hex(&found).as_bytes() != said {
+    if hex(found.as_bytes()).as_bytes() != said {
         return Err("it does not follow from the line before: one was changed, left out or added");
     }
     if let Some(head) = head {
@@ -226,23 +226,6 @@ fn next(read: &mut Read, number: u64, line: &[u8]) -> Result<(), &'static str> {
     read.standing = Standing { entries: entry.number, digest: found };
     read.entries.push(entry);
     Ok(())
-}
-
-/// The 64 digits of a digest.
-#[must_use]
-pub fn hex(digest: &Digest) -> String {
-    digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(digits: &[u8]) -> Option<Digest> {
-    let mut bytes = [0; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(Digest::from_bytes(bytes))
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -25,7 +25,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use whimbrel_wire::{Digest, DigestWriter, NodeKey, PublicKey, Purpose, Signature, decode, encode};
+use whimbrel_wire::{
+    Digest, DigestWriter, NodeKey, PublicKey, Purpose, Signature, decode, encode, hex,
+};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::limits::{BLOCKS_MAX, HOLDER_BYTES_MAX, TOKEN_BYTES_MAX};
@@ -328,20 +330,13 @@ impl BlockId {
     /// The id of 64 hexadecimal digits.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(Digest::from_bytes(bytes)))
+        Digest::parse(text).map(Self)
     }
 }
 
 impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(self.0.as_bytes()))
     }
 }
 

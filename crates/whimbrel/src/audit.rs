@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use clap::Args;
 use whimbrel::runtime::{AuditFile, audit_files};
-use whimbrel::trust::chain::{self, Entry, Outcome};
+use whimbrel::trust::chain::{Entry, Outcome};
+use whimbrel::wire::hex;
 
 use crate::failure::{Advice, UNSUCCESSFUL};
 use crate::output::{self, say};
@@ -88,7 +89,7 @@ fn verify(files: &[AuditFile], folder: &Path) -> Result<ExitCode> {
             "the log in {} holds: entries {first} to {}, the last digest is {}",
             folder.display(),
             last.entries,
-            chain::hex(&last.digest)
+            hex(last.digest.as_bytes())
         ));
     }
     let said_broken = |entry: &&Entry| entry.what == "log broken" && entry.result == Outcome::Noted;

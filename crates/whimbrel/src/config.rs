@@ -39,7 +39,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use whimbrel::isolate::daemon::Policy;
-use whimbrel::runtime::admin::words::{Seed, unhex};
+use whimbrel::runtime::admin::words::Seed;
 use whimbrel::statechart::Definition;
 use whimbrel::trust::ChannelPattern;
 use whimbrel::{Member, MeshId, NodeId, NodeKey, Palette, PublicKey, Settings, TrustConfig};
@@ -311,8 +311,7 @@ impl MemberConfig {
 }
 
 fn public_key(text: &str, whose: &str) -> Result<PublicKey> {
-    let bytes = unhex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.map(PublicKey::from_bytes).ok_or_else(|| {
+    PublicKey::parse(text.trim()).ok_or_else(|| {
         Advice::wrong(
             format!("the key of {whose} is not 64 hexadecimal digits: {text:?}"),
             "paste what whimbrel node key prints there",
@@ -389,7 +388,8 @@ pub(crate) fn read_key(file: &Path) -> Result<NodeKey> {
         ));
     }
     let text = Zeroizing::new(fs::read_to_string(file).map_err(unreadable)?);
-    let seed = Seed::parse(&text).and_then(|seed| unhex(seed.text()).map(Zeroizing::new));
+    let seed =
+        Seed::parse(&text).and_then(|seed| whimbrel::wire::unhex(seed.text()).map(Zeroizing::new));
     let seed = seed.and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok().map(Zeroizing::new));
     let seed = seed.ok_or_else(|| {
         Advice::wrong(

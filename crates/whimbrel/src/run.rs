@@ -85,7 +85,7 @@ fn beginnings(words: &RunWords) -> Result<Beginnings> {
         Ok((there.unwrap_or_else(|| here.to_owned()), bytes))
     });
     let seed = words.seed.as_deref().map(|digits| {
-        let bytes = whimbrel::runtime::admin::words::unhex(digits);
+        let bytes = whimbrel::wire::unhex(digits);
         bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
             Advice::wrong(format!("{digits:?} is no seed"), "give 64 hexadecimal digits")
         })

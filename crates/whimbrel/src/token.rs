@@ -268,8 +268,7 @@ fn inspect(token: &PermissionToken, root: Option<&str>) -> Result<()> {
 
 /// The key of 64 digits.
 pub(crate) fn public_key(text: &str) -> Option<PublicKey> {
-    let bytes = whimbrel::runtime::admin::words::unhex(text.trim())?;
-    bytes.try_into().ok().map(PublicKey::from_bytes)
+    PublicKey::parse(text.trim())
 }
 
 fn listed<T: Ord>(among: &Among<T>, text: impl Fn(&T) -> String) -> String {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::digest::{Digest, Purpose};
+use crate::hex::unhex_32;
 use crate::id::{EntityId, NodeId, OriginHash};
 
 /// A public ed25519 key, not yet known to be a point on the curve.
@@ -40,6 +41,12 @@ impl PublicKey {
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The key that is written so: 64 hexadecimal digits, as it is shown.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        unhex_32(text).map(Self)
     }
 
     /// Its bytes.

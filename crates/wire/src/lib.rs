@@ -21,6 +21,7 @@ mod delivery;
 mod digest;
 mod failure;
 mod frame;
+mod hex;
 mod id;
 mod key;
 mod ledger;
@@ -43,6 +44,7 @@ pub use delivery::{DeliveryMessage, Refusal};
 pub use digest::{Digest, DigestWriter, Purpose};
 pub use failure::MigrationFailureReason;
 pub use frame::{FrameError, decode, decode_frame, encode, encode_frame};
+pub use hex::{hex, unhex};
 pub use id::{
     AttemptId, ClientId, EntityId, Epoch, Kind, KindError, NodeId, OriginHash, Position, Sequence,
     StateVersion, StoreId, TimerId,

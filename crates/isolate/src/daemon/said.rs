@@ -1,6 +1,7 @@
 //! Decides what can be said to a program, and what it answers.
 
 use serde::Serialize;
+use whimbrel_wire::hex;
 
 use crate::state::VmState;
 
@@ -87,9 +88,8 @@ struct Hashes {
 
 /// The digest of a state and those of its memories, in hexadecimal digits.
 pub(super) fn hashes(vm: &VmState) -> String {
-    let hex = |bytes: [u8; 32]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let memories = vm.memories.iter().map(|memory| hex(memory.root().0)).collect();
-    serde_json::to_string(&Hashes { state: hex(vm.digest().0), memories }).unwrap_or_default()
+    let memories = vm.memories.iter().map(|memory| hex(&memory.root().0)).collect();
+    serde_json::to_string(&Hashes { state: hex(&vm.digest().0), memories }).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use whimbrel_wire::{Digest, NodeKey, PublicKey, Purpose, Signature, decode, encode};
+use whimbrel_wire::{Digest, NodeKey, PublicKey, Purpose, Signature, decode, encode, hex, unhex};
 
 use super::fact::{ADDRESSES_MAX, Contact, MeshId, SignedFact};
 
@@ -127,21 +127,16 @@ impl SignedInvitation {
     /// As text, to be handed to the guest.
     #[must_use]
     pub fn text(&self) -> String {
-        let digits = encode(self).into_iter().map(|byte| format!("{byte:02x}"));
-        std::iter::once(TEXT_HEAD.to_owned()).chain(digits).collect()
+        format!("{TEXT_HEAD}{}", hex(&encode(self)))
     }
 
     /// The invitation in a text, if it is one and its signature holds.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.trim().strip_prefix(TEXT_HEAD)?.as_bytes();
-        if digits.len() > INVITATION_BYTES_MAX * 2 || !digits.len().is_multiple_of(2) {
+        let digits = text.trim().strip_prefix(TEXT_HEAD)?;
+        if digits.len() > INVITATION_BYTES_MAX * 2 {
             return None;
         }
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-        let bytes = digits.chunks_exact(2);
-        let bytes: Option<Vec<u8>> =
-            bytes.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect();
-        decode::<Self>(&bytes?).ok().filter(Self::holds)
+        decode::<Self>(&unhex(digits)?).ok().filter(Self::holds)
     }
 }

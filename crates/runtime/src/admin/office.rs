@@ -29,7 +29,7 @@ use super::tell::{line_of, says_of, seems_word, standing_word};
 use super::watched::{Watched, micros};
 use super::words::{
     Ask, Birth, DaemonLine, Done, EventLine, ForkLine, MoveReport, NodeLine, Part, Payload,
-    PlaceLine, Seed, TokenText, Verdict, daemon_text, unhex,
+    PlaceLine, Seed, TokenText, Verdict, daemon_text,
 };
 use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
 use crate::core::RuntimeEvent;
@@ -564,8 +564,7 @@ fn identity(seed: Option<&Seed>) -> Result<Identity, AdminFault> {
 
 /// The key of 64 hexadecimal digits.
 pub(super) fn key_of(text: &str) -> Result<PublicKey, AdminFault> {
-    let bytes = unhex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.map(PublicKey::from_bytes).ok_or_else(|| {
+    PublicKey::parse(text.trim()).ok_or_else(|| {
         let next = "whimbrel node key prints the key of a node";
         AdminFault::caller(Code::Malformed, "a key is 64 hexadecimal digits", next)
     })

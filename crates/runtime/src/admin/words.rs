@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use whimbrel_trust::{PermissionToken, TrustRefusal};
-use whimbrel_wire::{EntityId, Identity};
+use whimbrel_wire::{EntityId, Identity, hex, unhex};
 use zeroize::Zeroizing;
 
 use super::fault::AdminFault;
@@ -668,25 +668,6 @@ pub fn daemon_of(text: &str) -> Option<EntityId> {
         return None;
     }
     Some(EntityId::from_bytes(unhex(text)?.try_into().ok()?))
-}
-
-/// Two lower-case digits for each byte.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
-}
-
-/// The bytes of such digits.
-#[must_use]
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-    digits.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use whimbrel_trust::chain::{self, Broken, Entry, Outcome, Standing};
+use whimbrel_wire::hex;
 
 use super::micros;
 use super::sightings::Sightings;
@@ -370,7 +371,7 @@ pub fn audit_files(folder: &Path) -> io::Result<Vec<AuditFile>> {
         let read = chain::read(&fs::read(&path)?);
         let before = files.last().map(|file| file.read.standing);
         let follows = before.is_none_or(|before| {
-            before.entries == read.head.after && chain::hex(&before.digest) == read.head.previous
+            before.entries == read.head.after && hex(before.digest.as_bytes()) == read.head.previous
         });
         files.push(AuditFile { path, read, follows });
     }

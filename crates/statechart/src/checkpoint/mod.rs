@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use whimbrel_wire::{Digest, Purpose, Time};
+use whimbrel_wire::{Digest, Purpose, Time, hex};
 
 use crate::chart::ChartError;
 use crate::definition::Definition;
@@ -242,7 +242,7 @@ impl Checkpoint {
         };
         let text = serde_json::to_vec(&rest);
         let text = text.map_err(|error| CheckpointError::Malformed(error.to_string()))?;
-        Ok(hexadecimal(&Digest::of(Purpose::Checkpoint, &text)))
+        Ok(hex(Digest::of(Purpose::Checkpoint, &text).as_bytes()))
     }
 }
 
@@ -268,14 +268,8 @@ impl Definition {
     /// The digest of a definition that has every id.
     pub(crate) fn digest_as_it_is(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
-        hexadecimal(&Digest::of(Purpose::Definition, &text))
+        hex(Digest::of(Purpose::Definition, &text).as_bytes())
     }
-}
-
-fn hexadecimal(digest: &Digest) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let pairs = digest.as_bytes().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    pairs.map(|digit| char::from(DIGITS[digit as usize])).collect()
 }
 
 #[cfg(test)]
