@@ -28,6 +28,7 @@ mod clock;
 mod config;
 mod core;
 mod crash;
+mod durable;
 mod error;
 mod handle;
 mod handler;

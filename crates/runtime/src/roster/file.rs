@@ -1,12 +1,12 @@
 //! The file in which a node keeps what is said of members: `WHIMMEM1`, a digest of 32 bytes, and the roster as
 //! postcard. It is replaced as a whole.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::{fs, io};
 
 use whimbrel_wire::{Digest, Purpose};
+
+use crate::durable;
 
 /// What the file begins with.
 const MAGIC: &[u8; 8] = b"WHIMMEM1";
@@ -36,16 +36,9 @@ pub(super) fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Replaces the file; it is on the disk then.
 pub(super) fn write(file: &Path, roster: &[u8]) -> io::Result<()> {
+    let digest = Digest::of(Purpose::Membership, roster);
     let next = file.with_extension("next");
-    let mut open =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-    open.write_all(MAGIC)?;
-    open.write_all(Digest::of(Purpose::Membership, roster).as_bytes())?;
-    open.write_all(roster)?;
-    open.sync_all()?;
-    fs::rename(&next, file)?;
-    let folder = file.parent().unwrap_or_else(|| Path::new("."));
-    File::open(folder)?.sync_all()
+    durable::replace(file, &next, &[MAGIC, digest.as_bytes(), roster])
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -32,6 +31,7 @@ use whimbrel_wire::hex;
 use super::micros;
 use super::sightings::Sightings;
 use crate::core::lock;
+use crate::durable;
 
 /// The file to which is being written.
 pub const AUDIT_FILE: &str = "audit.log";
@@ -263,12 +263,7 @@ impl Book {
     fn begin(folder: &Path, standing: Standing) -> io::Result<Self> {
         let (path, made) = (folder.join(AUDIT_FILE), folder.join("audit.new"));
         let (head, standing) = standing.head();
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&made)?;
-        file.write_all(&head)?;
-        file.sync_all()?;
-        fs::rename(&made, &path)?;
-        File::open(folder)?.sync_all()?;
+        durable::replace(&path, &made, &[&head])?;
         let length = head.len() as u64;
         let file = OpenOptions::new().append(true).open(&path)?;
         Ok(Self { folder: folder.to_owned(), file, length, standing, is_spoilt: false })

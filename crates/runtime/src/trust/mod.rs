@@ -30,6 +30,8 @@ use whimbrel_trust::chain::{Entry, Outcome};
 use whimbrel_trust::{Act, BlockId, ChannelPattern, Holder, PermissionToken, Policy, TrustRefusal};
 use whimbrel_wire::{EntityId, PublicKey};
 
+use crate::clock::Clock;
+
 pub use caller::Caller;
 pub use log::{AUDIT_FILE, AuditFile, audit_files};
 
@@ -147,9 +149,9 @@ fn now() -> u64 {
     since.map_or(u64::MAX, |since| since.as_secs())
 }
 
+/// Microseconds since the Unix epoch.
 fn micros() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    Clock::wall().as_nanos() / 1_000
 }
 
 fn text(entity: &EntityId) -> String {
