@@ -106,7 +106,7 @@ fn open_writer(place: &Place) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
     }
     keep_log(&connection)?;
-    empty_log(&connection)?;
+    empty_log(&connection, None)?;
     let settings = format!(
         "PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -{CACHE_KIB};

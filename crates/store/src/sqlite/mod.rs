@@ -19,7 +19,8 @@
 //!
 //! * the commit cannot be seen: its last page is not whole in the log, and never will be. `Failed`.
 //! * it can be seen, but perhaps only in the cache of the machine: the log is copied into the
-//!   database, that is synced, and the log emptied. Then it is durable: `Ok`.
+//!   database, that is synced, and the log emptied and begun anew, so that it cannot come back. Then it
+//!   is durable: `Ok`.
 //! * the disk refuses even that: `Unknown`, and each later call first tries to open again.
 //!
 //! For the same reason every other opening empties the log: a process that was killed between
@@ -226,7 +227,7 @@ impl Sqlite {
                 Outcome::Failed(error.to_owned())
             }
             Ok((commits, connection))
-                if commits == next && schema::empty_log(&connection).is_ok() =>
+                if commits == next && schema::empty_log(&connection, None).is_ok() =>
             {
                 self.state = State::of(connection, commits);
                 Outcome::Done(answers)
@@ -374,12 +375,11 @@ impl Vault for Sqlite {
     fn drop_key(&mut self, entity: &EntityId) -> Result<(), StoreError> {
         self.connection()?.pragma_update(None, "secure_delete", "ON").map_err(failed)?;
         let dropped = self.change("DELETE FROM key WHERE entity = ?1", [entity.as_bytes()]);
+        let place = self.place.clone();
         let connection = self.connection()?;
         connection.pragma_update(None, "secure_delete", "FAST").map_err(failed)?;
         dropped?;
-        schema::empty_log(connection)?;
-        log::take_place(&self.place);
-        Ok(())
+        schema::empty_log(connection, Some(&place))
     }
 
     fn set_note(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {

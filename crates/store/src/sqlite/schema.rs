@@ -108,9 +108,8 @@ pub(super) fn keep_log(connection: &Connection) -> Result<(), StoreError> {
 pub(super) fn open(place: &Place) -> Result<Connection, StoreError> {
     let connection = look(place)?;
     if !Mutant::LogTrusted.is_on() {
-        empty_log(&connection)?;
+        empty_log(&connection, Some(place))?;
     }
-    super::log::take_place(place);
     prepare(&connection, TABLES)?;
     Ok(connection)
 }
@@ -162,12 +161,23 @@ pub(super) fn meta(connection: &Connection, fresh: StoreId) -> Result<(StoreId, 
     Ok((StoreId::new(wide(&store)?), commits))
 }
 
-/// Copies the log into the database, syncs it and cuts the log to nothing.
-pub(super) fn empty_log(connection: &Connection) -> Result<(), StoreError> {
+/// Copies the log into the database, syncs it, cuts the log to nothing and begins it anew, in the `place`
+/// that is taken for it.
+///
+/// That the log was cut is not durable by itself. One that came back would be copied over the database
+/// again, and without what a failed sync kept from it, which the database has. The first commit of the
+/// new log is synced, and the cut with it.
+pub(super) fn empty_log(connection: &Connection, place: Option<&Place>) -> Result<(), StoreError> {
     let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
     let busy: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(failed)?;
-    if busy == 0 {
-        return Ok(());
+    if busy != 0 {
+        return Err(StoreError::Failed("a reader keeps the log from being emptied".to_owned()));
     }
-    Err(StoreError::Failed("a reader keeps the log from being emptied".to_owned()))
+    if let Some(place) = place {
+        super::log::take_place(place);
+    }
+    // A commit that changes nothing: its number as it is.
+    let format: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    connection.pragma_update(None, "user_version", format).map_err(failed)
 }

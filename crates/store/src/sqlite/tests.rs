@@ -7,7 +7,7 @@ use whimbrel_wire::{ChunkRef, Epoch, Head, WriteError};
 
 use super::litter::Slice;
 use super::log::Limits;
-use super::{Place, Sqlite, SqliteChunks, State};
+use super::{Place, Sqlite, SqliteChunks, State, schema};
 use crate::chunks::{Chunks, Marking, MemoryChunks};
 use crate::conformance::story::Story;
 use crate::conformance::{Harness, battery, chunks_battery};
@@ -104,6 +104,59 @@ fn a_sync_that_fails_loses_nothing_acknowledged() {
     }
 }
 
+/// A group is committed while `fault` holds. What is held then for certain: all of it, if it was
+/// answered with success or can be seen by whoever opens the file after `ends`.
+fn last_group(
+    seed: u64,
+    fault: fn(&FaultyDisk),
+    ends: fn(&FaultyDisk),
+) -> (FaultyDisk, Memory, bool) {
+    let disk = FaultyDisk::new().unwrap();
+    let mut workload = Workload::new(seed);
+    let mut engine = open(&disk).unwrap();
+    let before = run(&mut engine, &mut workload, Memory::new(STORE, None), STEPS / 2).held;
+    let group = workload.group(&before);
+    let mut after = before.clone();
+    let expected = after.commit(&group);
+    fault(&disk);
+    let is_done = engine.commit(&group) == expected;
+    ends(&disk);
+    drop(engine);
+    (disk, if is_done { after } else { before }, is_done)
+}
+
+/// Of a commit whose sync failed the disk forgets what it owes, and it can be read all the same. If
+/// it was answered with success, the log in which it lay must not come back without it.
+#[test]
+fn a_commit_whose_sync_failed_survives_if_the_power_goes_right_after_its_answer() {
+    let mut done = 0;
+    for seed in 0..100 {
+        let (disk, held, is_done) = last_group(seed, |disk| disk.fail_syncs(1), |_| {});
+        done += u32::from(is_done);
+        disk.crash(seed);
+        assert!(same(&mut open(&disk).unwrap(), &held) || !is_done, "seed {seed}");
+    }
+    assert!(50 < done, "only {done} of 100 were answered with success");
+}
+
+/// A process that is killed when a sync has failed leaves a commit that can be seen and is not durable.
+/// Whoever opens the file makes it so before anybody counts on it.
+#[test]
+fn what_is_seen_at_an_opening_survives_if_the_power_goes_right_after() {
+    for seed in 0..100 {
+        let fails_and_stops = |disk: &FaultyDisk| {
+            disk.fail_syncs(1);
+            disk.stop_at_sync(1);
+        };
+        let (disk, before, _) = last_group(seed, fails_and_stops, FaultyDisk::kill);
+        let mut engine = open(&disk).unwrap();
+        let is_seen = !same(&mut engine, &before);
+        drop(engine);
+        disk.crash(seed);
+        assert_eq!(!same(&mut open(&disk).unwrap(), &before), is_seen, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_full_disk_is_a_definite_failure_and_can_be_emptied() {
     let mut definite = 0;
@@ -187,12 +240,15 @@ fn a_damaged_file_never_panics() {
     let mut engine = Sqlite::open(place(&disk), STORE, None).unwrap();
     let held = run(&mut engine, &mut Workload::new(2), Memory::new(STORE, None), 40).held;
     drop(engine);
-    // Once more, so that all of it lies in the database and nothing in the log.
-    drop(Sqlite::open(place(&disk), STORE, None).unwrap());
+    // All of it lies in the database and nothing in the log.
+    let connection = schema::look(&place(&disk)).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(connection);
+    let length = disk.bytes();
     let mut random = Random(5);
     let mut noticed = 0;
     for _ in 0..300 {
-        let offset = random.below(disk.bytes()) as usize;
+        let offset = random.below(length) as usize;
         assert!(disk.flip("whimbrel.db", offset));
         let read = Sqlite::open(place(&disk), STORE, None).and_then(|mut engine| {
             for entity in held.clone().entities()? {
