@@ -8,7 +8,6 @@
 mod body;
 mod capture;
 mod channels;
-mod code;
 pub mod conformance;
 mod context;
 mod continuity;
@@ -32,7 +31,6 @@ pub use capture::{
     ListVisitor, SinkError, Whole,
 };
 pub use channels::{News, Publication};
-pub use code::{Code, CodeMisfit};
 pub use context::Context;
 pub use continuity::{ContinuityStatus, Fork, Unverifiable};
 pub use contract::{MeshDaemon, Paged, ProcessError, Requirements};
