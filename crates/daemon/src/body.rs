@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
+use whimbrel_wire::limits::{REASON_BYTES_MAX, REPORT_BYTES_MAX};
 use whimbrel_wire::{
-    AttemptId, CatchUp, CausalEvent, EntityId, EvolutionWord, Manifest, StateVersion, Time, TimerId,
+    AttemptId, CatchUp, CausalEvent, EntityId, EvolutionWord, Manifest, MigrationFailureReason,
+    StateVersion, Time, TimerId,
 };
 
 use crate::capture::FrozenState;
@@ -216,13 +218,25 @@ pub struct Objection {
     /// In one line.
     pub summary: String,
     /// In full, in a form of the kind, if there is more to say. At most
-    /// [`REPORT_BYTES_MAX`](whimbrel_wire::limits::REPORT_BYTES_MAX) bytes travel.
+    /// [`REPORT_BYTES_MAX`] bytes travel.
     pub report: Option<Bytes>,
 }
 
 impl From<Misfit> for Objection {
     fn from(Misfit(summary): Misfit) -> Self {
         Self { summary, report: None }
+    }
+}
+
+/// As it travels: what is too long is cut off, and a report that is too long stays behind.
+impl From<Objection> for MigrationFailureReason {
+    fn from(objection: Objection) -> Self {
+        let Objection { mut summary, report } = objection;
+        summary.truncate(summary.floor_char_boundary(REASON_BYTES_MAX));
+        match report.filter(|report| report.len() <= REPORT_BYTES_MAX) {
+            None => Self::Incompatible(summary),
+            Some(report) => Self::IncompatibleMigration { summary, report },
+        }
     }
 }
 

@@ -26,7 +26,6 @@ use whimbrel_wire::{
 use crate::cell::{Cell, Inner, Work};
 use crate::core::{Core, lock};
 use crate::link::{Lane, SendError};
-use crate::perform::refused;
 
 /// Chunks in one batch.
 const BATCH_CHUNKS_MAX: usize = 64;
@@ -320,7 +319,7 @@ fn foreseen(
 ) -> Result<(Host, Ledger), MigrationFailureReason> {
     match host.foresee(attempt) {
         Ok(Ok(())) => Ok((host, ledger)),
-        Ok(Err(objection)) => Err(refused(objection)),
+        Ok(Err(objection)) => Err(objection.into()),
         Err(error) => Err(MigrationFailureReason::StateFailed(error.to_string())),
     }
 }

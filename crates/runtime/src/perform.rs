@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use whimbrel_daemon::{Host, HostError, Objection};
+use whimbrel_daemon::{Host, HostError};
 use whimbrel_protocol::{
     Capture, DeliverError, Event, Input, Output, ReclaimError, ReplayStep, SaveTicket, Ticket,
     TurnFailure, Turned, Unprepared,
 };
 use whimbrel_store::{Journal, Titles, Vault};
-use whimbrel_wire::limits::{REASON_BYTES_MAX, REPORT_BYTES_MAX};
 use whimbrel_wire::{
     AttemptId, CausalEvent, ChannelWord, Digest, EntityId, Epoch, Holding, InputOrigin, Manifest,
     Message, MigrationFailureReason, NodeId, Position, SeatRecord, Time, Write,
@@ -251,16 +250,6 @@ fn may_leave(
     prepared.map_err(|misfit| Unprepared::Refused(MigrationFailureReason::Incompatible(misfit.0)))
 }
 
-/// Why a state does not go on here, as it travels.
-pub(crate) fn refused(objection: Objection) -> MigrationFailureReason {
-    let Objection { mut summary, report } = objection;
-    summary.truncate(summary.floor_char_boundary(REASON_BYTES_MAX));
-    match report.filter(|report| report.len() <= REPORT_BYTES_MAX) {
-        None => MigrationFailureReason::Incompatible(summary),
-        Some(report) => MigrationFailureReason::IncompatibleMigration { summary, report },
-    }
-}
-
 /// Says the state of a copy, and whether it may go on here.
 fn judge(inner: &mut Inner, copy: AttemptId) {
     let (state, verdict) = match inner.hosts.get_mut(&copy) {
@@ -268,7 +257,7 @@ fn judge(inner: &mut Inner, copy: AttemptId) {
         None => (Digest::ZERO, Err(HostError::Spoilt)),
     };
     let verdict = match verdict {
-        Ok(judged) => judged.map_err(refused),
+        Ok(judged) => judged.map_err(MigrationFailureReason::from),
         Err(error) => Err(MigrationFailureReason::StateFailed(error.to_string())),
     };
     inner.pending.push_back(Input::Judged { copy, state, verdict });

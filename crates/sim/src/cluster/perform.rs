@@ -568,13 +568,7 @@ impl Cluster {
         let host = self.nodes[node].hosts.get_mut(&(entity, copy));
         let host = host.ok_or_else(|| failed("there is no copy".to_owned()))?;
         let judged = host.judge(copy).map_err(|error| failed(error.to_string()))?;
-        judged.map_err(|objection| match objection.report {
-            None => MigrationFailureReason::Incompatible(objection.summary),
-            Some(report) => {
-                let summary = objection.summary;
-                MigrationFailureReason::IncompatibleMigration { summary, report }
-            }
-        })
+        judged.map_err(MigrationFailureReason::from)
     }
 
     fn prepare(
