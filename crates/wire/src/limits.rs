@@ -27,7 +27,7 @@ pub const KIND_BYTES_MAX: usize = 128;
 /// Longest free text inside a failure reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 512;
 
-/// Longest terms of a move, in bytes; longer ones are refused by whoever asks for the move.
+/// Longest terms of a move, in bytes; longer ones are refused by whoever asks for the move, and by the source.
 pub const TERMS_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest report of a gate inside a failure reason, in bytes. Whoever writes a longer one leaves out the

@@ -6,7 +6,7 @@
 //!   role it needs in that attempt.
 
 use whimbrel_mutants::Mutant;
-use whimbrel_wire::limits::{DEEDS_PER_MESSAGE_MAX, PAYLOAD_BYTES_MAX};
+use whimbrel_wire::limits::{DEEDS_PER_MESSAGE_MAX, PAYLOAD_BYTES_MAX, TERMS_BYTES_MAX};
 use whimbrel_wire::{
     AttemptId, DeliveryMessage, Digest, Epoch, Message, MigrationEnvelope, MigrationFailureReason,
     MigrationMessage, NodeId, Refusal, Role, SignedDeed, Time, TitleMessage, Turn,
@@ -183,6 +183,11 @@ impl Seat {
                     Some(MigrationFailureReason::StaleAttempt)
                 }
                 _ if request.target == here => Some(MigrationFailureReason::SameNode),
+                // They become a turn, which has to fit into a frame when it is sent to the target.
+                _ if request.terms.as_ref().is_some_and(|it| it.len() > TERMS_BYTES_MAX) => {
+                    let what = format!("the terms have more than {TERMS_BYTES_MAX} bytes");
+                    Some(MigrationFailureReason::Incompatible(what))
+                }
                 _ if owner.departure.is_some() && !Mutant::TwoMovesAtOnce.is_on() => {
                     Some(MigrationFailureReason::AlreadyMigrating)
                 }
