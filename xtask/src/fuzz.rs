@@ -3,15 +3,10 @@
 //!
 //! The corpus of cargo-fuzz grows in the target folder. It begins with the committed one.
 
-use std::process::{Command, Stdio};
-
 use anyhow::{Context, Result, bail};
 
-use crate::tools;
+use crate::tools::{self, NIGHTLY};
 use crate::tree::Tree;
-
-/// The toolchain of cargo-fuzz.
-const NIGHTLY: &str = "nightly";
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]
@@ -28,7 +23,7 @@ pub(crate) fn run(tree: &Tree, arguments: &[String]) -> Result<()> {
         flags.extend(["--target", target]);
     }
     let minutes = wish.minutes.to_string();
-    if !has_cargo_fuzz(tree) {
+    if !tools::nightly_has(tree, "fuzz") {
         println!("fuzz: cargo-fuzz or the toolchain {NIGHTLY} is not here; the driver does it");
         flags.extend(["--minutes", &minutes]);
         return drive(tree, &flags);
@@ -43,7 +38,7 @@ pub(crate) fn run(tree: &Tree, arguments: &[String]) -> Result<()> {
     };
     let seconds = (wish.minutes * 60.0 / targets.len() as f64).ceil().max(1.0);
     for target in targets {
-        let mut command = nightly(tree);
+        let mut command = tools::nightly(tree);
         command.args(["fuzz", "run", "--release", &target]).arg(corpus.join(&target));
         command.args(["--", &format!("-max_total_time={seconds}"), "-max_len=4096"]);
         tools::run(&mut command)?;
@@ -85,20 +80,6 @@ fn targets(tree: &Tree) -> Result<Vec<String>> {
         bail!("{folder} has no targets");
     }
     Ok(names)
-}
-
-fn nightly(tree: &Tree) -> Command {
-    let mut command = Command::new("rustup");
-    command.args(["run", NIGHTLY, "cargo"]).current_dir(tree.root());
-    // Set by the cargo that runs this chore; they would choose its toolchain again.
-    command.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
-    command
-}
-
-fn has_cargo_fuzz(tree: &Tree) -> bool {
-    let mut command = nightly(tree);
-    command.args(["fuzz", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }
 
 #[cfg(test)]

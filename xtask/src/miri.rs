@@ -5,17 +5,13 @@
 //! not done again by `--resume` for the same state of the tree.
 
 use std::fs;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use crate::soak;
-use crate::tools;
+use crate::tools::{self, NIGHTLY};
 use crate::tree::Tree;
-
-/// The toolchain of Miri.
-const NIGHTLY: &str = "nightly";
 
 /// Cases of each property: each takes some thousand times as long as by itself.
 const CASES: &str = "4";
@@ -56,42 +52,27 @@ pub(crate) fn run(tree: &Tree, arguments: &[String]) -> Result<()> {
         [word] if word == "--resume" => true,
         _ => bail!("miri takes --resume or nothing"),
     };
-    if !is_here(tree) {
+    if !tools::nightly_has(tree, "miri") {
         bail!("Miri is not here: rustup toolchain install {NIGHTLY} --component miri,rust-src");
     }
     let state = soak::state(tree)?;
     let folder = tree.target_dir().join("miri-done");
-    fs::create_dir_all(&folder)?;
     for part in PARTS {
         let mark = folder.join(part.package);
-        if resume && fs::read_to_string(&mark).is_ok_and(|done| done == state) {
+        if resume && soak::is_done(fs::read_to_string(&mark).ok().as_deref(), &state) {
             println!("miri: {} was done before", part.package);
             continue;
         }
         let started = Instant::now();
-        let mut command = nightly(tree);
+        let mut command = tools::nightly(tree);
+        // What it builds is for its own machine.
+        command.env("CARGO_TARGET_DIR", tree.target_dir().join("miri"));
         command.args(["miri", "test", "--locked", "-p", part.package]).args(part.words);
         // Properties keep what failed in files.
         command.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", CASES);
         tools::run(&mut command)?;
         println!("miri: {} passed in {}", part.package, tools::duration(started.elapsed()));
-        fs::write(&mark, &state)?;
+        soak::leave_mark(&mark, &state)?;
     }
     Ok(())
-}
-
-fn nightly(tree: &Tree) -> Command {
-    let mut command = Command::new("rustup");
-    command.args(["run", NIGHTLY, "cargo"]).current_dir(tree.root());
-    // What it builds is for its own machine.
-    command.env("CARGO_TARGET_DIR", tree.target_dir().join("miri"));
-    // Set by the cargo that runs this chore; they would choose its toolchain again.
-    command.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
-    command
-}
-
-fn is_here(tree: &Tree) -> bool {
-    let mut command = nightly(tree);
-    command.args(["miri", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }

@@ -6,7 +6,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -132,14 +132,16 @@ fn mark_path(tree: &Tree, step: &Step) -> PathBuf {
     tree.target_dir().join("soak").join(format!("{}.done", step.name))
 }
 
-fn leave_mark(mark: &PathBuf, state: &str) -> Result<()> {
+/// Leaves a mark that something was done for this state of the tree.
+pub(crate) fn leave_mark(mark: &Path, state: &str) -> Result<()> {
     if let Some(folder) = mark.parent() {
         fs::create_dir_all(folder)?;
     }
     fs::write(mark, state).with_context(|| format!("could not write {}", mark.display()))
 }
 
-fn is_done(mark: Option<&str>, state: &str) -> bool {
+/// Whether what a mark says, if there is one, is this state of the tree.
+pub(crate) fn is_done(mark: Option<&str>, state: &str) -> bool {
     mark == Some(state)
 }
 

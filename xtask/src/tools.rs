@@ -15,6 +15,23 @@ pub(crate) fn cargo(tree: &Tree) -> Command {
     command
 }
 
+/// The toolchain of tools that stable does not have.
+pub(crate) const NIGHTLY: &str = "nightly";
+
+/// The cargo of that toolchain, which may not be installed.
+pub(crate) fn nightly(tree: &Tree) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", NIGHTLY, "cargo"]).current_dir(tree.root());
+    // Set by the cargo that runs this chore; they would choose its toolchain again.
+    command.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
+    command
+}
+
+/// Whether that toolchain has this subcommand of cargo.
+pub(crate) fn nightly_has(tree: &Tree, name: &str) -> bool {
+    answers(nightly(tree).args([name, "--version"]))
+}
+
 /// Runs `cargo` with these arguments; fails when it fails.
 pub(crate) fn run_cargo(tree: &Tree, arguments: &[&str]) -> Result<()> {
     let mut command = cargo(tree);
@@ -35,8 +52,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Whether cargo has this subcommand.
 pub(crate) fn has_subcommand(tree: &Tree, name: &str) -> bool {
-    cargo(tree)
-        .args([name, "--version"])
+    answers(cargo(tree).args([name, "--version"]))
+}
+
+/// Whether a program can be started and ends well; what it says is not shown.
+fn answers(command: &mut Command) -> bool {
+    command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
