@@ -10,57 +10,45 @@ use whimbrel_isolate::{
 };
 
 /// Loops within loops without a store: a compiler would like to look once, before them.
-const SPIN: &str = "spin";
+const SPIN: &str = r#"(module (func (export "run") (param i32) (result i64) (local i32 i32)
+    (loop $outer
+        (local.set 1 (i32.const 100000))
+        (loop $middle
+            (local.set 2 (i32.const 100000))
+            (loop $inner
+                (br_if $inner (local.tee 2 (i32.sub (local.get 2) (i32.const 1)))))
+            (br_if $middle (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))
+        (br_if $outer (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+    (i64.const 0)))"#;
 
-/// A program that writes a byte to every page of so much memory, again and again, and steps through
-/// it with so many bytes between two writes.
-const WRITER: &str = "writer";
+/// A program that fills so many bytes of memory, and one that counts up a word in every 4 KiB of it,
+/// again and again, with so many empty steps between two writes.
+const WRITER: &str = r#"(module (memory (export "memory") 1 2048)
+    (func (export "fill") (param $bytes i32) (result i64) (local $at i32)
+        (drop (memory.grow (i32.sub (i32.shr_u (local.get $bytes) (i32.const 16))
+            (memory.size))))
+        (loop $next
+            (i64.store (local.get $at)
+                (i64.mul (i64.extend_i32_u (local.get $at)) (i64.const 0x9e3779b97f4a7c15)))
+            (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 64)))
+                (local.get $bytes))))
+        (i64.const 0))
+    (func (export "run") (param $pause i32) (result i64)
+        (local $at i32) (local $spin i32)
+        (loop $again
+            (i32.store (local.get $at) (i32.add (i32.load (local.get $at)) (i32.const 1)))
+            (local.set $at (i32.add (local.get $at) (i32.const 4096)))
+            (local.set $at (i32.rem_u (local.get $at)
+                (i32.shl (memory.size) (i32.const 16))))
+            (local.set $spin (local.get $pause))
+            (loop $wait
+                (br_if $wait (local.tee $spin
+                    (i32.sub (local.get $spin) (i32.const 1)))))
+            (br $again))
+        (unreachable)))"#;
 
-/// Text of the programs that are measured here.
-fn text(name: &str) -> &'static str {
-    match name {
-        SPIN => {
-            r#"(module (func (export "run") (param i32) (result i64) (local i32 i32)
-                (loop $outer
-                    (local.set 1 (i32.const 100000))
-                    (loop $middle
-                        (local.set 2 (i32.const 100000))
-                        (loop $inner
-                            (br_if $inner (local.tee 2 (i32.sub (local.get 2) (i32.const 1)))))
-                        (br_if $middle (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))
-                    (br_if $outer (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
-                (i64.const 0)))"#
-        }
-        _ => {
-            r#"(module (memory (export "memory") 1 2048)
-                (func (export "fill") (param $bytes i32) (result i64) (local $at i32)
-                    (drop (memory.grow (i32.sub (i32.shr_u (local.get $bytes) (i32.const 16))
-                        (memory.size))))
-                    (loop $next
-                        (i64.store (local.get $at)
-                            (i64.mul (i64.extend_i32_u (local.get $at)) (i64.const 0x9e3779b97f4a7c15)))
-                        (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 64)))
-                            (local.get $bytes))))
-                    (i64.const 0))
-                (func (export "run") (param $pause i32) (result i64)
-                    (local $at i32) (local $spin i32)
-                    (loop $again
-                        (i32.store (local.get $at) (i32.add (i32.load (local.get $at)) (i32.const 1)))
-                        (local.set $at (i32.add (local.get $at) (i32.const 4096)))
-                        (local.set $at (i32.rem_u (local.get $at)
-                            (i32.shl (memory.size) (i32.const 16))))
-                        (local.set $spin (local.get $pause))
-                        (loop $wait
-                            (br_if $wait (local.tee $spin
-                                (i32.sub (local.get $spin) (i32.const 1)))))
-                        (br $again))
-                    (unreachable)))"#
-        }
-    }
-}
-
-fn code(name: &str) -> Result<Code> {
-    let buffer = wast::parser::ParseBuffer::new(text(name))?;
+fn code(text: &str) -> Result<Code> {
+    let buffer = wast::parser::ParseBuffer::new(text)?;
     let bytes = wast::parser::parse::<wast::Wat<'_>>(&buffer)?.encode()?;
     Ok(Code::Fast(FastCode::new(&Arc::new(Module::parse(&bytes)?), Settings::FAST)?))
 }
@@ -69,6 +57,15 @@ fn spawn(code: &Code) -> Result<VmIsolate> {
     let limits = Limits { memory_bytes_max: 128 << 20, ..Limits::SMALL };
     let state = VmState::initial(code.module(), &NoHost, NanPolicy::Open, limits)?;
     Ok(VmIsolate::spawn(code, state, Box::new(NoHost))?)
+}
+
+/// A writer that has so many MiB of memory, filled.
+fn filled(code: &Code, mib: u32) -> Result<VmIsolate> {
+    let fill = code.module().exported_function("fill").context("fill")?;
+    let mut isolate = spawn(code)?;
+    let outcome = isolate.call(fill, &[Value::I32(mib << 20)], None);
+    ensure!(matches!(outcome, Outcome::Returned(_)), "{outcome:?}");
+    Ok(isolate)
 }
 
 /// What came of many times of the same.
@@ -95,8 +92,8 @@ impl Times {
 }
 
 /// From the request, made on another thread, to the state in which nothing runs.
-fn stop_times(name: &str, argument: u32, count: usize) -> Result<Times> {
-    let code = code(name)?;
+fn stop_times(text: &str, argument: u32, count: usize) -> Result<Times> {
+    let code = code(text)?;
     let function = code.module().exported_function("run").context("run")?;
     let mut times = Vec::new();
     while times.len() < count {
@@ -112,7 +109,7 @@ fn stop_times(name: &str, argument: u32, count: usize) -> Result<Times> {
         let outcome = isolate.call(function, &[Value::I32(argument)], None);
         let ended = Instant::now();
         let Ok(asked) = asking.join() else { bail!("the other thread failed") };
-        ensure!(outcome == Outcome::Stopped, "{outcome:?}");
+        outcome.stopped()?;
         times.push(ended.saturating_duration_since(asked));
     }
     Ok(Times(times))
@@ -129,15 +126,10 @@ pub(crate) fn stops(count: usize) -> Result<()> {
 /// Prints what the state of a program with so many MiB of memory costs.
 pub(crate) fn states(mib: u32, count: usize) -> Result<()> {
     let code = code(WRITER)?;
-    let module = code.module();
-    let fill = module.exported_function("fill").context("fill")?;
-    let run = module.exported_function("run").context("run")?;
-    let mut isolate = spawn(&code)?;
-    let filled = isolate.call(fill, &[Value::I32(mib << 20)], None);
-    ensure!(matches!(filled, Outcome::Returned(_)), "{filled:?}");
+    let run = code.module().exported_function("run").context("run")?;
+    let mut isolate = filled(&code, mib)?;
     isolate.stop_handle().ask();
-    let outcome = isolate.call(run, &[Value::I32(10)], None);
-    ensure!(outcome == Outcome::Stopped, "{outcome:?}");
+    isolate.call(run, &[Value::I32(10)], None).stopped()?;
     let names = [
         "capture",
         "encode, with hashes",
@@ -203,12 +195,8 @@ fn ms(taken: Duration) -> f64 {
 /// before the stop and without, while it writes a share of its memory each second.
 pub(crate) fn rounds(mib: u32, percent: u32, count: usize) -> Result<()> {
     let code = code(WRITER)?;
-    let module = code.module();
-    let fill = module.exported_function("fill").context("fill")?;
-    let run = module.exported_function("run").context("run")?;
-    let mut isolate = spawn(&code)?;
-    let filled = isolate.call(fill, &[Value::I32(mib << 20)], None);
-    ensure!(matches!(filled, Outcome::Returned(_)), "{filled:?}");
+    let run = code.module().exported_function("run").context("run")?;
+    let mut isolate = filled(&code, mib)?;
     let pages_a_second = f64::from(mib) * 256.0 * f64::from(percent) / 100.0;
     let pause = calibrate(&code, run, pages_a_second)?;
     let handle = isolate.stop_handle();
