@@ -136,9 +136,7 @@ impl Striker<'_> {
             self.stage.board.hung(format!("{name} was told to end: {error:#}"));
             crate::stacks::print(self.node(at));
         }
-        self.node(at).kill();
-        self.over.rest(down).await;
-        self.bring_back(at, Trap::default()).await
+        self.kill(at, down, Trap::default()).await
     }
 
     async fn bring_back(&self, at: usize, trap: Trap) -> Result<()> {
