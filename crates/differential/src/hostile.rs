@@ -7,14 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use whimbrel_isolate::fast::{FastCode, Settings};
-use whimbrel_isolate::reference::ReferenceCode;
 use whimbrel_isolate::{
     Answer, Code, DecodeLimits, Frame, Host, Module, NanPolicy, Outcome, Trap, ValType, Value,
     VmIsolate, VmState,
 };
 
-use crate::program::{LIMITS, Subject, value};
+use crate::program::{LIMITS, SETTINGS, Subject, codes, value};
 use crate::random::Random;
 
 /// How far a changed program is followed: in instructions by the interpreter, in looks by compiled
@@ -87,13 +85,6 @@ pub fn attack(seeds: Range<u64>) -> Attacks {
     attacks
 }
 
-fn codes(module: &Arc<Module>) -> Vec<Code> {
-    let settings = Settings { nan: NanPolicy::Canonical, ..Settings::COUNTED };
-    let fast = FastCode::new(module, settings).map(Code::Fast);
-    let reference = ReferenceCode::new(module).map(Code::Reference);
-    [fast, reference].into_iter().flatten().collect()
-}
-
 fn spawn(code: &Code, state: VmState) -> Option<VmIsolate> {
     let host = Box::new(Quiet(Arc::clone(code.module())));
     VmIsolate::spawn(code, state, host).ok()
@@ -117,7 +108,7 @@ fn change_module(subject: &Subject, random: &mut Random, attacks: &mut Attacks) 
     let Ok(state) = VmState::initial(&module, &changed, NanPolicy::Canonical, LIMITS) else {
         return;
     };
-    for code in codes(&module) {
+    for code in codes(&module, SETTINGS) {
         let function = module.exports().first().map_or(0, |export| export.index);
         let Some(ty) = module.function_type(function) else { continue };
         let arguments: Vec<Value> = ty.params.iter().map(|ty| value(*ty, 9)).collect();
@@ -129,7 +120,7 @@ fn change_module(subject: &Subject, random: &mut Random, attacks: &mut Attacks) 
 
 fn change_states(subject: &Subject, seed: u64, random: &mut Random, attacks: &mut Attacks) {
     let module = &subject.module;
-    let codes = codes(module);
+    let codes = codes(module, SETTINGS);
     let [fast, reference] = codes.as_slice() else { return };
     let Ok(initial) = VmState::initial(module, subject, NanPolicy::Canonical, LIMITS) else {
         return;

@@ -10,17 +10,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-use whimbrel_isolate::fast::{FastCode, Settings, Target};
+use whimbrel_isolate::fast::{FastCode, Target};
 use whimbrel_isolate::reference::ReferenceCode;
 use whimbrel_isolate::{Code, DecodeLimits, NanPolicy, Outcome, VmIsolate, VmState};
 
 use crate::ending::Ending;
 use crate::moved::{Listener, Told};
 use crate::plain;
-use crate::program::{LIMITS, Subject};
+use crate::program::{LIMITS, SETTINGS, Subject};
 use crate::random::Random;
-
-const SETTINGS: Settings = Settings { nan: NanPolicy::Canonical, ..Settings::COUNTED };
 
 /// What came of going on, by tier.
 #[derive(Debug, Default)]

@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whimbrel_isolate::fast::{FastCode, Settings, Target};
-use whimbrel_isolate::reference::ReferenceCode;
 use whimbrel_isolate::{
     Answer, Code, DecodeLimits, FuncType, Host, Module, NanPolicy, Outcome, Trap, Value, VmIsolate,
     VmState,
 };
 
 use crate::ending::{Ending, Said, answer};
-use crate::program::{LIMITS, Subject};
+use crate::program::{LIMITS, SETTINGS, Subject, codes};
 use crate::random::Random;
 
 /// After so many stops a call runs to its end.
@@ -192,11 +191,8 @@ pub(crate) fn run(
     fault: Option<Fault>,
 ) -> Carried {
     let module = &subject.module;
-    let settings =
-        Settings { nan: NanPolicy::Canonical, every_entry: seed.is_multiple_of(2), counted: true };
-    let fast = FastCode::new(module, settings).map(Code::Fast);
-    let reference = ReferenceCode::new(module).map(Code::Reference);
-    let mut codes: Vec<Code> = [fast, reference].into_iter().flatten().collect();
+    let settings = Settings { every_entry: seed.is_multiple_of(2), ..SETTINGS };
+    let mut codes = codes(module, settings);
     if seed.is_multiple_of(BYTECODE_ONE_IN) {
         let bytecode = FastCode::compiled_to(Target::Bytecode, module, settings).map(Code::Fast);
         codes.extend(bytecode);

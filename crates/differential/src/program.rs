@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use arbitrary::Unstructured;
 use wasm_encoder::reencode::Reencode;
+use whimbrel_isolate::fast::{FastCode, Settings};
+use whimbrel_isolate::reference::ReferenceCode;
 use whimbrel_isolate::{
-    Environment, Import, ItemKind, Limits, Module, PAGE_BYTES, Supply, ValType, Value,
+    Code, Environment, Import, ItemKind, Limits, Module, NanPolicy, PAGE_BYTES, Supply, ValType,
+    Value,
 };
 
 use crate::random::Random;
@@ -13,6 +16,9 @@ use crate::random::Random;
 /// What all programs may use, on both sides.
 pub(crate) const LIMITS: Limits =
     Limits { memory_bytes_max: 64 * PAGE_BYTES, table_elements_max: 10_000, frames_max: 200 };
+
+/// How all programs are compiled: with one NaN only, or there would be nothing to compare.
+pub(crate) const SETTINGS: Settings = Settings { nan: NanPolicy::Canonical, ..Settings::COUNTED };
 
 /// How many branches and calls a program may take before it traps.
 const PATIENCE: u32 = 1_000;
@@ -38,6 +44,13 @@ impl Subject {
         }
         Ok(Self { bytes, module, calls })
     }
+}
+
+/// The code of a module, compiled and for the interpreter, as far as they run it.
+pub(crate) fn codes(module: &Arc<Module>, settings: Settings) -> Vec<Code> {
+    let fast = FastCode::new(module, settings).map(Code::Fast);
+    let reference = ReferenceCode::new(module).map(Code::Reference);
+    [fast, reference].into_iter().flatten().collect()
 }
 
 fn program(random: &mut Random) -> Option<Vec<u8>> {
