@@ -18,7 +18,7 @@ mod ground;
 mod protect;
 
 use crate::module::Digest;
-use crate::state::{BLOCK_BYTES, MemoryTree, PAGE_BYTES, PagedMemory, VmState};
+use crate::state::{BLOCK_BYTES, MemoryImage, MemoryTree, PAGE_BYTES, PagedMemory, VmState};
 
 pub(crate) use ground::{Ground, Region};
 #[cfg(target_os = "linux")]
@@ -67,14 +67,14 @@ pub struct Round {
 struct Copied {
     memory: PagedMemory,
     tree: MemoryTree,
-    /// How many bytes from the beginning the kernel watches.
+    /// What of it the kernel watches; none if it does not.
     #[cfg(target_os = "linux")]
     protected: Option<Protected>,
 }
 
 /// Copies of the memories of one program, brought up to date in rounds.
 ///
-/// They belong to the isolate that made them; with any other they only cost time.
+/// They belong to the isolate that made them: what they keep of it goes into the state of any other.
 #[derive(Debug)]
 pub struct Rounds {
     ground: Option<Ground>,
@@ -119,16 +119,22 @@ impl Rounds {
         sum
     }
 
-    /// The last round of one memory, which stands still.
-    pub(crate) fn last(&mut self, index: usize, bytes: &[u8]) -> Round {
-        let Some(copied) = self.copies.get_mut(index) else { return Round::default() };
+    /// The last round of the memories, which stand still; images of their sizes, without blocks.
+    pub(crate) fn last<'a>(
+        &mut self,
+        memories: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<MemoryImage> {
         let watched = self.ground.is_some();
-        let place = if watched { bytes.as_ptr() as usize } else { 0 };
-        copied.take((place, bytes.len()), |at, into| {
-            if let Some(block) = bytes.get(at..at + BLOCK_BYTES) {
-                into.copy_from_slice(block);
-            }
-        })
+        let last = |(copied, bytes): (&mut Copied, &[u8])| {
+            let place = if watched { bytes.as_ptr() as usize } else { 0 };
+            copied.take((place, bytes.len()), |at, into| {
+                if let Some(block) = bytes.get(at..at + BLOCK_BYTES) {
+                    into.copy_from_slice(block);
+                }
+            });
+            MemoryImage::empty(copied.memory.pages, copied.memory.pages_max)
+        };
+        self.copies.iter_mut().zip(memories).map(last).collect()
     }
 
     /// The state of a program that stands still, of which `rest` is all but the memories.

@@ -537,12 +537,8 @@ impl Fast {
         rounds: &mut Rounds,
     ) -> Result<PagedState, RestoreError> {
         self.stand();
-        let mut sizes = Vec::new();
-        for (index, memory) in self.memories.iter().enumerate() {
-            let pages_max = memory.ty(&self.store).maximum().unwrap_or(u64::MAX);
-            let _ = rounds.last(index, memory.data(&self.store));
-            sizes.push(MemoryImage::empty(memory.size(&self.store), pages_max));
-        }
+        let memories = self.memories.iter().map(|memory| memory.data(&self.store));
+        let sizes = rounds.last(memories);
         let rest = self.capture_with(sizes);
         Ok(rounds.state(rest))
     }

@@ -281,13 +281,9 @@ impl Reference {
 
     /// Everything that the program knows, with a last round.
     pub(crate) fn capture_rounds(&self, rounds: &mut Rounds) -> PagedState {
-        for (index, memory) in self.machine.memories.iter().enumerate() {
-            let _ = rounds.last(index, &memory.bytes);
-        }
-        let sizes = self.machine.memories.iter().map(|memory| {
-            MemoryImage::empty(memory.bytes.len() as u64 / PAGE_BYTES, memory.pages_declared)
-        });
-        rounds.state(self.capture_with(sizes.collect()))
+        let memories = self.machine.memories.iter().map(|memory| &*memory.bytes);
+        let sizes = rounds.last(memories);
+        rounds.state(self.capture_with(sizes))
     }
 
     pub(crate) fn memory(&mut self) -> Option<&mut [u8]> {
