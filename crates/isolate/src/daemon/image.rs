@@ -22,7 +22,7 @@ use whimbrel_daemon::{
 use whimbrel_wire::limits::{CHUNK_BYTES_MAX, CHUNK_LIST_LENGTH_MAX};
 use whimbrel_wire::{ChunkList, ChunkRef, decode, encode};
 
-use super::settings::{Policy, Settings};
+use super::settings::{Bounds, Policy, Settings};
 use crate::state::{BLOCK_BYTES, MemoryImage, PAGE_BYTES, VmState};
 
 /// The version of what is written here.
@@ -153,6 +153,10 @@ impl Image {
         }
         let vm =
             VmState::decode(&head.vm, &policy.decode_limits()).map_err(|why| declined(&why))?;
+        // Those of the settings were held against the policy, and these are what the program runs by.
+        if Bounds::from(vm.limits) != head.settings.limits {
+            return Err(RestoreError::Malformed("the program has other limits than its settings"));
+        }
         if head.pages.len() != vm.memories.len() {
             return Err(RestoreError::Malformed("pages of memories that are not there"));
         }
