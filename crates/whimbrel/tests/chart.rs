@@ -90,6 +90,15 @@ fn a_chart_is_drawn_with_what_is_alive_and_beside_another_version() {
 }
 
 #[test]
+fn a_state_that_is_called_like_its_chart_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("off.json"), LAMP.replace(r#""id": "lamp""#, r#""id": "off""#)).unwrap();
+    let drawn = ends_with(folder, "chart render off.json", 0);
+    assert!(drawn.contains("<title>off") && drawn.contains("<title>on"), "{drawn}");
+}
+
+#[test]
 fn tests_of_a_chart_are_played_and_end_with_a_number() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -13,6 +13,10 @@ const LINE_LETTERS: usize = 40;
 /// Lines that say what is done, in one box or on one arrow.
 const LINES_MAX: usize = 6;
 
+/// What the chart itself is called among its states. No state has this id; that of the chart one may
+/// have, and it would stand in itself.
+const ROOT: &str = "";
+
 /// What is special about an element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Shade {
@@ -100,7 +104,7 @@ fn panel(definition: &Definition, path: &[String], alive: &Alive, shades: &Shade
     let mut draw = Draw { path, alive, shades, arrows: Vec::new() };
     let inner = definition.states.iter().map(|state| draw.state(state)).collect();
     let mut lines = data_lines(&definition.data);
-    let stays = draw.transitions(&definition.id, &definition.transitions);
+    let stays = draw.transitions(ROOT, &definition.transitions);
     lines.extend(stays);
     let name = path
         .last()
@@ -110,7 +114,7 @@ fn panel(definition: &Definition, path: &[String], alive: &Alive, shades: &Shade
         version => format!(", version {version}"),
     };
     let root = Box_ {
-        id: definition.id.clone(),
+        id: ROOT.to_owned(),
         kind: StateKind::State,
         shade: Shade::Plain,
         whole: lines.join("\n"),
