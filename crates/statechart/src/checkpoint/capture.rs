@@ -14,8 +14,7 @@ impl Instance {
     /// [`CheckpointError`] if it cannot be written: that is our mistake.
     pub fn capture(&self) -> Result<Checkpoint, CheckpointError> {
         let chart = self.chart().ok_or(CheckpointError::TooLarge("no session"))?;
-        let sessions = self.sessions.values().flatten().map(|session| record(session));
-        let sessions: Vec<Record> = sessions.collect();
+        let sessions = self.records();
         let mut checkpoint = Checkpoint {
             format: format_of(&sessions),
             definition: chart.shared_definition(),
@@ -28,39 +27,51 @@ impl Instance {
         checkpoint.digest = checkpoint.digest_of_rest(&chart.digest)?;
         Ok(checkpoint)
     }
+
+    /// Its sessions as a checkpoint has them, the first one first.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.sessions.values().flatten().map(|session| Record::of(session)).collect()
+    }
 }
 
-pub(super) fn record(session: &Session) -> Record {
-    let chart = &session.chart;
-    let values = chart.variables.iter().zip(&session.data);
-    let invoked = session.invoked.iter().filter_map(|((state, place), invoked)| {
-        let invocation = chart.node(*state).invokes.get(*place as usize)?;
-        Some((Arc::clone(&invocation.slot), invoked.clone()))
-    });
-    let history = session.history.iter();
-    let timers = session.timers.iter();
-    Record {
-        id: session.id,
-        chart: chart.path.clone(),
-        phase: session.phase,
-        configuration: names(chart, session.configuration.iter()),
-        history: history
-            .map(|(history, states)| (Arc::clone(chart.id(*history)), names(chart, states.iter())))
-            .collect(),
-        data: values.filter_map(|(name, value)| Some((Arc::clone(name), value.clone()?))).collect(),
-        visited: names(chart, session.visited.iter()),
-        internal: session.internal.iter().map(|event| Event::clone(event)).collect(),
-        external: session.external.iter().map(|event| Event::clone(event)).collect(),
-        event: session.event.as_deref().cloned(),
-        to_invoke: names(chart, session.to_invoke.iter()),
-        invoked: invoked.collect(),
-        timers: timers.map(|(number, timer)| (*number, Timer::clone(timer))).collect(),
-        parent: session.parent.clone(),
-        given: session.given.clone(),
-        next_id: session.next_id,
-        next_timer: session.next_timer,
-        sleeps_until: session.sleeps_until,
-        restarts: session.restarts.clone(),
+impl Record {
+    /// A session as a checkpoint has it.
+    pub(crate) fn of(session: &Session) -> Self {
+        let chart = &session.chart;
+        let values = chart.variables.iter().zip(&session.data);
+        let invoked = session.invoked.iter().filter_map(|((state, place), invoked)| {
+            let invocation = chart.node(*state).invokes.get(*place as usize)?;
+            Some((Arc::clone(&invocation.slot), invoked.clone()))
+        });
+        let history = session.history.iter();
+        let timers = session.timers.iter();
+        Self {
+            id: session.id,
+            chart: chart.path.clone(),
+            phase: session.phase,
+            configuration: names(chart, session.configuration.iter()),
+            history: history
+                .map(|(history, states)| {
+                    (Arc::clone(chart.id(*history)), names(chart, states.iter()))
+                })
+                .collect(),
+            data: values
+                .filter_map(|(name, value)| Some((Arc::clone(name), value.clone()?)))
+                .collect(),
+            visited: names(chart, session.visited.iter()),
+            internal: session.internal.iter().map(|event| Event::clone(event)).collect(),
+            external: session.external.iter().map(|event| Event::clone(event)).collect(),
+            event: session.event.as_deref().cloned(),
+            to_invoke: names(chart, session.to_invoke.iter()),
+            invoked: invoked.collect(),
+            timers: timers.map(|(number, timer)| (*number, Timer::clone(timer))).collect(),
+            parent: session.parent.clone(),
+            given: session.given.clone(),
+            next_id: session.next_id,
+            next_timer: session.next_timer,
+            sleeps_until: session.sleeps_until,
+            restarts: session.restarts.clone(),
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::capture::record;
 use super::{Checkpoint, CheckpointError, Record, Shift, format_of, is_read};
 use crate::chart::Chart;
 use crate::definition::Definition;
@@ -76,8 +75,7 @@ impl Instance {
     ///
     /// [`CheckpointError::Malformed`] if it cannot be written: that is our mistake.
     pub fn to_compact(&self, definition: &Arc<str>) -> Result<Vec<u8>, CheckpointError> {
-        let sessions = self.sessions.values().flatten().map(|session| record(session));
-        let sessions: Vec<Record> = sessions.collect();
+        let sessions = self.records();
         written(&Rest {
             format: format_of(&sessions),
             definition: Arc::clone(definition),

@@ -222,8 +222,7 @@ type Told = (String, String, Option<String>, bool);
 /// What names a pair of instances, time apart.
 fn print(node: &Node) -> String {
     let part = |instance: &Instance| {
-        let sessions = instance.capture().map(|checkpoint| checkpoint.sessions);
-        let mut sessions = sessions.unwrap_or_default();
+        let mut sessions = instance.records();
         let start = node.now.as_nanos();
         for record in &mut sessions {
             for timer in record.timers.values_mut() {

@@ -270,9 +270,7 @@ impl Work<'_> {
         self.effects.append(&mut effects);
         let ids = left.iter().rev().map(|state| chart.id(*state).to_string());
         self.deeds.extend(ids.map(|id| format!("{}: exit actions of {id} ran", record.id)));
-        let after = old.capture().ok();
-        let records = after.into_iter().flat_map(|checkpoint| checkpoint.sessions);
-        records.into_iter().find(|after| after.id == record.id).unwrap_or_else(|| record.clone())
+        old.session(record.id).map_or_else(|| record.clone(), Record::of)
     }
 
     /// Sessions that a plan stops, with all that they invoked.
