@@ -1,7 +1,5 @@
 //! Decides which parts of two charts are not the same, and by which rule.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use super::pair::{Diff, Pair, Touch};
@@ -13,7 +11,7 @@ use crate::definition::{Action, Binding, Datum, State, StateKind, Transition};
 
 /// All differences of a pair, those of its children left out.
 pub(super) fn diffs(pair: &Pair) -> Vec<Diff> {
-    let mut differ = Differ { pair, shifted: pair.shifted(), diffs: Vec::new() };
+    let mut differ = Differ { pair, diffs: Vec::new() };
     differ.chart();
     let (old, new) = (pair.old.chart.definition(), pair.new.chart.definition());
     let olds = parts::states(&old.states);
@@ -40,8 +38,6 @@ pub(super) fn diffs(pair: &Pair) -> Vec<Diff> {
 
 struct Differ<'a> {
     pair: &'a Pair,
-    /// Names that mean something else in the new chart.
-    shifted: BTreeSet<String>,
     diffs: Vec<Diff>,
 }
 
@@ -92,12 +88,12 @@ impl Differ<'_> {
 
     /// Adds a difference if the part names what means something else now.
     fn shift<P: Part + ?Sized>(&mut self, touch: Touch, at: At, element: &str, part: &P) -> bool {
-        if self.shifted.is_empty() {
+        let shifted = &self.pair.shifted;
+        if shifted.is_empty() {
             return false;
         }
-        let mut named = BTreeSet::new();
-        named.extend(names_of(part));
-        let Some(name) = named.intersection(&self.shifted).next().cloned() else { return false };
+        let named = parts::names(part);
+        let Some(name) = named.intersection(shifted).next() else { return false };
         let what = format!("what it says of {name} means something else");
         self.add(Rule::H2, touch, at.0, at.1, element, &what);
         true
@@ -265,8 +261,7 @@ impl Differ<'_> {
                 self.add(Rule::H7, Touch::Never, at.0, at.1, state, what);
             }
             for transition in new {
-                if self.shift(Touch::Possible, at, &transition.id, std::slice::from_ref(transition))
-                {
+                if self.shift(Touch::Possible, at, &transition.id, transition) {
                     self.tell(&transition.on);
                 }
             }
@@ -366,10 +361,6 @@ impl Differ<'_> {
             last.on = on.to_vec();
         }
     }
-}
-
-fn names_of<P: Part + ?Sized>(part: &P) -> BTreeSet<String> {
-    parts::names(part)
 }
 
 /// Data as far as its first values go.

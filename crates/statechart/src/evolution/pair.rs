@@ -31,6 +31,8 @@ pub(super) struct Pair {
     pub(super) starts: Vec<(u32, String)>,
     /// Transitions of the new chart without event that the old one has not, or not with that meaning.
     pub(super) eventless: Vec<u32>,
+    /// The names that mean something else in the new chart, though they are written alike.
+    pub(super) shifted: BTreeSet<String>,
     /// What data there is in the new chart and not in the old one, under another name or none.
     pub(super) added: Vec<Datum>,
     /// New names of old data, by the old name.
@@ -139,7 +141,7 @@ impl Side {
         self.need(place, &parts::names(&state.done));
         for (nth, invoke) in state.invoke.iter().enumerate() {
             self.actions(place, false, &invoke.finalize);
-            self.need(place, &parts::names(std::slice::from_ref(invoke)));
+            self.need(place, &parts::names(invoke));
             match &invoke.by {
                 Some(Text::Fixed(by)) if !is_ours(by) => self.needs.push((place, by.clone())),
                 Some(Text::Fixed(_) | Text::Expression { .. }) | None => {}
@@ -182,12 +184,6 @@ impl Side {
         self.need(state, &parts::names(data));
         self.data.extend(data.iter().map(|datum| (datum.id.clone(), datum.clone())));
     }
-
-    /// Whether a name is known, and whether it is declared.
-    fn standing(&self, name: &str) -> Option<bool> {
-        let place = self.chart.variables.iter().position(|known| **known == *name)?;
-        self.chart.declared.get(place).copied()
-    }
 }
 
 fn is_ours(by: &str) -> bool {
@@ -215,6 +211,7 @@ impl Pair {
             arms: Vec::new(),
             starts: Vec::new(),
             eventless: Vec::new(),
+            shifted: shifted(&old.chart, &new.chart),
             added: Vec::new(),
             renamed: BTreeMap::new(),
             ends: (ends(&old.chart), ends(&new.chart)),
@@ -287,50 +284,26 @@ impl Pair {
     }
 
     fn match_eventless(&mut self) {
-        let shifted = self.shifted();
-        let transitions = |chart: &Chart, state: u32| -> Vec<Transition> {
-            let definition = chart.definition();
-            match state {
-                ROOT => definition.transitions.clone(),
-                state => {
-                    let states = parts::states(&definition.states);
-                    states[state as usize - 1].transitions.clone()
-                }
-            }
-        };
-        let sources = self.new.chart.transitions.iter().filter(|one| one.on.is_empty());
+        let (old, new) = (&self.old.chart, &self.new.chart);
+        let olds = parts::states(&old.definition().states);
+        let news = parts::states(&new.definition().states);
+        let sources = new.transitions.iter().filter(|one| one.on.is_empty());
         let sources: BTreeSet<u32> = sources.map(|one| one.source).collect();
         let mut found = Vec::new();
         for state in sources {
             let Some(back) = self.back[state as usize] else { continue };
-            let old: Vec<Transition> =
-                transitions(&self.old.chart, back).iter().map(bare_transition).collect();
-            let new = transitions(&self.new.chart, state);
-            let range = self.new.chart.node(state).transitions.clone();
-            for (index, one) in range.zip(&new) {
-                let known = old.contains(&bare_transition(one));
-                let names = parts::names(std::slice::from_ref(one));
-                let same = known && names.intersection(&shifted).next().is_none();
+            let known: Vec<Transition> =
+                transitions(old, &olds, back).iter().map(bare_transition).collect();
+            let range = new.node(state).transitions.clone();
+            for (index, one) in range.zip(transitions(new, &news, state)) {
+                let same = known.contains(&bare_transition(one))
+                    && parts::names(one).is_disjoint(&self.shifted);
                 if one.on.is_empty() && self.new.reach.is_alive(index) && !same {
                     found.push(index);
                 }
             }
         }
         self.eventless = found;
-    }
-
-    /// The names that mean something else in the new chart, though they are written alike.
-    pub(super) fn shifted(&self) -> BTreeSet<String> {
-        let sides = [&self.old, &self.new];
-        let names = sides.iter().flat_map(|side| &side.chart.variables);
-        let mut shifted: BTreeSet<String> = names
-            .filter(|name| self.old.standing(name) != self.new.standing(name))
-            .map(|name| name.to_string())
-            .collect();
-        if self.old.chart.name != self.new.chart.name {
-            shifted.insert("_name".to_owned());
-        }
-        shifted
     }
 
     fn is_born_different(&self) -> bool {
@@ -383,6 +356,32 @@ impl Diff {
                 Touch::Born | Touch::Never => false,
             })
         })
+    }
+}
+
+/// The names that one of two charts does not know, or knows otherwise: as data, or left behind by a
+/// loop.
+fn shifted(old: &Chart, new: &Chart) -> BTreeSet<String> {
+    let standing = |chart: &Chart| -> BTreeMap<Arc<str>, bool> {
+        chart.variables.iter().cloned().zip(chart.declared.iter().copied()).collect()
+    };
+    let (before, after) = (standing(old), standing(new));
+    let names = before.keys().chain(after.keys());
+    let mut shifted: BTreeSet<String> = names
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| name.to_string())
+        .collect();
+    if old.name != new.name {
+        shifted.insert("_name".to_owned());
+    }
+    shifted
+}
+
+/// What is written at a state, of which `states` are all in document order.
+fn transitions<'a>(chart: &'a Chart, states: &[&'a State], state: u32) -> &'a [Transition] {
+    match state {
+        ROOT => &chart.definition().transitions,
+        state => &states[state as usize - 1].transitions,
     }
 }
 

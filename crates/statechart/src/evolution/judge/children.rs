@@ -73,7 +73,7 @@ impl Judge<'_> {
         }
         if !is.finalize.is_empty() {
             let names = crate::evolution::parts::names(&is.finalize);
-            if names.intersection(&self.pair.shifted()).next().is_some() {
+            if !names.is_disjoint(&self.pair.shifted) {
                 self.hit(
                     Rule::F4,
                     slot,
