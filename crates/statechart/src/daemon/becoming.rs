@@ -66,7 +66,7 @@ impl Running {
         let own = Gate::between(chart, chart);
         let own = own.map_err(|error| Refusal::NotAdopted(error.to_string()))?;
         // A plan that was done already is one for its result.
-        if terms.plan.to != *self.score.digest {
+        if terms.plan.to != *self.score.chart.digest {
             terms.plan.check_old(&own).map_err(Refusal::Plan)?;
         }
         self.terms = Some(Arc::new(terms));
@@ -91,7 +91,7 @@ impl Running {
     /// Where the definition stays what it is, a plan for another one was not meant.
     fn needs_no(&self, plan: Option<&Plan>) -> Result<(), Objection> {
         match plan {
-            Some(plan) if plan.to != *self.score.digest => {
+            Some(plan) if plan.to != *self.score.chart.digest => {
                 let id = &self.score.chart.definition().id;
                 Err(objection(format!("there is a plan, and the target has no other {id}")))
             }

@@ -202,7 +202,7 @@ impl Running {
                 done: instance.is_done(),
                 due_nanos: instance.next_due().map(Time::as_nanos),
                 now_nanos: now.as_nanos(),
-                definition: &score.digest,
+                definition: &score.chart.digest,
                 version: &score.chart.definition().version,
             }),
             Question::Data(None) => json(&instance.data()),
@@ -210,7 +210,7 @@ impl Running {
                 json(instance.datum(&name).ok_or(Refusal::NoDatum(name))?)
             }
             Question::Definition => {
-                json(&Text { digest: &score.digest, definition: score.chart.definition() })
+                json(&Text { digest: &score.chart.digest, definition: score.chart.definition() })
             }
             Question::Checkpoint => {
                 let internal = |error: crate::CheckpointError| Refusal::Internal(error.to_string());

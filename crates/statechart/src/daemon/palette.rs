@@ -33,7 +33,6 @@ const GATES_MAX: usize = 64;
 /// A definition that daemons share: the chart, and how it is written down.
 pub(super) struct Score {
     pub(super) chart: Arc<Chart>,
-    pub(super) digest: Arc<str>,
     pub(super) written: Whole,
 }
 
@@ -154,8 +153,8 @@ impl Palette {
             None => Ok(()),
             Some(known) => Err(PaletteError::Different {
                 id: score.chart.definition().id.clone(),
-                found: score.digest.to_string(),
-                expected: known.digest.to_string(),
+                found: score.chart.digest.to_string(),
+                expected: known.chart.digest.to_string(),
             }),
         }
     }
@@ -164,7 +163,7 @@ impl Palette {
     pub(super) fn other_than(&self, score: &Score) -> Result<Option<Arc<Score>>, PaletteError> {
         let id = &score.chart.definition().id;
         match self.given.get(id) {
-            Some(known) if known.digest == score.digest => Ok(None),
+            Some(known) if known.chart.digest == score.chart.digest => Ok(None),
             Some(known) => Ok(Some(Arc::clone(known))),
             None if self.closed => Err(PaletteError::Unknown(id.clone())),
             None => Ok(None),
@@ -173,7 +172,7 @@ impl Palette {
 
     /// The gate between two definitions.
     pub(super) fn gate(&self, old: &Score, new: &Score) -> Result<Arc<Gate>, GateError> {
-        let name = (Arc::clone(&old.digest), Arc::clone(&new.digest));
+        let name = (Arc::clone(&old.chart.digest), Arc::clone(&new.chart.digest));
         let locked = || self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gate) = locked().get(&name) {
             return Ok(Arc::clone(gate));
@@ -232,7 +231,6 @@ fn name_of(written: &Whole) -> ChunkRef {
 
 impl Score {
     fn new(chart: Chart, written: Whole) -> Self {
-        let digest = chart.definition().digest().into();
-        Self { chart: Arc::new(chart), digest, written }
+        Self { chart: Arc::new(chart), written }
     }
 }

@@ -26,7 +26,7 @@ struct Frozen {
 impl Frozen {
     fn rest(&self, score: &Score, instance: &Instance) -> Result<&Whole, SinkError> {
         let rest = self.rest.get_or_init(|| {
-            let bytes = instance.to_compact(&score.digest);
+            let bytes = instance.to_compact(&score.chart.digest);
             let bytes = bytes.map_err(|error| SinkError(error.to_string()))?;
             Ok(Whole::new(Bytes::from(bytes)))
         });
@@ -79,7 +79,7 @@ impl Paged for Statechart {
         while state.next_list()?.is_some() {
             rest.append(&mut list(state)?);
         }
-        let (chart, digest) = (&score.chart, &*score.digest);
+        let (chart, digest) = (&score.chart, &*score.chart.digest);
         let instance = Instance::from_compact(&rest, chart, digest, limits(), Shift::default());
         let instance = instance.map_err(|error| declined(&error))?;
         self.running = Some(Running { score, instance, terms });
