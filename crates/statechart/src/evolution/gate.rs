@@ -114,7 +114,7 @@ impl Gate {
             }
         }
         if let Some(plan) = plan {
-            plan.answer(self, &mut findings);
+            plan.answer(&mut findings);
         }
         self.report(settings, findings)
     }

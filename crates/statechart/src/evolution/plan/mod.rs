@@ -355,7 +355,7 @@ impl Plan {
     }
 
     /// Marks the hits that it answers.
-    pub(super) fn answer(&self, _gate: &Gate, findings: &mut [Finding]) {
+    pub(super) fn answer(&self, findings: &mut [Finding]) {
         let none = ChartPlan::default();
         for finding in findings {
             let answer = self.of(&finding.chart).unwrap_or(&none).answers(finding);
@@ -380,7 +380,6 @@ impl ChartPlan {
     /// What it says to a hit; none: nothing.
     fn answers(&self, finding: &Finding) -> Option<String> {
         let name = &finding.element;
-        let said = |what: Option<String>| what;
         match finding.rule {
             Rule::B1 | Rule::B2 | Rule::B3 | Rule::B5 | Rule::B7b => {
                 self.states.get(name).map(|to| match to.as_slice() {
@@ -388,10 +387,10 @@ impl ChartPlan {
                     to => format!("it becomes {}", to.join(" and ")),
                 })
             }
-            Rule::B4 => said(self.regions.get(name).map(|policy| match policy {
+            Rule::B4 => self.regions.get(name).map(|policy| match policy {
                 RegionPolicy::Begin => "it is entered where it begins".to_owned(),
                 RegionPolicy::At(states) => format!("it is entered at {}", states.join(" and ")),
-            })),
+            }),
             Rule::C1 | Rule::C2 | Rule::C4 => self.histories.get(name).map(word),
             Rule::D2 | Rule::D3 | Rule::D5 => self.timers.get(name).map(word),
             Rule::D4 => self.arm.get(name).map(word),
@@ -423,15 +422,13 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn check(&self) -> Result<(), PlanError> {
+        self.check_old()?;
         let (old, new) = (&self.pair.old, &self.pair.new);
         let plan = self.plan;
-        for (from, to) in &plan.states {
-            self.known("state of the old chart", from, old.chart.places.contains_key(&**from))?;
-            for to in to {
-                let place = new.chart.places.get(&**to);
-                let active = place.is_some_and(|place| !new.chart.is_history(*place));
-                self.known("state of the new chart that can be active", to, active)?;
-            }
+        for to in plan.states.values().flatten() {
+            let place = new.chart.places.get(&**to);
+            let active = place.is_some_and(|place| !new.chart.is_history(*place));
+            self.known("state of the new chart that can be active", to, active)?;
         }
         for (region, policy) in &plan.regions {
             let place = new.chart.places.get(&**region).copied();
@@ -448,11 +445,6 @@ impl Checker<'_> {
                 self.known("state of the region", state, inside)?;
             }
         }
-        for history in plan.histories.keys() {
-            let place = old.chart.places.get(&**history);
-            let known = place.is_some_and(|place| old.chart.is_history(*place));
-            self.known("history of the old chart", history, known)?;
-        }
         self.timers()?;
         for slot in plan.children.keys() {
             let known = old.invokes.contains_key(slot) || new.invokes.contains_key(slot);
@@ -462,17 +454,8 @@ impl Checker<'_> {
             let ChildPolicy::To(slot) = policy else { continue };
             self.known("invocation of the new chart", slot, new.invokes.contains_key(slot))?;
         }
-        for (name, given) in &plan.data {
+        for name in plan.data.keys() {
             self.known("variable of the new chart", name, new.data.contains_key(name))?;
-            self.given(name, given)?;
-        }
-        for name in &plan.forget {
-            self.known("variable of the old chart", name, old.data.contains_key(name))?;
-            if plan.data.contains_key(name) && !new.data.contains_key(name) {
-                let what = "it gets a value and is forgotten";
-                let (chart, name) = (self.name.to_owned(), name.clone());
-                return Err(PlanError::Ambiguous { chart, name, what });
-            }
         }
         for (name, policy) in &plan.events {
             if let EventPolicy::Becomes { data: Some(given), .. } = policy {
@@ -504,11 +487,9 @@ impl Checker<'_> {
     }
 
     fn timers(&self) -> Result<(), PlanError> {
-        let (old, new) = (&self.pair.old, &self.pair.new);
+        let new = &self.pair.new;
         let mut taken = BTreeSet::new();
         for (slot, policy) in &self.plan.timers {
-            let known = old.sites.contains_key(slot);
-            self.known("timer of the old chart", slot, known)?;
             if let Some(to) = &policy.slot {
                 self.known("timer of the new chart", to, new.sites.contains_key(to))?;
                 if !taken.insert(to) {
