@@ -298,6 +298,11 @@ impl Chart {
         None
     }
 
+    /// Where a variable stands among the variables, and its value among those of a session.
+    pub(crate) fn variable_at(&self, name: &str) -> Option<usize> {
+        self.variables.iter().position(|known| **known == *name)
+    }
+
     pub(crate) fn node(&self, state: u32) -> &Node {
         &self.nodes[state as usize]
     }

@@ -173,7 +173,7 @@ impl Reviver<'_> {
         state.configuration = self.configuration()?;
         state.history = self.history()?;
         for (name, value) in &record.data {
-            let place = self.chart.variables.iter().position(|known| known == name);
+            let place = self.chart.variable_at(name);
             let place = place.ok_or_else(|| self.unknown("variable", name))?;
             state.data[place] = Some(value.clone());
         }

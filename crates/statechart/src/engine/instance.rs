@@ -306,7 +306,7 @@ impl Instance {
     #[must_use]
     pub fn datum(&self, name: &str) -> Option<&Value> {
         let session = self.session(SessionId::FIRST)?;
-        let place = session.chart.variables.iter().position(|known| **known == *name)?;
+        let place = session.chart.variable_at(name)?;
         session.data.get(place)?.as_ref()
     }
 

@@ -184,7 +184,7 @@ impl Judge<'_> {
 
     fn data(&mut self) {
         for (name, pointer) in &self.sites.data {
-            let place = self.chart.variables.iter().position(|known| **known == **name);
+            let place = self.chart.variable_at(name);
             let read = place.and_then(|place| u32::try_from(place).ok());
             if !read.is_some_and(|place| self.sites.read.contains(&place)) {
                 let (name, pointer) = ((*name).to_owned(), pointer.clone());

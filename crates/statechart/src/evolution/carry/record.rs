@@ -350,7 +350,7 @@ impl<'a> Carrier<'a> {
     fn data(&mut self, record: &mut Record) {
         let mut kept = BTreeMap::new();
         for (name, value) in std::mem::take(&mut record.data) {
-            let known = |name: &str| self.pair.new.chart.variables.iter().any(|one| **one == *name);
+            let known = |name: &str| self.pair.new.chart.variable_at(name).is_some();
             match self.pair.renamed.get(&*name) {
                 Some(new) => drop(kept.insert(new.as_str().into(), value)),
                 None if known(&name) => drop(kept.insert(name, value)),

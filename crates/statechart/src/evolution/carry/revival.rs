@@ -64,7 +64,7 @@ impl Revival<'_> {
         let chart = Arc::clone(&pair.new.chart);
         let late = chart.definition().binding == crate::definition::Binding::Late;
         for datum in &pair.added {
-            let place = chart.variables.iter().position(|known| **known == *datum.id);
+            let place = chart.variable_at(&datum.id);
             let Some(place) = place else { continue };
             let of = chart
                 .nodes
@@ -98,7 +98,7 @@ impl Revival<'_> {
             if let Some(misfit) = kind.and_then(|kind| kind.misfit(&value)) {
                 return Err(Stop::Value(format!("{name}: {misfit}")));
             }
-            let place = pair.new.chart.variables.iter().position(|known| **known == **name);
+            let place = pair.new.chart.variable_at(name);
             if let (Some(place), Some(session)) = (place, self.instance.session_mut(record.id)) {
                 self.deeds.push(format!("{}: {name} became {value}", record.id));
                 session.state_mut().data[place] = Some(value);

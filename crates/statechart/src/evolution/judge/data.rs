@@ -89,7 +89,7 @@ impl Judge<'_> {
         if chart.definition().binding == Binding::Early {
             return false;
         }
-        let place = chart.variables.iter().position(|known| **known == *name);
+        let place = chart.variable_at(name);
         let of = chart.nodes.iter().position(|node| {
             node.data.iter().any(|(variable, _)| place == Some(*variable as usize))
         });

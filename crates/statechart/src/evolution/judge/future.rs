@@ -122,12 +122,12 @@ fn likeness(record: &Record, pair: &Pair) -> Session {
     let state = session.state_mut();
     for (name, value) in &record.data {
         let name = pair.renamed.get(&**name).map_or(&**name, String::as_str);
-        if let Some(place) = chart.variables.iter().position(|known| **known == *name) {
+        if let Some(place) = chart.variable_at(name) {
             state.data[place] = Some(value.clone());
         }
     }
     for datum in &pair.added {
-        let place = chart.variables.iter().position(|known| **known == *datum.id);
+        let place = chart.variable_at(&datum.id);
         if let (Some(place), Some(Given::Literal(value))) = (place, &datum.value) {
             state.data[place] = Some(value.clone());
         }

@@ -273,8 +273,7 @@ pub enum PlanError {
 
 impl Names for Chart {
     fn variable(&self, name: &str) -> Option<u32> {
-        let place = self.variables.iter().position(|known| **known == *name)?;
-        u32::try_from(place).ok()
+        u32::try_from(self.variable_at(name)?).ok()
     }
 }
 
