@@ -197,6 +197,14 @@ pub enum StateKind {
     DeepHistory,
 }
 
+impl StateKind {
+    /// Whether it stands for what was active, and is never active itself.
+    #[must_use]
+    pub const fn is_history(self) -> bool {
+        matches!(self, Self::History | Self::DeepHistory)
+    }
+}
+
 /// Where a state can go.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

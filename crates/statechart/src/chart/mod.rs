@@ -331,7 +331,7 @@ impl Chart {
     }
 
     pub(crate) fn is_history(&self, state: u32) -> bool {
-        matches!(self.node(state).kind, StateKind::History | StateKind::DeepHistory)
+        self.node(state).kind.is_history()
     }
 
     /// The states around `state`, from the inside, without the root, up to but without `top`.

@@ -375,8 +375,7 @@ fn bare_data(data: &[Datum]) -> Vec<Datum> {
 
 /// Whether a state has no states but histories in it.
 fn is_leaf(state: &State) -> bool {
-    let is_history = |kind| matches!(kind, StateKind::History | StateKind::DeepHistory);
-    state.states.iter().all(|child| is_history(child.kind))
+    state.states.iter().all(|child| child.kind.is_history())
 }
 
 /// A part as text, not too long for a report.

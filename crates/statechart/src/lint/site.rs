@@ -78,11 +78,7 @@ impl<'a> Walk<'a, '_> {
         if let Some(done) = &state.done {
             self.message(done);
         }
-        let is_history = matches!(
-            state.kind,
-            crate::definition::StateKind::History | crate::definition::StateKind::DeepHistory
-        );
-        if is_history {
+        if state.kind.is_history() {
             // Its one transition is no transition of the chart.
             for transition in &state.transitions {
                 self.actions(&transition.actions, &format!("{pointer}/transitions/0/do"));

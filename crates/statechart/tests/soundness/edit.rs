@@ -142,8 +142,7 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
     let state = any_state(dice, new);
     let child = state.id.starts_with('k');
     let ids = if child { vec!["k1".to_owned(), "k2".to_owned()] } else { ids };
-    let history = matches!(state.kind, StateKind::History | StateKind::DeepHistory);
-    if history {
+    if state.kind.is_history() {
         if kind < 4 {
             state.kind = other_depth(state.kind);
         }

@@ -113,8 +113,7 @@ impl Maker<'_> {
 
     /// Gives a state and those in it transitions and actions.
     fn wire(&mut self, state: &mut State, ids: &[String]) {
-        let is_history = matches!(state.kind, StateKind::History | StateKind::DeepHistory);
-        if is_history {
+        if state.kind.is_history() {
             return;
         }
         if self.dice.percent(40) {

@@ -139,7 +139,7 @@ struct Layout<'a> {
 impl Layout<'_> {
     /// Places a state with all that is in it; the upper left corner is where it is.
     fn state(&self, state: &Box_) -> (Spot, Placed) {
-        if matches!(state.kind, StateKind::History | StateKind::DeepHistory) {
+        if state.kind.is_history() {
             return ((ROUND, ROUND), Placed::default());
         }
         let lines = state.lines.iter().map(|line| width_of(line));
@@ -259,10 +259,7 @@ impl Layout<'_> {
             all.extend(child.map(|child| (*child).to_owned()));
         }
         if all.is_empty() {
-            let first = of
-                .inner
-                .iter()
-                .find(|inner| !matches!(inner.kind, StateKind::History | StateKind::DeepHistory));
+            let first = of.inner.iter().find(|inner| !inner.kind.is_history());
             all.extend(first.map(|first| first.id.clone()));
         }
         all.dedup();

@@ -157,9 +157,8 @@ impl Draw<'_> {
         if let Some(done) = &state.done {
             said.push(format!("says {}", brings(done)));
         }
-        let is_history = matches!(state.kind, StateKind::History | StateKind::DeepHistory);
         let stays = self.transitions(&state.id, &state.transitions);
-        if !is_history {
+        if !state.kind.is_history() {
             said.extend(stays);
         }
         let shade = self.shade(Element::State(state.id.clone()));
