@@ -1,10 +1,11 @@
 //! The tools for statecharts, as people call them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod nodes;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 const LAMP: &str = r#"{ "id": "lamp", "version": "1",
   "data": [{ "id": "times", "value": { "literal": 0 } }],
@@ -16,18 +17,10 @@ const LAMP: &str = r#"{ "id": "lamp", "version": "1",
                       { "id": "again", "on": ["press"], "to": ["off"] }] },
     { "id": "dark" } ] }"#;
 
-fn whimbrel(folder: &Path, words: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_whimbrel"));
-    command.args(words.split(' ')).current_dir(folder).env_remove("WHIMBREL_DATA");
-    command.output().expect("the command starts")
-}
-
+/// Whatever it says, wherever it says it.
 fn ends_with(folder: &Path, words: &str, number: i32) -> String {
-    let output = whimbrel(folder, words);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(number), "{words}\n{text}\n{error}");
-    text + &error
+    let said = nodes::ends_with(folder, words, number);
+    said.out + &said.complaint
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Asks the gate as a user would: with files, and by the number that it ends with.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod nodes;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 const ORDER: &str = r#"{ "id": "order", "version": "1",
   "data": [{ "id": "count", "type": "int", "value": { "literal": 1 } }],
@@ -14,18 +17,8 @@ const ORDER: &str = r#"{ "id": "order", "version": "1",
     { "id": "paid", "transitions": [{ "id": "send", "on": ["sent"], "to": ["over"] }] },
     { "id": "lost", "kind": "final" }, { "id": "over", "kind": "final" } ] }"#;
 
-fn whimbrel(folder: &Path, words: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_whimbrel"));
-    command.args(words.split(' ')).current_dir(folder).env_remove("WHIMBREL_DATA");
-    command.output().expect("the command starts")
-}
-
 fn ends_with(folder: &Path, words: &str, number: i32) -> String {
-    let output = whimbrel(folder, words);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(number), "{words}\n{text}\n{error}");
-    text
+    nodes::ends_with(folder, words, number).out
 }
 
 #[test]

@@ -39,6 +39,14 @@ impl From<Output> for Said {
     }
 }
 
+/// What the command says to these words in a folder; fails unless it ends with this number.
+pub(crate) fn ends_with(folder: &Path, words: &str, number: i32) -> Said {
+    let output = whimbrel().args(words.split(' ')).current_dir(folder).output();
+    let said = Said::from(output.unwrap());
+    assert_eq!(said.code, number, "{words}\n{}\n{}", said.out, said.complaint);
+    said
+}
+
 /// Polls until it is so; fails when it takes too long.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
