@@ -242,14 +242,8 @@ impl Instance {
         let chart = Arc::clone(&session.chart);
         let states = self.session_mut(id).map(|session| session.take_invokers());
         for state in states.into_iter().flatten() {
-            for (place, invocation) in chart.node(state).invokes.iter().enumerate() {
-                let place = u32::try_from(place).unwrap_or(u32::MAX);
-                let started = self.start_child(id, state, place, invocation);
-                if let (Err((name, fault)), Some(session)) = (started, self.session_mut(id)) {
-                    session.fail(name, Value::text(&*fault.0), None);
-                    session.wake();
-                }
-            }
+            let count = chart.node(state).invokes.len();
+            (0_u32..).take(count).for_each(|place| self.start_one(id, (state, place)));
         }
     }
 
