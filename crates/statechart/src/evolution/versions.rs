@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::gate::{Gate, GateError, Settings};
 use super::report::Report;
 use crate::chart::Chart;
-use crate::definition::Definition;
 
 /// Which way instances go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +34,10 @@ pub struct Step {
 }
 
 impl Versions {
-    /// The versions `definitions`, the oldest first.
-    ///
-    /// # Errors
-    ///
-    /// [`GateError::New`] when one is no chart.
-    pub fn new(definitions: Vec<Definition>) -> Result<Self, GateError> {
-        let chart = |definition| Chart::new(definition).map(Arc::new).map_err(GateError::New);
-        Ok(Self(definitions.into_iter().map(chart).collect::<Result<_, _>>()?))
+    /// The versions `charts`, the oldest first.
+    #[must_use]
+    pub const fn new(charts: Vec<Arc<Chart>>) -> Self {
+        Self(charts)
     }
 
     /// Judges each version beside the next one, or, if it is `transitive`, beside all later ones.

@@ -288,8 +288,7 @@ fn versions_are_judged_backward_forward_and_all_with_all() {
     for path in ["/states/2/transitions/0", "/states/2/transitions/1"] {
         set(&mut third, path, "to", json!(["gone"]));
     }
-    let versions = [order(), second, third].iter().map(definition).collect();
-    let versions = Versions::new(versions).unwrap();
+    let versions = Versions::new([order(), second, third].iter().map(chart).collect());
     let settings = Settings::default();
     let judge = |direction, transitive| -> Vec<(usize, usize, Verdict)> {
         let steps = versions.judge(direction, transitive, &settings).unwrap();

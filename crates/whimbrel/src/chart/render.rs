@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::Value as Json;
 use whimbrel_statechart::evolution::{Gate, Settings};
-use whimbrel_statechart::{Checkpoint, Definition};
+use whimbrel_statechart::{Chart, Checkpoint, Definition};
 
 use super::picture::{self, Alive, Difference, Element, Lives};
 use super::{files, fleet};
@@ -50,7 +51,7 @@ pub(crate) struct DiffWords {
 /// Draws.
 pub(super) async fn render(place: &Place, words: &RenderWords) -> Result<ExitCode> {
     let (definition, lives) = match (&words.file, &words.checkpoint, &words.live) {
-        (Some(file), _, _) => (known(file)?, Lives::new()),
+        (Some(file), _, _) => (known(file)?.definition().clone(), Lives::new()),
         (None, Some(file), _) => of_checkpoint(&files::checkpoint(file)?)?,
         (None, None, Some(daemon)) => of_checkpoint(&fleet::checkpoint(place, daemon).await?)?,
         (None, None, None) => return Err(Advice::wrong("nothing is to be drawn", "name a file")),
@@ -65,11 +66,11 @@ pub(super) async fn render(place: &Place, words: &RenderWords) -> Result<ExitCod
 
 /// Says what differs, and what the gate says to it; 1 if something differs.
 pub(super) fn diff(words: &DiffWords) -> Result<ExitCode> {
-    let (old, new) = (known(&words.old)?, known(&words.new)?);
-    let found = picture::differences(&old, &new);
+    let (before, after) = (Arc::new(known(&words.old)?), Arc::new(known(&words.new)?));
+    let (old, new) = (before.definition(), after.definition());
+    let found = picture::differences(old, new);
     found.iter().for_each(|difference| output::say(&line(difference)));
-    let gate =
-        Gate::new(old.clone(), new.clone()).map_err(|error| files::wrong(&words.new, &error))?;
+    let gate = Gate::between(&before, &after).map_err(|error| files::wrong(&words.new, &error))?;
     let verdict = gate.judge_any(&Settings::default()).verdict;
     output::say(&format!("{} differences; for any instance: {verdict}", found.len()));
     if let Some(path) = &words.svg {
@@ -77,7 +78,7 @@ pub(super) fn diff(words: &DiffWords) -> Result<ExitCode> {
             Some(file) => of_checkpoint(&files::checkpoint(file)?)?.1,
             None => Lives::new(),
         };
-        files::write(path, picture::of_two(&old, &new, &lives).trim_end())?;
+        files::write(path, picture::of_two(old, new, &lives).trim_end())?;
     }
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(UNSUCCESSFUL) })
 }
@@ -93,9 +94,9 @@ fn line(difference: &Difference) -> String {
     format!("{} {chart}{what}", difference.sign)
 }
 
-/// A definition that is legal, with every id.
-fn known(path: &Path) -> Result<Definition> {
-    Ok(files::chart(path, files::definition(path)?)?.definition().clone())
+/// The chart of a file.
+fn known(path: &Path) -> Result<Chart> {
+    files::chart(path, files::definition(path)?)
 }
 
 /// What is alive, by the names of the checkpoint's own form.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
@@ -34,17 +35,14 @@ pub(crate) struct VersionsWords {
 
 /// Judges them; ends with 0 if all pass, else with 1.
 pub(super) fn run(words: VersionsWords) -> Result<ExitCode> {
-    let mut definitions = Vec::new();
+    let mut charts = Vec::new();
     for path in &words.files {
-        let definition = files::definition(path)?;
-        files::chart(path, definition.clone())?;
-        definitions.push(definition);
+        charts.push(Arc::new(files::chart(path, files::definition(path)?)?));
     }
     let settings = Settings { profile: words.profile.into(), ..Settings::default() };
-    let wrong = |error| files::wrong(&words.files[0], &error);
-    let versions = Versions::new(definitions).map_err(wrong)?;
+    let versions = Versions::new(charts);
     let steps = versions.judge(words.direction.into(), words.transitive, &settings);
-    let steps = steps.map_err(wrong)?;
+    let steps = steps.map_err(|error| files::wrong(&words.files[0], &error))?;
     let name = |place: usize| words.files[place].display().to_string();
     if words.json {
         let steps = steps.iter().map(
