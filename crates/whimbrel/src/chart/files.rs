@@ -9,11 +9,12 @@ use whimbrel_statechart::scxml::{Ours, Surroundings, import};
 use whimbrel_statechart::{Chart, Checkpoint, Definition, Source};
 
 use crate::failure::Advice;
+use crate::output;
 
 /// A definition: SCXML if the file begins like XML, else the JSON form.
 pub(super) fn definition(path: &Path) -> Result<Definition> {
     let text = read(path)?;
-    if !text.trim_start().starts_with('<') {
+    if !is_xml(&text) {
         return serde_json::from_str(&text).map_err(|error| wrong(path, &error));
     }
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
@@ -30,6 +31,10 @@ pub(super) fn definition(path: &Path) -> Result<Definition> {
     import(&text, &around).map_err(|error| wrong(path, &error))
 }
 
+fn is_xml(text: &str) -> bool {
+    text.trim_start().starts_with('<')
+}
+
 /// The chart of a definition. What is wrong with it is told with line and column.
 pub(super) fn chart(path: &Path, definition: Definition) -> Result<Chart> {
     Chart::new(definition).map_err(|error| {
@@ -43,8 +48,7 @@ pub(super) fn chart(path: &Path, definition: Definition) -> Result<Chart> {
 /// Where the parts of a definition stand in its file.
 pub(super) fn source(path: &Path) -> Result<Source> {
     let text = read(path)?;
-    let xml = text.trim_start().starts_with('<');
-    Ok(if xml { Source::of_scxml(&text) } else { Source::of_json(&text) })
+    Ok(if is_xml(&text) { Source::of_scxml(&text) } else { Source::of_json(&text) })
 }
 
 /// A checkpoint.
@@ -55,6 +59,15 @@ pub(super) fn checkpoint(path: &Path) -> Result<Checkpoint> {
 /// A plan.
 pub(super) fn plan(path: &Path) -> Result<Plan> {
     Plan::from_json(&read(path)?).map_err(|error| wrong(path, &error))
+}
+
+/// Writes a file, or says the text where none is named.
+pub(super) fn put(path: Option<&Path>, text: &str) -> Result<()> {
+    match path {
+        Some(path) => write(path, text)?,
+        None => output::say(text),
+    }
+    Ok(())
 }
 
 /// Writes a file.

@@ -144,20 +144,14 @@ pub(crate) async fn run(place: &Place, words: ChartWords) -> Result<ExitCode> {
             let definition = files::definition(&file)?.with_ids();
             files::chart(&file, definition.clone())?;
             let text = serde_json::to_string_pretty(&definition)?;
-            match output {
-                Some(path) => files::write(&path, &text)?,
-                None => output::say(&text),
-            }
+            files::put(output.as_deref(), &text)?;
         }
         ChartWords::Export { file, output } => {
             let definition = files::definition(&file)?;
             files::chart(&file, definition.clone())?;
             let text = whimbrel_statechart::scxml::export(&definition)
                 .map_err(|error| files::wrong(&file, &error))?;
-            match output {
-                Some(path) => files::write(&path, text.trim_end())?,
-                None => output::say(text.trim_end()),
-            }
+            files::put(output.as_deref(), text.trim_end())?;
         }
         ChartWords::Lint { files, json } => return lint::run(&files, json),
         ChartWords::Render(words) => return render::render(place, &words).await,

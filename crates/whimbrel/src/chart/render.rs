@@ -57,10 +57,7 @@ pub(super) async fn render(place: &Place, words: &RenderWords) -> Result<ExitCod
         (None, None, None) => return Err(Advice::wrong("nothing is to be drawn", "name a file")),
     };
     let drawn = picture::of_one(&definition, &lives);
-    match &words.output {
-        Some(path) => files::write(path, drawn.trim_end())?,
-        None => output::say(drawn.trim_end()),
-    }
+    files::put(words.output.as_deref(), drawn.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
