@@ -15,7 +15,7 @@ use crate::chart::{Chart, ChartError};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::definition::Definition;
 
-/// States of a chart times its states and transitions: 128 MiB of sets at most.
+/// States of a chart times its states and transitions: 128 MiB of sets at most for each chart.
 pub const GATE_BITS_MAX: usize = 1 << 30;
 
 /// A gate between two definitions: what they differ in is worked out once, for all instances.

@@ -57,7 +57,7 @@ pub(super) struct Side {
     pub(super) invokes: BTreeMap<String, Invocation>,
     /// Which charts a state invokes; none: any.
     pub(super) calls: Vec<(u32, Option<String>)>,
-    /// Data by name, with whether the chart declares it.
+    /// The data that the chart declares, by name.
     pub(super) data: BTreeMap<String, Datum>,
     /// Functions of the host and kinds of children, with the state that needs them.
     pub(super) needs: Vec<(u32, String)>,
@@ -91,7 +91,7 @@ pub(super) struct Diff {
     pub(super) what: String,
     pub(super) old: Option<String>,
     pub(super) new: Option<String>,
-    /// The transition of the new chart, for events that wait.
+    /// The events on which it matters, as transitions name them, for events that wait.
     pub(super) on: Vec<String>,
 }
 

@@ -241,7 +241,7 @@ pub(super) fn bare_invoke(invoke: &Invoke) -> Invoke {
     Invoke { slot: String::new(), finalize, ..invoke.clone() }
 }
 
-/// All states in document order, each with its parent.
+/// All states in document order.
 pub(super) fn states(roots: &[State]) -> Vec<&State> {
     let mut found = Vec::new();
     let mut open: Vec<&State> = roots.iter().rev().collect();
