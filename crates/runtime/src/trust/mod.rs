@@ -107,14 +107,10 @@ impl Trust {
 
     /// Believes no token with this block any more, on disk before this returns.
     fn revoke(&self, id: BlockId) -> Result<(), TrustError> {
-        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
-        if policy.revoked().any(|known| known == id) {
-            return Ok(());
-        }
-        if !policy.revoke(id) {
+        if !self.policy.write().unwrap_or_else(PoisonError::into_inner).revoke(id) {
             return Err(TrustError::NotRevoked("too many are revoked already".to_owned()));
         }
-        drop(policy);
+        // It may be believed no more and yet not be on disk: the disk was full, or somebody else is at it.
         self.revoked.add(id).map_err(|error| TrustError::NotRevoked(error.to_string()))
     }
 

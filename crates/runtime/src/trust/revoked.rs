@@ -3,6 +3,7 @@
 //! A file that cannot be read whole keeps the node from starting: it would believe what was revoked. A last
 //! line without an end is what a crash left of a revocation that nobody was told of; it is dropped.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,7 +19,8 @@ const REVOKED_FILE: &str = "revoked";
 
 pub(super) struct Revoked {
     file: Option<PathBuf>,
-    adding: Mutex<()>,
+    /// What the file is known to hold.
+    held: Mutex<BTreeSet<BlockId>>,
 }
 
 impl Revoked {
@@ -46,14 +48,16 @@ impl Revoked {
                 open.sync_all()?;
             }
         }
-        Ok(Self { file, adding: Mutex::default() })
+        Ok(Self { file, held: Mutex::new(policy.revoked().collect()) })
     }
 
-    /// Adds one; it is on disk before this returns.
+    /// Adds one, if the file does not hold it; it is on disk before this returns.
     pub(super) fn add(&self, id: BlockId) -> io::Result<()> {
         let Some(path) = &self.file else { return Ok(()) };
-        let _adding = lock(&self.adding);
-        let is_new = !path.exists();
+        let mut held = lock(&self.held);
+        if held.contains(&id) {
+            return Ok(());
+        }
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let before = file.metadata()?.len();
         let written = file.write_all(format!("{id}\n").as_bytes()).and_then(|()| file.sync_all());
@@ -62,16 +66,19 @@ impl Revoked {
             let _ = file.set_len(before);
             return Err(error);
         }
-        match path.parent() {
-            Some(folder) if is_new => File::open(folder)?.sync_all(),
-            Some(_) | None => Ok(()),
+        // The file may be new to its folder.
+        if let Some(folder) = path.parent().filter(|_| held.is_empty()) {
+            File::open(folder)?.sync_all()?;
         }
+        held.insert(id);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::{Trust, TrustConfig, TrustError};
 
     fn id(number: u8) -> BlockId {
         BlockId::of(&format!("{number:02x}").repeat(32)).unwrap()
@@ -97,6 +104,23 @@ mod tests {
         revoked.add(id(4)).unwrap();
         let (_, policy) = open(folder.path()).unwrap();
         assert_eq!(policy.revoked().count(), 3);
+    }
+
+    #[test]
+    fn what_could_not_be_written_down_is_written_down_when_it_is_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(REVOKED_FILE);
+        let config =
+            TrustConfig { folder: Some(folder.path().to_owned()), ..TrustConfig::default() };
+        let trust = Trust::open(&config).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(trust.revoke(id(1)), Err(TrustError::NotRevoked(_))));
+        fs::remove_dir(&path).unwrap();
+        trust.revoke(id(1)).unwrap();
+        trust.revoke(id(1)).unwrap();
+        let (_, policy) = open(folder.path()).unwrap();
+        assert_eq!(policy.revoked().collect::<Vec<_>>(), [id(1)]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", id(1)));
     }
 
     #[test]
