@@ -47,16 +47,19 @@ impl Mesh {
             };
             Ok::<_, MeshError>((stores, recorded))
         });
-        let membership = Membership::open(config.roster(), config.roster.clone())?;
         let (stores, recorded) = opened.await.map_err(std::io::Error::other)??;
-        let asked = config.trust.clone();
-        let trust = tokio::task::spawn_blocking(move || Trust::open(&asked));
-        let trust = match trust.await.map_err(std::io::Error::other)? {
-            Ok(trust) => trust,
+        let (roster, file, asked) = (config.roster(), config.roster.clone(), config.trust.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let membership = Membership::open(roster, file)?;
+            let trust = Trust::open(&asked).map_err(MeshError::Trust)?;
+            Ok::<_, MeshError>((membership, trust))
+        });
+        let (membership, trust) = match opened.await.map_err(std::io::Error::other)? {
+            Ok(opened) => opened,
             Err(error) => {
                 let saver = stores.durable().map(|store| store.writer.clone());
                 drop(tokio::task::spawn_blocking(move || close_store(saver.as_ref())).await);
-                return Err(MeshError::Trust(error));
+                return Err(error);
             }
         };
         let listed = membership.look(Roster::members);

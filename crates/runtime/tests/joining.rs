@@ -12,8 +12,8 @@ use stage::{Node, config, identity, local, open_as, quick, until};
 use whimbrel_protocol::Standing;
 use whimbrel_runtime::link::Member;
 use whimbrel_runtime::{
-    DaemonError, DaemonHostConfig, JoinError, JoinRefusal, LeaveError, MeshConfig, MeshId,
-    MigrationOpts, RosterError, join,
+    DaemonError, DaemonHostConfig, JoinError, JoinRefusal, LeaveError, Mesh, MeshConfig, MeshError,
+    MeshId, MigrationOpts, RosterError, join,
 };
 use whimbrel_wire::{NodeKey, PublicKey};
 
@@ -116,8 +116,7 @@ async fn a_node_joins_by_an_invitation_is_known_to_all_and_stays() {
     let mut config = config_in(3, &folder, &[]);
     (config.mesh, config.inviters) = (None, [].into());
     (config.listen, config.addresses) = (listen, vec![listen]);
-    let mesh =
-        stage::eventually("it opens again", || whimbrel_runtime::Mesh::open(config.clone())).await;
+    let mesh = stage::eventually("it opens again", || Mesh::open(config.clone())).await;
     assert_eq!(mesh.members().nodes().len(), 3);
 }
 
@@ -239,4 +238,18 @@ async fn a_new_key_takes_over_once_all_know_it() {
     proof.verify(&entity).unwrap();
     let last = proof.deeds.last().unwrap();
     assert_eq!((last.deed.from, last.deed.to), (key(2).public(), key(3).public()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_list_of_members_keeps_the_node_down_and_leaves_nothing_of_it_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_in(1, &folder, &[]);
+    std::fs::write(roster_file(&folder), "damaged").unwrap();
+    // The second time the data folder would be taken if the first had left anything.
+    for _ in 0..2 {
+        let refused = Mesh::open(config.clone()).await.err();
+        assert!(matches!(refused, Some(MeshError::Roster(_))), "{refused:?}");
+    }
+    std::fs::remove_file(roster_file(&folder)).unwrap();
+    start(config, folder).await;
 }

@@ -14,7 +14,7 @@ const MAGIC: &[u8; 8] = b"WHIMMEM1";
 /// How long it is at most, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// What is in the file; none if there is none. Damaged bytes are given as they are: no roster opens with them.
+/// What is in the file; none if there is none. Damaged bytes are an error of the kind `InvalidData`.
 pub(super) fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
     let length = match fs::metadata(file) {
         Ok(metadata) => metadata.len(),

@@ -43,7 +43,7 @@ pub(crate) struct Membership {
     /// Held while a step is saved: one after the other, and nobody who only looks waits for the disk.
     order: Mutex<()>,
     file: Option<PathBuf>,
-    /// One step is saved at a time.
+    /// Of what members tell, one step is under way at a time; what comes meanwhile is told again.
     stepping: Arc<Semaphore>,
     heard: Notify,
 }
@@ -56,11 +56,14 @@ pub(crate) enum Untaken<E> {
 }
 
 impl Membership {
-    /// The roster of this config with what is in `file`, if that is there.
+    /// The roster of this config with what is in `file`, if that is there. Waits for the disk.
     pub(crate) fn open(config: RosterConfig, file: Option<PathBuf>) -> Result<Self, MeshError> {
-        let saved = file.as_deref().map(file::read).transpose()?.flatten();
-        let roster = Roster::open(config, saved.as_deref());
-        let roster = roster.ok_or_else(|| MeshError::Roster(file.clone().unwrap_or_default()))?;
+        let damaged = || MeshError::Roster(file.clone().unwrap_or_default());
+        let saved = file.as_deref().map(file::read).transpose().map_err(|error| {
+            let is_damaged = error.kind() == io::ErrorKind::InvalidData;
+            if is_damaged { damaged() } else { error.into() }
+        })?;
+        let roster = Roster::open(config, saved.flatten().as_deref()).ok_or_else(damaged)?;
         let stepping = Arc::new(Semaphore::new(1));
         Ok(Self {
             roster: Mutex::new(roster),
