@@ -15,7 +15,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use whimbrel_trust::chain::{Entry, Outcome};
-use whimbrel_trust::{Act, BlockId, Holder, PermissionToken, TrustRefusal, Verb};
+use whimbrel_trust::{Act, BlockId, Holder, PermissionToken, TrustRefusal};
 use whimbrel_wire::{Answer, ChannelName, EntityId, NodeId};
 
 use super::{Trust, TrustError, micros, text};
@@ -98,7 +98,7 @@ impl Caller {
 
     fn judged(&self, act: &Act) -> Result<Holder, TrustError> {
         self.trust().judge(self.token.as_ref(), act).map_err(|refusal| {
-            self.trust().saw(self.who(), what(act.verb), act.daemon, refusal.to_string());
+            self.trust().saw(self.who(), act.verb.as_str(), act.daemon, refusal.to_string());
             refusal.into()
         })
     }
@@ -286,17 +286,5 @@ impl Caller {
 
     fn named(&self, who: &str) -> String {
         if self.from.is_empty() { who.to_owned() } else { format!("{who} at {}", self.from) }
-    }
-}
-
-/// What is written down of a refusal, for it is counted by that.
-const fn what(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Observe => "observe",
-        Verb::Deliver => "deliver",
-        Verb::Publish => "publish",
-        Verb::Subscribe => "subscribe",
-        Verb::Migrate => "migrate",
-        Verb::Admin => "admin",
     }
 }
