@@ -49,6 +49,11 @@ impl Clock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Time::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
+
+    /// The time on the wall, in microseconds since the Unix epoch.
+    pub(crate) fn wall_micros() -> u64 {
+        Self::wall().as_nanos() / 1_000
+    }
 }
 
 /// Whether the kernel found that the counter runs evenly and alike on all processors.

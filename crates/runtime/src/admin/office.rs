@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::broadcast::Receiver;
@@ -31,6 +31,7 @@ use super::words::{
     Ask, Birth, DaemonLine, Done, EventLine, ForkLine, MoveReport, NodeLine, Part, Payload,
     PlaceLine, Seed, TokenText, Verdict, daemon_text,
 };
+use crate::clock::Clock;
 use crate::config::{DaemonHostConfig, Durability, MigrationOpts};
 use crate::core::RuntimeEvent;
 use crate::error::MigrationError;
@@ -532,7 +533,7 @@ async fn next_line(events: &mut Receiver<RuntimeEvent>) -> Option<EventLine> {
     match events.recv().await {
         Ok(event) => Some(line_of(&event)),
         Err(RecvError::Lagged(count)) => Some(EventLine {
-            at_us: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros),
+            at_us: Clock::wall_micros(),
             daemon: String::new(),
             event: EVENTS_BEHIND.to_owned(),
             detail: format!("{count} events came faster than they were read"),

@@ -47,7 +47,7 @@ pub(crate) struct Neighbours {
 
 impl Neighbours {
     pub(crate) fn new(node: NodeId, seed: u64, settings: DetectorSettings, now: Time) -> Self {
-        let run = Clock::wall().as_nanos() / 1_000;
+        let run = Clock::wall_micros();
         Self {
             detector: Mutex::new(Detector::new(node, run, seed, settings, now)),
             stirred: Arc::default(),

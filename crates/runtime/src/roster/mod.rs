@@ -152,7 +152,7 @@ impl Membership {
 
     /// Somebody with this key asks to be let in. The answer.
     pub(crate) fn guest(&self, core: &Arc<Core>, guest: PublicKey, request: &[u8]) -> Bytes {
-        let wall = Clock::wall().as_nanos() / 1_000;
+        let wall = Clock::wall_micros();
         let admitted = match decode::<JoinRequest>(request) {
             Ok(request) => self.step(core, |roster| roster.admit(wall, guest, &request)),
             Err(_) => Err(Untaken::Refused(JoinRefusal::Malformed)),

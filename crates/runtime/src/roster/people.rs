@@ -89,7 +89,7 @@ impl DaemonRuntime {
         succeeds: bool,
     ) -> Result<String, RosterError> {
         let serial = random().map_err(|_| RosterError::NoMesh)?;
-        let wall = Clock::wall().as_nanos() / 1_000;
+        let wall = Clock::wall_micros();
         let valid = u64::try_from(valid.as_micros()).unwrap_or(u64::MAX);
         let ends = wall.saturating_add(valid);
         let invited =

@@ -18,9 +18,10 @@ use whimbrel_trust::chain::{Entry, Outcome};
 use whimbrel_trust::{Act, BlockId, Holder, PermissionToken, TrustRefusal};
 use whimbrel_wire::{Answer, ChannelName, EntityId, NodeId};
 
-use super::{Trust, TrustError, micros, text};
+use super::{Trust, TrustError, text};
 use crate::channels::SubscribeOptions;
 use crate::client::Client;
+use crate::clock::Clock;
 use crate::config::MigrationOpts;
 use crate::error::DaemonError;
 use crate::migration::MigrationHandle;
@@ -121,7 +122,7 @@ impl Caller {
     {
         let holder = self.judged(&act)?;
         let entry = Entry {
-            at_us: micros(),
+            at_us: Clock::wall_micros(),
             who: self.named(if holder.token.is_some() { &holder.name } else { LOCAL }),
             token: holder.token.map(|id| id.to_string()).unwrap_or_default(),
             what: what.to_owned(),
@@ -136,7 +137,8 @@ impl Caller {
             Ok(_) => (Outcome::Done, String::new()),
             Err(error) => (Outcome::Failed, error.to_string()),
         };
-        let end = Entry { at_us: micros(), of: number, result: outcome, detail, ..entry };
+        let end =
+            Entry { at_us: Clock::wall_micros(), of: number, result: outcome, detail, ..entry };
         match (log.enter(end).await, result) {
             (Ok(_), result) => result,
             // What went wrong matters more to the caller than that it is not in the log.

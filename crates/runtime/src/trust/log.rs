@@ -28,8 +28,8 @@ use tokio::sync::oneshot;
 use whimbrel_trust::chain::{self, Broken, Entry, Outcome, Standing};
 use whimbrel_wire::hex;
 
-use super::micros;
 use super::sightings::Sightings;
+use crate::clock::Clock;
 use crate::core::lock;
 use crate::durable;
 
@@ -250,7 +250,7 @@ impl Book {
 
     /// A new file after one that was tampered with.
     fn anew(folder: &Path, broken: &Broken, standing: Standing) -> io::Result<Self> {
-        let name = format!("audit-broken-{}.log", micros());
+        let name = format!("audit-broken-{}.log", Clock::wall_micros());
         fs::rename(folder.join(AUDIT_FILE), folder.join(&name))?;
         tracing::error!(%broken, set_aside = %name, "the audit log does not hold together");
         let mut book = Self::begin(folder, standing)?;
@@ -375,7 +375,7 @@ pub fn audit_files(folder: &Path) -> io::Result<Vec<AuditFile>> {
 
 fn note(what: &str, detail: String) -> Entry {
     Entry {
-        at_us: micros(),
+        at_us: Clock::wall_micros(),
         who: "node".to_owned(),
         what: what.to_owned(),
         result: Outcome::Noted,

@@ -35,6 +35,7 @@ use crate::clock::Clock;
 pub use caller::Caller;
 pub use log::{AUDIT_FILE, AuditFile, audit_files};
 
+use crate::clock::Clock;
 use log::Log;
 pub(crate) use misdeeds::Said;
 use revoked::Revoked;
@@ -123,7 +124,7 @@ impl Trust {
         detail: String,
     ) {
         self.log.saw(Entry {
-            at_us: micros(),
+            at_us: Clock::wall_micros(),
             who,
             what: what.to_owned(),
             daemon: daemon.map(|it| text(&it)).unwrap_or_default(),
@@ -143,11 +144,6 @@ impl Trust {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(u64::MAX, |since| since.as_secs())
-}
-
-/// Microseconds since the Unix epoch.
-fn micros() -> u64 {
-    Clock::wall().as_nanos() / 1_000
 }
 
 fn text(entity: &EntityId) -> String {
