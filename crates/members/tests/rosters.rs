@@ -117,7 +117,7 @@ impl Mesh {
                 let Some(roster) = self.rosters.get_mut(&to) else { continue };
                 match telling {
                     // Whoever is no member is not listened to.
-                    Telling::Told { facts, .. } if roster.others().contains_key(&from) => {
+                    Telling::Told { facts, .. } if roster.other(from).is_some() => {
                         let step = roster.told(from, &facts);
                         self.take_at(to, step);
                     }
@@ -135,6 +135,10 @@ impl Mesh {
                 seeds.iter().filter(|&&seed| seed != at).map(|&seed| key(seed).node_id()).collect();
             let members: BTreeSet<NodeId> = self.of(at).members().into_keys().collect();
             assert_eq!(members, expected, "at {at}");
+            let others = self.of(at).others();
+            for node in self.rosters.keys() {
+                assert_eq!(self.of(at).other(*node), others.get(node), "{node} at {at}");
+            }
         }
     }
 }

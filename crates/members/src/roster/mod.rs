@@ -195,6 +195,28 @@ impl Roster {
         members
     }
 
+    /// One of the [`others`](Self::others).
+    #[must_use]
+    pub fn other(&self, node: NodeId) -> Option<&Contact> {
+        if node == self.node() {
+            return None;
+        }
+        match self.kept.facts.get(&node).map(|signed| &signed.fact.says) {
+            Some(Says::Joined { contact, .. }) => Some(contact),
+            Some(Says::Left) => None,
+            None => {
+                // The last that is called so, as in the list of all.
+                let welcomed = || self.kept.contacts.iter().rfind(|it| it.node() == node);
+                self.fixed.get(&node).or_else(welcomed)
+            }
+        }
+    }
+
+    /// One of the [`members`](Self::members).
+    fn member(&self, node: NodeId) -> Option<&Contact> {
+        if self.has_left() { None } else { self.other(node) }
+    }
+
     /// Whether this node has left, or was struck off.
     #[must_use]
     pub fn has_left(&self) -> bool {
@@ -251,7 +273,7 @@ impl Roster {
         if !may_invite {
             return Err(RosterError::NoInviter);
         }
-        let is_member = |guest: &PublicKey| self.members().contains_key(&guest.node_id());
+        let is_member = |guest: &PublicKey| self.member(guest.node_id()).is_some();
         if guest.as_ref().is_some_and(is_member) {
             return Err(RosterError::Member);
         }
@@ -303,7 +325,7 @@ impl Roster {
         if is_back {
             return Ok(self.step(self.clone(), Vec::new(), self.welcome(&guest)));
         }
-        if self.members().contains_key(&guest.node_id()) {
+        if self.member(guest.node_id()).is_some() {
             return Err(JoinRefusal::Member);
         }
         if invitation.succeeds && self.successor().is_some() {
@@ -402,8 +424,7 @@ impl Roster {
     ///
     /// [`RosterError`].
     pub fn strike_off(&self, node: NodeId) -> Result<Step<Digest>, RosterError> {
-        let member = self.members().get(&node).map(|contact| contact.key);
-        let member = member.ok_or(RosterError::NoMember)?;
+        let member = self.member(node).ok_or(RosterError::NoMember)?.key;
         if !self.is_inviter(&self.own.key) {
             return Err(RosterError::NoInviter);
         }
@@ -482,7 +503,7 @@ impl Roster {
         let left = self.kept.facts.get(&node).is_some_and(|signed| {
             signed.fact.says == Says::Left && signed.fact.by == *key && signed.fact.member == *key
         });
-        let is_listed = self.members().get(&node).is_some_and(|contact| contact.key == *key);
+        let is_listed = self.member(node).is_some_and(|contact| contact.key == *key);
         left || is_listed || *key == self.own.key
     }
 
@@ -506,12 +527,16 @@ impl Roster {
     #[must_use]
     pub fn untold(&self) -> Vec<Telling> {
         let mut tellings = Vec::new();
+        let facts = self.kept.facts.iter();
+        let held: Vec<_> = facts
+            .map(|(of, signed)| (*of, signed, self.holders.get(&signed.fact.digest())))
+            .collect();
         for node in self.others().into_keys() {
-            let unheld = self.kept.facts.values().filter(|signed| {
-                let holders = self.holders.get(&signed.fact.digest());
-                signed.fact.node() != node && holders.is_none_or(|holders| !holders.contains(&node))
+            let unheld = held.iter().filter(|(of, _, holders)| {
+                *of != node && holders.is_none_or(|holders| !holders.contains(&node))
             });
-            let facts: Vec<SignedFact> = unheld.take(TOLD_MAX).cloned().collect();
+            let unheld = unheld.map(|(_, signed, _)| SignedFact::clone(signed));
+            let facts: Vec<SignedFact> = unheld.take(TOLD_MAX).collect();
             if !facts.is_empty() {
                 tellings.push(Telling::Told { to: node, facts });
             }

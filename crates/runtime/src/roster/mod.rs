@@ -85,7 +85,7 @@ impl Membership {
 
     /// What a member is called.
     pub(crate) fn name_of(&self, node: NodeId) -> Option<String> {
-        self.look(|roster| roster.others().remove(&node).map(|contact| contact.name))
+        self.look(|roster| roster.other(node).map(|contact| contact.name.clone()))
     }
 
     /// Takes a step, after it was saved. Waits for the disk.
@@ -195,7 +195,7 @@ fn apply(
                     tokio::time::sleep(FAREWELL).await;
                     let Some(core) = here.upgrade() else { return };
                     let is_back = |membership: &Membership| {
-                        membership.look(|roster| roster.others().contains_key(&node))
+                        membership.look(|roster| roster.other(node).is_some())
                     };
                     // It may have joined again meanwhile.
                     if !core.membership().is_some_and(is_back) {
