@@ -71,6 +71,31 @@ impl From<Untaken<RosterError>> for LeaveError {
     }
 }
 
+impl Membership {
+    /// The members that are `unaware` of something: once they are so few that this `is_enough`, or after
+    /// [`AWARE_MAX`].
+    async fn wait_while_unaware(
+        &self,
+        unaware: impl Fn(&Roster) -> BTreeSet<NodeId>,
+        is_enough: impl Fn(&BTreeSet<NodeId>) -> bool,
+    ) -> BTreeSet<NodeId> {
+        let waited = tokio::time::timeout(AWARE_MAX, async {
+            loop {
+                let heard = self.heard.notified();
+                let left = self.look(&unaware);
+                if is_enough(&left) {
+                    return left;
+                }
+                drop(tokio::time::timeout(LOOK_AGAIN, heard).await);
+            }
+        });
+        match waited.await {
+            Ok(left) => left,
+            Err(_) => self.look(&unaware),
+        }
+    }
+}
+
 impl DaemonRuntime {
     fn membership(&self) -> Result<&Membership, RosterError> {
         self.core().membership().ok_or(RosterError::NoMesh)
@@ -162,21 +187,10 @@ impl DaemonRuntime {
         let others: BTreeSet<NodeId> =
             membership.look(|roster| roster.others().into_keys().collect());
         let digest = self.take_step(Roster::leave).await?;
-        let waited = tokio::time::timeout(AWARE_MAX, async {
-            loop {
-                let heard = membership.heard.notified();
-                let unaware = membership.look(|roster| roster.not_held_by(&digest, &others));
-                // Whoever is down will hear it from the others.
-                if unaware.iter().all(|node| self.is_down(*node)) {
-                    return unaware;
-                }
-                drop(tokio::time::timeout(LOOK_AGAIN, heard).await);
-            }
-        });
-        let unaware = match waited.await {
-            Ok(unaware) => unaware,
-            Err(_) => membership.look(|roster| roster.not_held_by(&digest, &others)),
-        };
+        let unaware = |roster: &Roster| roster.not_held_by(&digest, &others);
+        // Whoever is down will hear it from the others.
+        let all_down = |unaware: &BTreeSet<NodeId>| unaware.iter().all(|node| self.is_down(*node));
+        let unaware = membership.wait_while_unaware(unaware, all_down).await;
         for node in others {
             self.core().members.remove(node);
         }
@@ -188,20 +202,11 @@ impl DaemonRuntime {
     }
 
     async fn wait_until_aware(&self, of: NodeId) -> Result<(), LeaveError> {
-        let membership = self.membership()?;
-        let waited = tokio::time::timeout(AWARE_MAX, async {
-            loop {
-                let heard = membership.heard.notified();
-                if membership.look(|roster| roster.unaware_of(of)).is_empty() {
-                    return;
-                }
-                drop(tokio::time::timeout(LOOK_AGAIN, heard).await);
-            }
-        });
-        if waited.await.is_ok() {
+        let unaware = |roster: &Roster| roster.unaware_of(of);
+        let unaware = self.membership()?.wait_while_unaware(unaware, BTreeSet::is_empty).await;
+        if unaware.is_empty() {
             return Ok(());
         }
-        let unaware = membership.look(|roster| roster.unaware_of(of));
         Err(LeaveError::Unaware(unaware.into_iter().collect()))
     }
 
