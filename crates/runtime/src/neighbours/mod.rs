@@ -136,6 +136,14 @@ fn tell(node: NodeId, seems: Seems) {
     }
 }
 
+/// Says a word about members, if there is room for it. It may get lost.
+pub(crate) fn say(core: &Core, to: NodeId, word: &Word) {
+    let Some(links) = core.links() else { return };
+    if let Err(error) = links.send(to, Lane::Control, word.frame()) {
+        tracing::debug!(%to, %error, "not sent");
+    }
+}
+
 /// As a datagram where one gets through. A lane that does not stand is dialled for one packet at a time, so
 /// that news for a member that is away do not pile up.
 fn gossip(links: &Links, to: NodeId, packet: Bytes) {

@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, oneshot};
 use whimbrel_members::{Wanted, Word};
 use whimbrel_wire::{EntityId, NodeId};
 
+use super::say;
 use crate::core::{Core, lock};
 use crate::error::DaemonError;
-use crate::link::Lane;
 
 /// Questions that are answered at a time.
 const ANSWERS_MAX: usize = 8;
@@ -96,13 +96,6 @@ impl Wants {
         if asked.is_empty() {
             waiting.remove(entity);
         }
-    }
-}
-
-fn say(core: &Core, to: NodeId, word: &Word) {
-    let Some(links) = core.links() else { return };
-    if let Err(error) = links.send(to, Lane::Control, word.frame()) {
-        tracing::debug!(%to, %error, "not sent");
     }
 }
 

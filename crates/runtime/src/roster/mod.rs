@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::core::{Core, lock};
 use crate::error::MeshError;
 use crate::link::{Lane, Member};
+use crate::neighbours::say;
 
 /// How long who has left may hear that this is known.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -114,7 +115,7 @@ impl Membership {
         *roster = next;
         drop(roster);
         apply(core, &before, &after, &leavers);
-        tellings.into_iter().for_each(|telling| say(core, telling));
+        tellings.into_iter().for_each(|telling| tell(core, telling));
         Ok(result)
     }
 
@@ -145,7 +146,7 @@ impl Membership {
         for telling in self.look(Roster::untold) {
             let (Telling::Told { to, .. } | Telling::Holds { to, .. }) = &telling;
             if links.waiting(*to, Lane::Control) < WAITING_MAX {
-                say(core, telling);
+                tell(core, telling);
             }
         }
     }
@@ -214,13 +215,10 @@ pub(crate) fn member(contact: &Contact) -> Member {
     Member { key: contact.key, addresses: contact.addresses.clone() }
 }
 
-fn say(core: &Core, telling: Telling) {
-    let Some(links) = core.links() else { return };
+fn tell(core: &Core, telling: Telling) {
     let (to, word) = match telling {
         Telling::Told { to, facts } => (to, Word::Told(facts)),
         Telling::Holds { to, facts } => (to, Word::Holds(facts)),
     };
-    if let Err(error) = links.send(to, Lane::Control, word.frame()) {
-        tracing::debug!(%to, %error, "not sent");
-    }
+    say(core, to, &word);
 }
