@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use stage::forged::{Move, all_forgeries, forged_deed};
+use stage::forged::{Move, all_forged_frames, all_forgeries, forged_deed};
 use stage::impostor::Impostor;
 use stage::stallers::{self, HalfOpen, Stalled};
 use stage::{Node, config, identity, introduce, local, open_as, quick, until};
@@ -25,7 +25,7 @@ use whimbrel_runtime::{
 use whimbrel_trust::chain::Entry;
 use whimbrel_wire::{
     AttemptId, CatchUp, Deed, EntityId, Epoch, Message, MigrationEnvelope, MigrationFailureReason,
-    MigrationMessage, NodeKey, Offer, Role, SignedDeed, StoreId, encode, encode_frame,
+    MigrationMessage, NodeKey, Offer, Role, SignedDeed, StoreId, encode,
 };
 
 /// Nodes with a log each.
@@ -390,10 +390,7 @@ async fn bytes_that_are_too_many_too_few_or_none_of_ours_are_written_down() {
     let title = liar.dealt_with(a, entity).await;
     let of = Move { entity, attempt: AttemptId::new(5), epoch: Epoch::FIRST };
     let deed = forged_deed(&title, &liar.key, &liar.key, &of);
-    for (role, message) in all_forgeries(&of, &liar.key, &deed, liar.id()) {
-        let (attempt, epoch) = (of.attempt, of.epoch);
-        let envelope = MigrationEnvelope { entity, attempt, epoch, role, message };
-        let frame = encode_frame(&Message::Migration(envelope)).unwrap();
+    for frame in all_forged_frames(&of, &liar.key, &deed, liar.id()) {
         liar.babble(a, frame.slice(..frame.len() - 1));
         liar.babble(a, [&frame[..], b"more"].concat());
     }

@@ -8,7 +8,7 @@ mod stage;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stage::forged::{Move, all_forgeries, forged_deed, injected};
+use stage::forged::{Move, all_forged_frames, all_forgeries, forged_deed, injected};
 use stage::impostor::Impostor;
 use stage::{Diary, Node, identity, quick_nodes, said, text, until, why_not};
 use whimbrel_protocol::{Event, Standing, Warning};
@@ -16,7 +16,7 @@ use whimbrel_runtime::{DaemonHostConfig, MigrationOpts};
 use whimbrel_wire::{
     Answer, AttemptId, CatchUp, Deed, DeliveryMessage, EntityId, Epoch, Message, MigrationEnvelope,
     MigrationFailureReason, MigrationMessage, NodeKey, Offer, Position, Refusal, Role, Sender,
-    StoreId, encode, encode_frame,
+    StoreId, encode,
 };
 
 async fn warned_of(diary: &mut Diary, liar: &Impostor) {
@@ -316,10 +316,7 @@ async fn frames_that_are_cut_short_or_garbage_disturb_nobody() {
     let title = liar.dealt_with(a, entity).await;
     let of = Move { entity, attempt: AttemptId::new(5), epoch: Epoch::FIRST };
     let deed = forged_deed(&title, &liar.key, &liar.key, &of);
-    for (role, message) in all_forgeries(&of, &liar.key, &deed, liar.id()) {
-        let (attempt, epoch) = (of.attempt, of.epoch);
-        let envelope = MigrationEnvelope { entity, attempt, epoch, role, message };
-        let frame = encode_frame(&Message::Migration(envelope)).unwrap();
+    for frame in all_forged_frames(&of, &liar.key, &deed, liar.id()) {
         for length in (1..frame.len()).step_by(7) {
             liar.babble(a, frame.slice(..length));
         }

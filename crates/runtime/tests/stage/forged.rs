@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use whimbrel_wire::{
     AttemptId, CausalEvent, CausalLink, Deed, Digest, EntityId, Epoch, Frozen, Head, InputOrigin,
-    MigrationFailureReason, MigrationMessage, NodeId, NodeKey, Position, Role, Sender, Sequence,
-    SignedDeed, Stamp, StoreId, Time,
+    Message, MigrationEnvelope, MigrationFailureReason, MigrationMessage, NodeId, NodeKey,
+    Position, Role, Sender, Sequence, SignedDeed, Stamp, StoreId, Time, encode_frame,
 };
 
 /// What anyone could know of a move.
@@ -58,6 +58,21 @@ pub(crate) fn injected(of: &Move) -> MigrationMessage {
         stamps: vec![stamp],
         frozen,
     }
+}
+
+/// All of them, each with the role that it needs, as frames.
+pub(crate) fn all_forged_frames(
+    of: &Move,
+    liar: &NodeKey,
+    deed: &SignedDeed,
+    target: NodeId,
+) -> Vec<Bytes> {
+    let (entity, attempt, epoch) = of.names();
+    let framed = |(role, message)| {
+        let envelope = MigrationEnvelope { entity, attempt, epoch, role, message };
+        encode_frame(&Message::Migration(envelope)).unwrap()
+    };
+    all_forgeries(of, liar, deed, target).into_iter().map(framed).collect()
 }
 
 /// Each with the role that it needs.
