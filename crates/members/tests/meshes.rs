@@ -127,10 +127,9 @@ fn own_news() {
     network.expect_truth("under a false name");
 }
 
-/// A run that all took for down begins anew, and meanwhile all others go: it finds out by itself.
-#[test]
-fn who_began_anew_notices_that_nobody_is_left() {
-    let mut network = Network::new(55, 3);
+/// A network to which happened what the seed chose, and to which nothing happens any more.
+fn shaken(seed: u64, count: usize) -> Network {
+    let mut network = Network::new(seed, count);
     network.loss_percent = network.dice(20);
     for _ in 0..network.dice(12) {
         network.happening();
@@ -139,6 +138,13 @@ fn who_began_anew_notices_that_nobody_is_left() {
     }
     network.loss_percent = 0;
     network.heal();
+    network
+}
+
+/// A run that all took for down begins anew, and meanwhile all others go: it finds out by itself.
+#[test]
+fn who_began_anew_notices_that_nobody_is_left() {
+    let mut network = shaken(55, 3);
     network.run_for(SETTLED);
     network.expect_truth("at the end");
 }
@@ -146,15 +152,7 @@ fn who_began_anew_notices_that_nobody_is_left() {
 #[test]
 fn whatever_happens_all_agree_on_the_truth_afterwards() {
     for seed in 0..60 {
-        let mut network = Network::new(seed, 3 + (seed % 5) as usize);
-        network.loss_percent = network.dice(20);
-        for _ in 0..network.dice(12) {
-            network.happening();
-            let pause = network.dice(20_000);
-            network.run_for(Duration::from_millis(pause));
-        }
-        network.loss_percent = 0;
-        network.heal();
+        let mut network = shaken(seed, 3 + (seed % 5) as usize);
         network.run_for(SETTLED + SETTLED);
         network.expect_truth("at the end");
     }
