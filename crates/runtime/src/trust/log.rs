@@ -13,7 +13,8 @@
 //! * [`WAITING_MAX`] entries wait; more are refused, and sightings of peers counted instead.
 //! * [`FILE_BYTES_MAX`]: then a new file is begun; of the old ones [`FILES_MAX`] are kept.
 //! * [`REMEMBERED_MAX`] entries are kept where there is no folder.
-//! * [`DETAIL_BYTES_MAX`]: longer texts are cut.
+//! * [`DETAIL_BYTES_MAX`]: longer texts are cut. Control characters are written as `?`: JSON has six letters for one,
+//!   and a line of them would be too long to be read again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -390,6 +391,9 @@ fn cut(mut entry: Entry) -> Entry {
             let end = (0..=DETAIL_BYTES_MAX).rev().find(|&end| text.is_char_boundary(end));
             text.truncate(end.unwrap_or(0));
         }
+        if text.contains(char::is_control) {
+            *text = text.replace(char::is_control, "?");
+        }
     }
     entry
 }
@@ -452,6 +456,30 @@ mod tests {
         let names = fs::read_dir(folder.path()).unwrap();
         let aside = names.filter_map(|it| it.unwrap().file_name().into_string().ok());
         assert_eq!(aside.filter(|name| name.starts_with("audit-broken-")).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn whatever_is_said_the_line_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(Some(folder.path())).unwrap();
+        let letters = ["\u{1}", "\n", "\u{9b}", "\"", "\\", "ä"];
+        for letter in letters {
+            let (text, digits) = (letter.repeat(10_000), "0".repeat(64));
+            let said = Entry {
+                who: text.clone(),
+                token: digits.clone(),
+                what: text.clone(),
+                daemon: digits,
+                detail: text,
+                ..Entry::default()
+            };
+            log.enter(said).await.unwrap();
+        }
+        log.close();
+        let kept = entries(folder.path());
+        assert_eq!(kept.len(), letters.len());
+        assert_eq!(kept[1].what, "?".repeat(DETAIL_BYTES_MAX));
+        assert_eq!(kept[3].what, "\"".repeat(DETAIL_BYTES_MAX));
     }
 
     #[test]
