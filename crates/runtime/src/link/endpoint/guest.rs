@@ -6,7 +6,8 @@
 //!
 //! # Limits
 //!
-//! * [`GUESTS_MAX`] are heard at a time, each for `handshake_time_max`, and only after it proved its address.
+//! * [`GUESTS_MAX`] are heard at a time, each for `handshake_time_max` and [`ANSWER_MAX`] together at most, and only
+//!   after it proved its address.
 //! * [`REQUEST_BYTES_MAX`], [`ANSWER_BYTES_MAX`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
