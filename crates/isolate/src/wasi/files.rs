@@ -103,7 +103,7 @@ impl Files {
     /// Makes a file that many bytes long.
     pub(super) fn resize(&mut self, inode: u64, size: u64, at: u64) -> Result<(), Errno> {
         let before = self.file(inode)?.len() as u64;
-        if size > before && self.bytes() - before + size > self.bytes_max {
+        if size > before && (self.bytes() - before).saturating_add(size) > self.bytes_max {
             return Err(Errno::NoSpc);
         }
         let Some(Entry { node: Node::File(bytes), changed, .. }) = self.entries.get_mut(&inode)
@@ -348,5 +348,20 @@ impl Files {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_beyond_all_numbers_finds_no_room() {
+        let mut files = Files::new(16);
+        let first = files.make(ROOT, "first", false, 0).unwrap();
+        files.write(first, 0, b"a", 0).unwrap();
+        let second = files.make(ROOT, "second", false, 0).unwrap();
+        assert_eq!(files.resize(second, u64::MAX, 0), Err(Errno::NoSpc));
+        assert_eq!(files.write(second, u64::MAX - 1, b"b", 0), Err(Errno::NoSpc));
     }
 }
