@@ -173,6 +173,12 @@ impl Files {
         }
     }
 
+    /// Whether a folder names it. In one that none names nothing can be made: it would be lost with
+    /// the last descriptor.
+    fn is_linked(&self, inode: u64) -> bool {
+        self.entries.get(&inode).is_some_and(|entry| entry.linked)
+    }
+
     /// Makes a new file or folder.
     pub(super) fn make(
         &mut self,
@@ -183,6 +189,9 @@ impl Files {
     ) -> Result<u64, Errno> {
         if self.folder(folder)?.contains_key(name) {
             return Err(Errno::Exist);
+        }
+        if !self.is_linked(folder) {
+            return Err(Errno::NoEnt);
         }
         if self.entries.len() >= FILES_MAX {
             return Err(Errno::NoSpc);
@@ -246,6 +255,9 @@ impl Files {
         let (name, new_name) = (name.ok_or(Errno::Inval)?, new_name.ok_or(Errno::Inval)?);
         let inode = *self.folder(folder)?.get(&name).ok_or(Errno::NoEnt)?;
         let is_folder = matches!(self.node(inode)?, Node::Folder { .. });
+        if !self.is_linked(new_folder) {
+            return Err(Errno::NoEnt);
+        }
         if is_folder && self.is_within(new_folder, inode) {
             return Err(Errno::Inval);
         }
@@ -334,18 +346,16 @@ impl Files {
             && self.entries.iter().all(each)
     }
 
-    /// Whether no way up from it leads to the root: folders in a circle.
+    /// Whether no way up from it leads to the root: folders in a circle, or below one that was taken
+    /// away.
     fn is_lost(&self, inode: u64, named: &BTreeMap<u64, u64>) -> bool {
         let mut at = inode;
         for _ in 0..=self.entries.len() {
             if at == ROOT {
                 return false;
             }
-            match named.get(&at) {
-                Some(folder) => at = *folder,
-                // A folder that was taken away while it is open.
-                None => return false,
-            }
+            let Some(folder) = named.get(&at) else { return true };
+            at = *folder;
         }
         true
     }
@@ -363,5 +373,19 @@ mod tests {
         let second = files.make(ROOT, "second", false, 0).unwrap();
         assert_eq!(files.resize(second, u64::MAX, 0), Err(Errno::NoSpc));
         assert_eq!(files.write(second, u64::MAX - 1, b"b", 0), Err(Errno::NoSpc));
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_folder_that_was_taken_away() {
+        let mut files = Files::new(16);
+        let folder = files.make(ROOT, "folder", true, 0).unwrap();
+        files.make(ROOT, "file", false, 0).unwrap();
+        files.opened(folder);
+        files.unlink(ROOT, "folder", true, 0).unwrap();
+        assert_eq!(files.make(folder, "file", false, 0), Err(Errno::NoEnt));
+        assert_eq!(files.rename((ROOT, "file"), (folder, "file"), 0), Err(Errno::NoEnt));
+        assert!(files.is_sound(&BTreeMap::from([(folder, 1)])));
+        files.closed(folder);
+        assert!(files.is_sound(&BTreeMap::new()));
     }
 }
