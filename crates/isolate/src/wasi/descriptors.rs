@@ -227,6 +227,10 @@ fn write_at(
     let pieces = call.pieces(1)?;
     let length = total(&pieces)?;
     let _ = call.memory.bytes(result, 4)?;
+    // Pieces may name the same bytes again and again: what finds no room is not put together.
+    if u64::from(length) > wasi.files.bytes_max() {
+        return Err(Errno::NoSpc);
+    }
     let bytes = call.memory.gather(&pieces, length as usize)?;
     wasi.files.write(inode, offset, &bytes, call.now)?;
     call.memory.put_u32(result, length)?;

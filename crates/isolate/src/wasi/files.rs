@@ -56,6 +56,11 @@ impl Files {
         Self { entries: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, bytes_max }
     }
 
+    /// The most bytes in all files.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     pub(super) fn node(&self, inode: u64) -> Result<&Node, Errno> {
         self.entries.get(&inode).map(|entry| &entry.node).ok_or(Errno::BadF)
     }
