@@ -131,8 +131,8 @@ pub(crate) async fn run(place: &Place, words: RunWords) -> Result<ExitCode> {
 
 /// Shows a program, and gives it what is typed.
 pub(crate) async fn attach(place: &Place, daemon: String) -> Result<ExitCode> {
-    let typed = type_in(place.socket()?, daemon.clone());
-    let shown = show(Line::new(place.socket()?, daemon));
+    let typed = type_in(Line::new(place, daemon.clone()));
+    let shown = show(Line::new(place, daemon));
     tokio::pin!(typed);
     tokio::pin!(shown);
     tokio::select! {
@@ -146,7 +146,7 @@ pub(crate) async fn attach(place: &Place, daemon: String) -> Result<ExitCode> {
 
 /// A program that can be asked although its node goes away in between.
 struct Line {
-    socket: PathBuf,
+    place: Place,
     daemon: String,
     client: Option<AdminClient>,
 }
@@ -158,8 +158,8 @@ struct Answered {
 }
 
 impl Line {
-    fn new(socket: PathBuf, daemon: String) -> Self {
-        Self { socket, daemon, client: None }
+    fn new(place: &Place, daemon: String) -> Self {
+        Self { place: place.clone(), daemon, client: None }
     }
 
     /// Says something that may be said twice.
@@ -175,22 +175,25 @@ impl Line {
                 Ok(_) => bail!("the node answered something else"),
                 Err(error) => error,
             };
-            let away = matches!(error, AdminClientError::Closed | AdminClientError::Connect { .. });
+            let away = matches!(
+                error.downcast_ref::<AdminClientError>(),
+                Some(AdminClientError::Closed | AdminClientError::Connect { .. })
+            );
             if !away || begun.elapsed() > AWAY_MAX {
-                return Err(error.into());
+                return Err(error);
             }
             self.client = None;
             tokio::time::sleep(REST.1).await;
         }
     }
 
-    async fn try_say(&mut self, payload: &[u8]) -> Result<Done, AdminClientError> {
+    async fn try_say(&mut self, payload: &[u8]) -> Result<Done> {
         let client = match &mut self.client {
             Some(client) => client,
-            None => self.client.insert(AdminClient::connect(&self.socket).await?),
+            None => self.client.insert(ask::connect(&self.place).await?),
         };
         let (daemon, payload) = (self.daemon.clone(), Payload::of(payload));
-        client.ask(Ask::Send { daemon, payload }).await
+        Ok(client.ask(Ask::Send { daemon, payload }).await?)
     }
 }
 
@@ -257,8 +260,7 @@ fn print(bytes: &[u8], is_error: bool) -> Result<()> {
 }
 
 /// Gives the program what is typed, by numbers of bytes.
-async fn type_in(socket: PathBuf, daemon: String) -> Result<()> {
-    let mut line = Line::new(socket, daemon);
+async fn type_in(mut line: Line) -> Result<()> {
     let (mut stdin, mut buffer, mut at) = (tokio::io::stdin(), vec![0; INPUT_BYTES], None);
     loop {
         let count = stdin.read(&mut buffer).await.context("could not read the input")?;
