@@ -104,7 +104,7 @@ impl Image {
         for (index, memory) in vm.memories.iter_mut().enumerate() {
             let known = before.and_then(|before| before.memories.get(index));
             memories.push(pages(memory, known.map_or(&[], Vec::as_slice)));
-            *memory = blank(memory);
+            *memory = MemoryImage::empty(memory.pages, memory.pages_max);
         }
         let head = Head {
             format: FORMAT,
@@ -122,7 +122,9 @@ impl Image {
     pub(super) fn parts(&self) -> Parts {
         let mut vm = self.vm.clone();
         for (memory, pages) in vm.memories.iter_mut().zip(&self.memories) {
-            *memory = filled(memory, pages);
+            for (number, piece) in pages {
+                memory.append(u64::from(*number) * PAGE_BYTES, &piece.bytes);
+            }
         }
         let Self { settings, module, life, .. } = self;
         Parts { settings: *settings, module: module.clone(), vm, life: life.clone() }
@@ -137,7 +139,7 @@ impl Image {
     ) -> Result<(Self, Vec<u8>), RestoreError> {
         const BROKEN: RestoreError = RestoreError::Malformed("the head of the isolate is broken");
         let head_bytes = read_open_list(state, policy.module_bytes_max)?;
-        let whole: Vec<u8> = head_bytes.iter().flat_map(|piece| piece.bytes.to_vec()).collect();
+        let whole = joined(&head_bytes);
         let head: Head = decode(&whole).map_err(|_| BROKEN)?;
         if head.format != FORMAT || encode(&head) != whole {
             return Err(BROKEN);
@@ -145,7 +147,7 @@ impl Image {
         let declined = |why: &dyn std::fmt::Display| RestoreError::declined(why.to_string());
         policy.allows(&head.settings).map_err(|why| declined(&why))?;
         let pieces = read_list(state, policy.module_bytes_max)?;
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect();
+        let bytes = joined(&pieces);
         let whole_but_last = &pieces[..pieces.len().saturating_sub(1)];
         let cut = whole_but_last.iter().all(|piece| piece.bytes.len() == CHUNK_BYTES_MAX);
         if bytes.len() as u64 != head.module_bytes || !cut {
@@ -219,14 +221,6 @@ impl Image {
     }
 }
 
-/// A memory of the same size that is all zero.
-fn blank(memory: &MemoryImage) -> MemoryImage {
-    let mut blank = MemoryImage::default();
-    blank.pages = memory.pages;
-    blank.pages_max = memory.pages_max;
-    blank
-}
-
 /// The pages of a memory that are not all zero.
 fn pages(memory: &MemoryImage, known: &[(u32, Arc<Piece>)]) -> Vec<(u32, Arc<Piece>)> {
     let mut pages: Vec<(u32, Arc<Piece>)> = Vec::new();
@@ -252,12 +246,10 @@ fn pages(memory: &MemoryImage, known: &[(u32, Arc<Piece>)]) -> Vec<(u32, Arc<Pie
     pages
 }
 
-fn filled(memory: &MemoryImage, pages: &[(u32, Arc<Piece>)]) -> MemoryImage {
-    let mut bytes = vec![0; memory.pages as usize * PAGE];
-    for (number, piece) in pages {
-        bytes[*number as usize * PAGE..][..PAGE].copy_from_slice(&piece.bytes);
-    }
-    MemoryImage::of(&bytes, memory.pages_max)
+/// The bytes of these pieces, one after the other.
+fn joined(pieces: &[Arc<Piece>]) -> Vec<u8> {
+    let pieces: Vec<&[u8]> = pieces.iter().map(|piece| &piece.bytes[..]).collect();
+    pieces.concat()
 }
 
 /// The chunks of the next list, at most so many bytes.

@@ -23,24 +23,30 @@ impl MemoryImage {
     /// The image of a memory with these bytes, which must be whole pages.
     #[must_use]
     pub fn of(bytes: &[u8], pages_max: u64) -> Self {
-        let pages = bytes.len() as u64 / PAGE_BYTES;
-        let mut image = Self { pages, pages_max, ..Self::default() };
+        let mut image = Self::empty(bytes.len() as u64 / PAGE_BYTES, pages_max);
+        image.append(0, bytes);
+        image
+    }
+
+    /// Adds the blocks of `bytes` that are not all zero. They begin at the address `address`, which
+    /// is that of a block after all that were added before, and lie within the pages.
+    pub(crate) fn append(&mut self, address: u64, bytes: &[u8]) {
+        let first = address / BLOCK_BYTES as u64;
         let (blocks, _) = bytes.as_chunks::<BLOCK_BYTES>();
         let mut run = 0..0;
-        for (number, block) in blocks.iter().enumerate() {
+        for (at, block) in blocks.iter().enumerate() {
             if is_zero(block) {
                 continue;
             }
-            image.numbers.push(number as u64);
-            let start = number * BLOCK_BYTES;
+            self.numbers.push(first + at as u64);
+            let start = at * BLOCK_BYTES;
             if start != run.end {
-                image.bytes.extend_from_slice(&bytes[run]);
+                self.bytes.extend_from_slice(&bytes[run]);
                 run = start..start;
             }
             run.end = start + BLOCK_BYTES;
         }
-        image.bytes.extend_from_slice(&bytes[run]);
-        image
+        self.bytes.extend_from_slice(&bytes[run]);
     }
 
     /// An image of these blocks. `None` unless they are ascending, within the pages, complete and not
