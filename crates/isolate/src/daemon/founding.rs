@@ -85,6 +85,11 @@ impl Founding {
         Ok((decode(settings).map_err(|_| FoundingError::Settings)?, module))
     }
 
+    /// What becomes of the bits of a NaN.
+    pub(super) fn nan(&self) -> NanPolicy {
+        if self.canonical_nan { NanPolicy::Canonical } else { NanPolicy::Open }
+    }
+
     /// The settings with which an isolate of this module begins at a node with this policy.
     pub(super) fn settle(
         &self,
@@ -101,7 +106,7 @@ impl Founding {
         };
         Ok(Settings {
             life,
-            nan: if self.canonical_nan { NanPolicy::Canonical } else { NanPolicy::Open }.into(),
+            nan: self.nan(),
             limits: Limits {
                 memory_bytes_max: self
                     .memory_bytes_max
@@ -110,8 +115,7 @@ impl Founding {
                     policy.table_elements_max.min(Limits::SMALL.table_elements_max)
                 }),
                 frames_max: Limits::SMALL.frames_max.min(policy.frames_max),
-            }
-            .into(),
+            },
             polls_max: self.polls_max.unwrap_or(policy.polls_max),
             files_bytes_max: match self.beginnings.files_bytes_max {
                 0 => policy.files_bytes_max,

@@ -119,20 +119,14 @@ impl Body for Isolate {
         let misfit = |why: &dyn std::fmt::Display| Misfit(why.to_string());
         let given = given.ok_or_else(|| Misfit("an isolate is given a module".to_owned()))?;
         let (founding, bytes) = Founding::read(given).map_err(|why| misfit(&why))?;
-        let nan = if founding.canonical_nan {
-            super::settings::Nan::Canonical
-        } else {
-            super::settings::Nan::Open
-        };
-        let code = self.library.code(bytes, nan).map_err(Misfit)?;
+        let code = self.library.code(bytes, founding.nan()).map_err(Misfit)?;
         let settings =
             founding.settle(code.module(), self.library.policy()).map_err(|why| misfit(&why))?;
         self.library.policy().allows(&settings).map_err(|why| misfit(&why))?;
         if let Some(missing) = missing(code.module()) {
             return Err(Misfit(missing));
         }
-        let limits = settings.limits.into();
-        let vm = VmState::initial(code.module(), &Supplies, settings.nan.into(), limits)
+        let vm = VmState::initial(code.module(), &Supplies, settings.nan, settings.limits)
             .map_err(|why| misfit(&why))?;
         let module = ModulePieces::of(bytes);
         let is_program = settings.life == Life::Program;

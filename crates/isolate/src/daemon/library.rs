@@ -7,10 +7,11 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::settings::{Nan, Policy};
+use super::settings::Policy;
 use crate::fast::{FastCode, Settings as CodeSettings};
 use crate::isolate::Code;
 use crate::module::{Digest, Module};
+use crate::state::NanPolicy;
 
 /// Compiled modules that are kept.
 const KEPT_MAX: usize = 64;
@@ -24,7 +25,7 @@ pub struct Library {
     kept: Mutex<Vec<(Key, Arc<OnceLock<Made>>)>>,
 }
 
-type Key = (Digest, Nan);
+type Key = (Digest, NanPolicy);
 type Made = Result<Code, String>;
 
 impl Library {
@@ -53,7 +54,7 @@ impl Library {
     }
 
     /// The code of the module with these bytes. Compiling takes about a second for each MiB.
-    pub(super) fn code(&self, bytes: &[u8], nan: Nan) -> Result<Code, String> {
+    pub(super) fn code(&self, bytes: &[u8], nan: NanPolicy) -> Result<Code, String> {
         if bytes.len() > self.policy.module_bytes_max {
             return Err(format!(
                 "a module of {} bytes is more than the {} that this node allows",
@@ -83,11 +84,11 @@ impl Library {
     }
 }
 
-fn compile(bytes: &[u8], nan: Nan) -> Made {
+fn compile(bytes: &[u8], nan: NanPolicy) -> Made {
     let module = Module::parse(bytes).map_err(|error| error.to_string())?;
     // Looks are counted, at every entry too: a turn stops at the same instruction wherever it is
     // replayed, and no guest goes on for long without one.
-    let settings = CodeSettings { nan: nan.into(), ..CodeSettings::COUNTED };
+    let settings = CodeSettings { nan, ..CodeSettings::COUNTED };
     let code = FastCode::new(&Arc::new(module), settings).map_err(|error| error.to_string())?;
     Ok(Code::Fast(code))
 }
@@ -103,7 +104,7 @@ mod tests {
             wat::parse_str(format!("(module (func (export \"f{number}\")))")).unwrap()
         };
         let parsed = |number| {
-            let code = library.code(&module(number), Nan::Open).unwrap();
+            let code = library.code(&module(number), NanPolicy::Open).unwrap();
             Arc::clone(code.module())
         };
         let first = parsed(0);
@@ -111,8 +112,8 @@ mod tests {
         (1..=KEPT_MAX).for_each(|number| drop(parsed(number)));
         assert!(!Arc::ptr_eq(&first, &parsed(0)));
         assert_eq!(library.kept.lock().unwrap().len(), KEPT_MAX);
-        assert!(library.code(b"\0asm\x01\0\0\0junk", Nan::Open).is_err());
+        assert!(library.code(b"\0asm\x01\0\0\0junk", NanPolicy::Open).is_err());
         let narrow = Library::new(Policy { module_bytes_max: 8, ..Policy::default() });
-        assert!(narrow.code(&module(0), Nan::Open).unwrap_err().contains("more than the 8"));
+        assert!(narrow.code(&module(0), NanPolicy::Open).unwrap_err().contains("more than the 8"));
     }
 }

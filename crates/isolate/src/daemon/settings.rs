@@ -18,27 +18,12 @@ pub enum Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Settings {
     pub(super) life: Life,
-    pub(super) nan: Nan,
-    pub(super) limits: Bounds,
+    pub(super) nan: NanPolicy,
+    pub(super) limits: Limits,
     /// The most looks of one turn.
     pub(super) polls_max: u64,
     /// The most bytes in all files.
     pub(super) files_bytes_max: u64,
-}
-
-/// [`NanPolicy`] as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Nan {
-    Open,
-    Canonical,
-}
-
-/// [`Limits`] as they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Bounds {
-    pub(super) memory_bytes_max: u64,
-    pub(super) table_elements_max: u64,
-    pub(super) frames_max: u32,
 }
 
 /// What a node allows the isolates that it takes; each bound is for one isolate.
@@ -95,7 +80,7 @@ impl Policy {
 
     /// Whether an isolate with these settings may live here.
     pub(super) fn allows(&self, settings: &Settings) -> Result<(), Disallowed> {
-        let Bounds { memory_bytes_max, table_elements_max, frames_max } = settings.limits;
+        let Limits { memory_bytes_max, table_elements_max, frames_max } = settings.limits;
         let claims = [
             ("memory", memory_bytes_max, self.memory_bytes_max),
             ("a table", table_elements_max, self.table_elements_max),
@@ -110,37 +95,5 @@ impl Policy {
     /// What a state may hold to be read here at all.
     pub(super) fn decode_limits(&self) -> DecodeLimits {
         DecodeLimits { frames_max: self.frames_max, ..DecodeLimits::WIDE }
-    }
-}
-
-impl From<NanPolicy> for Nan {
-    fn from(policy: NanPolicy) -> Self {
-        match policy {
-            NanPolicy::Open => Self::Open,
-            NanPolicy::Canonical => Self::Canonical,
-        }
-    }
-}
-
-impl From<Nan> for NanPolicy {
-    fn from(nan: Nan) -> Self {
-        match nan {
-            Nan::Open => Self::Open,
-            Nan::Canonical => Self::Canonical,
-        }
-    }
-}
-
-impl From<Limits> for Bounds {
-    fn from(limits: Limits) -> Self {
-        let Limits { memory_bytes_max, table_elements_max, frames_max } = limits;
-        Self { memory_bytes_max, table_elements_max, frames_max }
-    }
-}
-
-impl From<Bounds> for Limits {
-    fn from(bounds: Bounds) -> Self {
-        let Bounds { memory_bytes_max, table_elements_max, frames_max } = bounds;
-        Self { memory_bytes_max, table_elements_max, frames_max }
     }
 }

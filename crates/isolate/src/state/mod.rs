@@ -26,6 +26,8 @@ pub(crate) use initial::items;
 pub use paged::PagedMemory;
 pub use tree::MemoryTree;
 
+use serde::{Deserialize, Serialize};
+
 use crate::module::Digest;
 use crate::value::{ValType, Value};
 
@@ -33,7 +35,7 @@ use crate::value::{ValType, Value};
 pub const PAGE_BYTES: u64 = 64 << 10;
 
 /// What becomes of the bits of a NaN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum NanPolicy {
     /// As WebAssembly leaves it open: a program may see other bits after a move to another processor
     /// or tier.
@@ -43,7 +45,7 @@ pub enum NanPolicy {
 }
 
 /// What a program may use. Travels with it; the node where it runs may set lower ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// The most bytes of each linear memory; growing beyond them fails as WebAssembly says.
     pub memory_bytes_max: u64,
