@@ -155,9 +155,9 @@ impl Image {
         }
         let vm =
             VmState::decode(&head.vm, &policy.decode_limits()).map_err(|why| declined(&why))?;
-        // Those of the settings were held against the policy, and these are what the program runs by.
-        if Bounds::from(vm.limits) != head.settings.limits {
-            return Err(RestoreError::Malformed("the program has other limits than its settings"));
+        // The program goes by what its state says, and the node has allowed what the settings say.
+        if vm.limits != head.settings.limits || vm.nan != head.settings.nan {
+            return Err(RestoreError::Malformed("the state has other limits than the isolate"));
         }
         if head.pages.len() != vm.memories.len() {
             return Err(RestoreError::Malformed("pages of memories that are not there"));

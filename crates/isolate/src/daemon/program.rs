@@ -161,13 +161,14 @@ impl Program {
         let broken = || "what the program keeps is broken".to_owned();
         let (kept, wasi): (Kept, Option<Wasi>) = decode(&life).map_err(|_| broken())?;
         let wasi = wasi.ok_or_else(broken)?;
+        let is_sound = wasi.is_sound(settings.files_bytes_max);
         let stands = match &kept.phase {
             Phase::Ready { .. } | Phase::Exited(_) | Phase::Trapped(_) => vm.frames.is_empty(),
             Phase::Running { .. } => !vm.frames.is_empty() && vm.pending.is_none(),
             Phase::Waiting { .. } => !vm.frames.is_empty() && vm.pending.is_some(),
         };
         let slices = SLICE_MIN.min(settings.polls_max)..=settings.polls_max;
-        if !stands || !wasi.is_sound() || !slices.contains(&kept.slice) {
+        if !stands || !is_sound || !slices.contains(&kept.slice) {
             return Err(broken());
         }
         let channels = kept.channels.iter().cloned().collect();

@@ -102,7 +102,7 @@ impl Reactor {
         let settings = *image.settings();
         let Parts { module, vm, life, .. } = image.parts();
         let kept: Kept = decode(&life).map_err(|_| "what the reactor keeps is broken")?;
-        if kept.wasi.is_some_and(|wasi| !wasi.is_sound()) {
+        if kept.wasi.is_some_and(|wasi| !wasi.is_sound(settings.files_bytes_max)) {
             return Err("what the reactor knows of files is broken".to_owned());
         }
         if !vm.frames.is_empty() || vm.pending.is_some() {

@@ -176,8 +176,9 @@ impl Wasi {
         })
     }
 
-    /// Whether it can have come about: what came from elsewhere is held against this.
-    pub(crate) fn is_sound(&self) -> bool {
+    /// Whether it can have come about with so many bytes of files: what came from elsewhere is held
+    /// against this.
+    pub(crate) fn is_sound(&self, files_bytes_max: u64) -> bool {
         let mut open = BTreeMap::new();
         for descriptor in self.descriptors.values() {
             let (inode, is_folder) = match descriptor.open {
@@ -196,6 +197,7 @@ impl Wasi {
         self.descriptors.len() <= DESCRIPTORS_MAX
             && words <= WORDS_BYTES_MAX + self.env.len()
             && streams.iter().all(|stream| stream.bytes.len() <= STREAM_BYTES_MAX)
+            && self.files.bytes_max() == files_bytes_max
             && self.files.is_sound(&open)
     }
 
