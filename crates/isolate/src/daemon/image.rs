@@ -193,6 +193,20 @@ impl Image {
         &self.settings
     }
 
+    pub(super) fn module(&self) -> &ModulePieces {
+        &self.module
+    }
+
+    /// The state, with memories that are all zero.
+    pub(super) fn vm(&self) -> &VmState {
+        &self.vm
+    }
+
+    /// What the life keeps beside the state.
+    pub(super) fn life(&self) -> &[u8] {
+        &self.life
+    }
+
     /// How large its memories are, for people.
     pub(super) fn size(&self) -> String {
         let pages: u64 = self.vm.memories.iter().map(|memory| memory.pages).sum();

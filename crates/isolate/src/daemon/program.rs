@@ -93,8 +93,6 @@ struct Kept {
 /// A guest that runs until it ends.
 pub(super) struct Program {
     code: Code,
-    settings: Settings,
-    module: ModulePieces,
     kept: Kept,
     desk: SharedDesk,
     /// None once it is over.
@@ -157,7 +155,7 @@ impl Program {
     /// One that goes on from an image.
     pub(super) fn of(code: Code, image: Image) -> Result<Self, String> {
         check_program(code.module())?;
-        let Parts { settings, module, vm, life } = image.parts();
+        let Parts { settings, vm, life, .. } = image.parts();
         let broken = || "what the program keeps is broken".to_owned();
         let (kept, wasi): (Kept, Option<Wasi>) = decode(&life).map_err(|_| broken())?;
         let wasi = wasi.ok_or_else(broken)?;
@@ -175,8 +173,6 @@ impl Program {
         let desk = SharedDesk::of_program(channels, wasi);
         let mut program = Self {
             code,
-            settings,
-            module,
             kept,
             desk,
             machine: None,
@@ -213,7 +209,7 @@ impl Program {
     }
 
     pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+        self.last.settings()
     }
 
     fn machine(&self, vm: VmState) -> Result<Machine, Refusal> {
@@ -246,8 +242,8 @@ impl Program {
 
     /// Decides how long the slice is, by how long the last one took.
     fn pace(&mut self, now: u64) {
+        let most = self.settings().polls_max;
         let kept = &mut self.kept;
-        let most = self.settings.polls_max;
         if let Some(took) = kept.mark.map(|mark| now.saturating_sub(mark)).filter(|it| *it > 0) {
             let ideal = u128::from(kept.slice) * u128::from(SLICE_NANOS) / u128::from(took);
             let ideal = u64::try_from(ideal).unwrap_or(most);
@@ -488,7 +484,7 @@ impl Program {
             }
             None => self.last.parts().vm,
         };
-        let (settings, module) = (self.settings, self.module.clone());
+        let (settings, module) = (*self.settings(), self.last.module().clone());
         let life = self.life();
         let parts = Parts { settings, module, vm, life };
         self.last = Arc::new(Image::of(parts, Some(&self.last)));

@@ -64,8 +64,6 @@ struct Kept {
 /// A guest that is called for each event.
 pub(super) struct Reactor {
     code: Code,
-    settings: Settings,
-    module: ModulePieces,
     /// Where turns are made again from, and which.
     base: Arc<Image>,
     redone: Vec<(Moment, What)>,
@@ -90,7 +88,6 @@ impl Reactor {
         vm: VmState,
         wasi: Option<Wasi>,
     ) -> Result<Self, String> {
-        check_reactor(code.module())?;
         let life = encode(&Kept { begun: false, channels: Vec::new(), wasi });
         let image = Image::of(Parts { settings, module, vm, life }, None);
         Self::of(code, image)
@@ -99,20 +96,17 @@ impl Reactor {
     /// One that goes on from an image.
     pub(super) fn of(code: Code, image: Image) -> Result<Self, String> {
         check_reactor(code.module())?;
-        let settings = *image.settings();
-        let Parts { module, vm, life, .. } = image.parts();
-        let kept: Kept = decode(&life).map_err(|_| "what the reactor keeps is broken")?;
-        if kept.wasi.is_some_and(|wasi| !wasi.is_sound(settings.files_bytes_max)) {
+        let kept: Kept = decode(image.life()).map_err(|_| "what the reactor keeps is broken")?;
+        let files_bytes_max = image.settings().files_bytes_max;
+        if kept.wasi.is_some_and(|wasi| !wasi.is_sound(files_bytes_max)) {
             return Err("what the reactor knows of files is broken".to_owned());
         }
-        if !vm.frames.is_empty() || vm.pending.is_some() {
+        if !image.vm().frames.is_empty() || image.vm().pending.is_some() {
             return Err("a reactor between two events has no frames".to_owned());
         }
         let base = Arc::new(image);
         let mut reactor = Self {
             code,
-            settings,
-            module,
             present: Some(Arc::clone(&base)),
             base,
             redone: Vec::new(),
@@ -124,7 +118,7 @@ impl Reactor {
     }
 
     pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+        self.base.settings()
     }
 
     /// How it is, for people.
@@ -139,7 +133,7 @@ impl Reactor {
             None => self.rebuild()?,
         };
         // Without a machine from here on, unless it comes to its end.
-        let wishes = standing.turn(&moment, &what, self.settings.polls_max)?;
+        let wishes = standing.turn(&moment, &what, self.settings().polls_max)?;
         self.present = None;
         self.redone_bytes += what.bytes();
         self.redone.push((moment, what));
@@ -162,7 +156,7 @@ impl Reactor {
         };
         let captured = standing.machine.vm.capture();
         let vm = captured.map_err(|error: RestoreError| Refusal::Unbuilt(error.to_string()))?;
-        let (settings, module) = (self.settings, self.module.clone());
+        let (settings, module) = (*self.settings(), self.base.module().clone());
         let parts = Parts { settings, module, vm, life: standing.life() };
         let image = Arc::new(Image::of(parts, Some(&self.base)));
         self.standing = Some(standing);
@@ -181,7 +175,7 @@ impl Reactor {
         let desk = SharedDesk::new(channels.into_iter().collect(), wasi);
         let mut standing = Standing { machine: Machine::new(&self.code, vm, desk)?, begun };
         for (moment, what) in &self.redone {
-            drop(standing.turn(moment, what, self.settings.polls_max)?);
+            drop(standing.turn(moment, what, self.settings().polls_max)?);
         }
         Ok(standing)
     }
