@@ -366,19 +366,9 @@ impl Program {
                 if at != fed {
                     return Err(ProcessError::new(format!("the next byte of input is {fed}")));
                 }
-                self.hear(context, &[b"in ", bytes].concat())
+                self.feed(context, bytes)
             }
-            Said::Input(bytes) => {
-                if self.is_over() {
-                    return Err(ProcessError::new("the program is over"));
-                }
-                if !self.wasi(|wasi| wasi.feed(bytes)) {
-                    return Err(ProcessError::new("there is no room for more input: again later"));
-                }
-                self.changed();
-                self.wake(context, |wait| wait.input);
-                Ok(Vec::new())
-            }
+            Said::Input(bytes) => self.feed(context, bytes),
             Said::End => {
                 self.wasi(Wasi::end_input);
                 self.changed();
@@ -401,6 +391,22 @@ impl Program {
                 Ok(vec![self.standing().to_json().into()])
             }
         }
+    }
+
+    fn feed(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        if self.is_over() {
+            return Err(ProcessError::new("the program is over"));
+        }
+        if !self.wasi(|wasi| wasi.feed(bytes)) {
+            return Err(ProcessError::new("there is no room for more input: again later"));
+        }
+        self.changed();
+        self.wake(context, |wait| wait.input);
+        Ok(Vec::new())
     }
 
     /// What the program knows through WASI: a program always has that.
