@@ -37,6 +37,9 @@
 //!
 //! ```text
 //! in BYTES           input; declined while there is no room for it
+//! fed                how many bytes of input there were so far
+//! feed AT BYTES      input that begins with the byte of this number, which must be the next one;
+//!                    what there was already is not taken again
 //! end                no more input will come
 //! take OUT ERR       what came before these numbers was taken, and what follows is wanted: answers the
 //!                    standing, and the bytes of stdout and stderr if there are any

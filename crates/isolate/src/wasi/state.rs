@@ -248,7 +248,7 @@ impl Wasi {
         count
     }
 
-    /// The lowest descriptor that is free, from the first that is not a stream.
+    /// Gives this the lowest number that is free; that of a stream, too, once it was closed.
     pub(super) fn open(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
         if self.descriptors.len() >= DESCRIPTORS_MAX {
             return Err(Errno::MFile);
