@@ -41,6 +41,7 @@ pub(crate) async fn spawn(place: &Place, words: SpawnWords) -> Result<()> {
     let SpawnWords { kind, definition, module, isolate, birth: words } = words;
     let Some(module) = module else {
         let given = definition.map(|file| given(&file)).transpose()?;
+        let given = given.map(|bytes| Payload::of(&bytes));
         let birth = birth(words, true)?;
         return born(put(place, Ask::Spawn { kind, birth, given, file: None }).await?);
     };
@@ -94,15 +95,14 @@ pub(crate) async fn fork(place: &Place, daemon: String, words: BirthWords) -> Re
     born(put(place, Ask::Fork { daemon, birth }).await?)
 }
 
-/// What a newborn is given: the bytes of a file.
-fn given(file: &Path) -> Result<Payload> {
-    let bytes = std::fs::read(file).map_err(|error| {
+/// The bytes of a file that the command was told to give.
+pub(crate) fn given(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).map_err(|error| {
         Advice::wrong(
             format!("could not read {}: {error}", file.display()),
             "name a file that can be read",
         )
-    })?;
-    Ok(Payload::of(&bytes))
+    })
 }
 
 fn born(done: Done) -> Result<()> {

@@ -73,16 +73,15 @@ fn beginnings(words: &RunWords) -> Result<Beginnings> {
         None => Err(Advice::wrong(format!("{pair:?} is no variable"), "write NAME=VALUE")),
     });
     let files = words.file.iter().map(|pair| {
-        let (here, there) = pair.rsplit_once(':').unwrap_or((pair, pair));
-        let there = if here == there {
-            Path::new(here).file_name().map(|name| name.to_string_lossy().into_owned())
-        } else {
-            Some(there.to_owned())
+        let (here, there) = match pair.rsplit_once(':') {
+            Some((here, there)) => (Path::new(here), there.to_owned()),
+            None => {
+                let here = Path::new(pair);
+                let name = here.file_name().unwrap_or(here.as_os_str());
+                (here, name.to_string_lossy().into_owned())
+            }
         };
-        let bytes = std::fs::read(here).map_err(|error| {
-            Advice::wrong(format!("could not read {here}: {error}"), "name a file that can be read")
-        })?;
-        Ok((there.unwrap_or_else(|| here.to_owned()), bytes))
+        Ok((there, ask::given(here)?))
     });
     let seed = words.seed.as_deref().map(|digits| {
         let bytes = whimbrel::wire::unhex(digits);
