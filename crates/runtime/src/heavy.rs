@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use whimbrel_daemon::Host;
+use whimbrel_daemon::{Host, Requirements};
 use whimbrel_protocol::{Input, Output, Ticket};
 use whimbrel_wire::{AttemptId, Kind, NodeId};
 
@@ -55,12 +55,38 @@ pub(crate) struct Heavy {
     prepared: Option<AttemptId>,
 }
 
-/// A host that is away.
-pub(crate) struct Away {
+/// What others ask about a host.
+#[derive(Clone)]
+pub(crate) struct Known {
     pub(crate) kind: Kind,
     pub(crate) particulars: Option<String>,
+    pub(crate) requirements: Requirements,
+}
+
+impl Known {
+    fn of(host: &Host) -> Self {
+        Self {
+            kind: host.kind().clone(),
+            particulars: host.body().particulars(),
+            requirements: host.requirements(),
+        }
+    }
+}
+
+/// A host that is away.
+pub(crate) struct Away {
+    /// As it was when it went.
+    known: Known,
     /// What is to be done with it when it is back.
     waiting: VecDeque<Output>,
+}
+
+impl Inner {
+    /// What is known of the host of a copy, at hand or away.
+    pub(crate) fn known(&self, copy: AttemptId) -> Option<Known> {
+        let at_hand = self.hosts.get(&copy).map(Known::of);
+        at_hand.or_else(|| self.away.get(&copy).map(|away| away.known.clone()))
+    }
 }
 
 /// Whether a copy makes turns that may take long.
@@ -144,8 +170,7 @@ fn send_away(
     work: impl FnOnce(&mut Host) -> Input + Send + 'static,
 ) {
     let Some(mut host) = inner.hosts.remove(&copy) else { return };
-    let (kind, particulars) = (host.kind().clone(), host.body().particulars());
-    inner.away.insert(copy, Away { kind, particulars, waiting: VecDeque::new() });
+    inner.away.insert(copy, Away { known: Known::of(&host), waiting: VecDeque::new() });
     let leaves = inner.heavy.leaving.is_some_and(|at| at.elapsed() < LEAVING);
     let rests = leaves && is_new && inner.heavy.took >= LONG_MIN;
     let rest = if rests { inner.heavy.took * RESTS } else { Duration::ZERO };

@@ -810,18 +810,14 @@ fn same_identity(identity: &Identity, snapshot: &StateSnapshot) -> Result<(), Da
 fn status(cell: &Cell) -> DaemonStatus {
     cell.look(|inner| {
         let seat = inner.seat.status();
-        let copy = inner.seat.live_copy().map(|(copy, _)| copy);
-        let host = copy.and_then(|copy| inner.hosts.get(&copy));
-        let away = copy.and_then(|copy| inner.away.get(&copy));
+        let known = inner.seat.live_copy().and_then(|(copy, _)| inner.known(copy));
+        let (kind, particulars) =
+            known.map_or((None, None), |known| (Some(known.kind), known.particulars));
         DaemonStatus {
             entity: cell.entity(),
             origin_hash: cell.origin(),
-            kind: host
-                .map(|host| host.kind().clone())
-                .or_else(|| away.map(|away| away.kind.clone())),
-            particulars: host
-                .and_then(|host| host.body().particulars())
-                .or_else(|| away.and_then(|away| away.particulars.clone())),
+            kind,
+            particulars,
             standing: seat.standing,
             owner: seat.owner,
             epoch: seat.epoch,

@@ -103,12 +103,11 @@ impl Wants {
 fn here_wanted(core: &Core, entity: &EntityId) -> Option<Wanted> {
     core.known_cell(entity)?.look(|inner| {
         let (copy, _) = inner.seat.live_copy()?;
-        let host = inner.hosts.get(&copy)?;
-        let requirements = host.requirements();
+        let known = inner.known(copy)?;
         Some(Wanted {
-            kind: host.kind().as_str().to_owned(),
-            tags: requirements.tags,
-            memory_bytes: requirements.memory_bytes,
+            kind: known.kind.as_str().to_owned(),
+            tags: known.requirements.tags,
+            memory_bytes: known.requirements.memory_bytes,
         })
     })
 }
