@@ -29,7 +29,7 @@ impl Settings {
     /// Looks at a flag; NaN as it comes.
     pub const FAST: Self = Self { nan: NanPolicy::Open, counted: false, every_entry: false };
 
-    /// Counts polls, also at every entry: for tests.
+    /// Counts polls, also at every entry: what runs stops at the same place on every run, and soon.
     pub const COUNTED: Self = Self { nan: NanPolicy::Open, counted: true, every_entry: true };
 }
 

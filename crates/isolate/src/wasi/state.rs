@@ -31,7 +31,7 @@ pub struct Beginnings {
     pub env: Vec<(String, String)>,
     /// Files that it finds, by their paths from the root.
     pub files: Vec<(String, Vec<u8>)>,
-    /// The most bytes in all files together.
+    /// The most bytes in all files together; zero means what the node allows.
     pub files_bytes_max: u64,
     /// From which its randomness grows; if it is not given, the daemon's own.
     pub seed: Option<[u8; 32]>,
