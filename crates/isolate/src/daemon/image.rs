@@ -22,7 +22,7 @@ use whimbrel_daemon::{
 use whimbrel_wire::limits::{CHUNK_BYTES_MAX, CHUNK_LIST_LENGTH_MAX};
 use whimbrel_wire::{ChunkList, ChunkRef, decode, encode};
 
-use super::settings::{Bounds, Policy, Settings};
+use super::settings::{Policy, Settings};
 use crate::state::{BLOCK_BYTES, MemoryImage, PAGE_BYTES, VmState};
 
 /// The version of what is written here.

@@ -30,8 +30,6 @@ use whimbrel_trust::chain::{Entry, Outcome};
 use whimbrel_trust::{Act, BlockId, ChannelPattern, Holder, PermissionToken, Policy, TrustRefusal};
 use whimbrel_wire::{EntityId, PublicKey};
 
-use crate::clock::Clock;
-
 pub use caller::Caller;
 pub use log::{AUDIT_FILE, AuditFile, audit_files};
 
