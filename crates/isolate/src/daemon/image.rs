@@ -371,3 +371,62 @@ impl FrozenState for Nothing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use whimbrel_daemon::ChunkShelf;
+    use whimbrel_wire::StateRef;
+
+    use super::super::settings::Life;
+    use super::*;
+    use crate::host::NoHost;
+    use crate::module::Module;
+    use crate::state::{Limits, NanPolicy};
+
+    /// Writes it as it travels, and reads it as a node with `policy` does.
+    fn travels(image: &Image, policy: &Policy) -> Result<(), RestoreError> {
+        let (mut shelf, mut lists) = (ChunkShelf::new(), Vec::new());
+        let (mut bytes, mut chunks) = (0, 0);
+        image
+            .visit(&mut |list| {
+                lists.push(list.name());
+                shelf.insert(list.name(), list.encoded());
+                (bytes, chunks) = (bytes + list.bytes(), chunks + list.chunks() as u32);
+                list.visit(&mut |name, piece| {
+                    shelf.insert(name, piece());
+                    Ok(())
+                })
+            })
+            .unwrap();
+        let state = StateRef { bytes, chunks, lists };
+        let mut reader = StateReader::new(&state, &mut shelf);
+        reader.next_list()?;
+        Image::read(&mut reader, policy).map(|_| ())
+    }
+
+    /// A peer says of a state what it likes; the program would go by what stands in it.
+    #[test]
+    fn a_state_with_other_limits_than_its_node_was_told_of_is_refused() {
+        let wide = |limits: &mut Limits| {
+            limits.memory_bytes_max = u64::MAX;
+            limits.frames_max = u32::MAX;
+        };
+        let bytes = wat::parse_str("(module (memory 1))").unwrap();
+        let module = Module::parse(&bytes).unwrap();
+        let policy = Policy::default();
+        let image = |change: &dyn Fn(&mut VmState)| {
+            let (nan, limits) = (NanPolicy::Open, Limits::SMALL);
+            let life = Life::Reactor;
+            let settings = Settings { life, nan, limits, polls_max: 1, files_bytes_max: 0 };
+            let mut vm = VmState::initial(&module, &NoHost, nan, limits).unwrap();
+            change(&mut vm);
+            let module = ModulePieces::of(&bytes);
+            Image::of(Parts { settings, module, vm, life: Vec::new() }, None)
+        };
+        assert_eq!(travels(&image(&|_| {}), &policy), Ok(()));
+        let changed = |change: &dyn Fn(&mut VmState)| travels(&image(change), &policy);
+        let refused = Err(RestoreError::Malformed("the state has other limits than the isolate"));
+        assert_eq!(changed(&|vm| wide(&mut vm.limits)), refused);
+        assert_eq!(changed(&|vm| vm.nan = NanPolicy::Canonical), refused);
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use whimbrel_protocol::{Event, Input, MoveOptions, Output, Standing};
+use whimbrel_wire::limits::TERMS_BYTES_MAX;
 use whimbrel_wire::{
     Digest, Head, MigrationFailureReason, MigrationMessage, Position, Role, Sequence, Write,
 };
@@ -228,6 +229,22 @@ fn asked_for_is_every_hand_over_also_of_a_daemon_that_is_frozen_first() {
     stage.pass(Duration::from_secs(1));
     assert_eq!(stage.hand_overs(A).len(), 1);
     assert_eq!(stage.ends(C), [Ok(stage.id(B))]);
+}
+
+/// Terms become a turn of the journal, which has to fit into a frame when it is sent on.
+#[test]
+fn terms_that_are_too_long_are_refused_by_the_source_whoever_sent_them() {
+    for (length, is_taken) in [(TERMS_BYTES_MAX, true), (TERMS_BYTES_MAX + 1, false)] {
+        let mut stage = Stage::born(3);
+        let terms = Some(vec![0; length].into());
+        stage.start_move(C, B, MoveOptions { terms, ..MoveOptions::default() });
+        let refused = stage.ends(C).iter().any(|end| {
+            matches!(end, Err(MigrationFailureReason::Incompatible(what)) if what.contains("terms"))
+        });
+        assert_eq!(!refused, is_taken, "{length}: {:?}", stage.ends(C));
+        let late = stage.deliver(A, "a");
+        assert!(is_taken || stage.delivered(late) == [Ok("97".to_owned())]);
+    }
 }
 
 #[test]
