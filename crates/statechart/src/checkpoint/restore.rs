@@ -110,8 +110,15 @@ fn illegal(session: SessionId, what: impl Into<String>) -> CheckpointError {
     CheckpointError::Illegal { session, what: what.into() }
 }
 
+/// Numbers of sessions, timers and ids beyond this were never given out: no instance takes so many steps, and
+/// whoever goes on counting from here does not come to the end of all numbers.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// Whether parents and children name each other, and no other.
 fn family(records: &[Record], next_session: u64) -> Result<(), CheckpointError> {
+    if next_session > NUMBER_MAX {
+        return Err(CheckpointError::TooLarge("sessions"));
+    }
     let by_id: BTreeMap<SessionId, &Record> =
         records.iter().map(|record| (record.id, record)).collect();
     if !by_id.contains_key(&SessionId::FIRST) {
@@ -192,6 +199,9 @@ impl Reviver<'_> {
                 return Err(illegal(record.id, format!("{slot} runs beside no active state")));
             }
             state.invoked.insert(key, invoked.clone());
+        }
+        if record.next_timer > NUMBER_MAX || record.next_id > NUMBER_MAX {
+            return Err(CheckpointError::TooLarge("timers and ids"));
         }
         if record.timers.len() > self.limits.mailbox_max {
             return Err(CheckpointError::TooLarge("timers"));

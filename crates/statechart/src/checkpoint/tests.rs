@@ -159,6 +159,16 @@ fn what_is_not_legal_is_refused_even_if_its_digest_fits() {
         (r#""chart":["courier"]"#, r#""chart":["pilot"]"#, "s2: there is no chart pilot"),
         (r#""next_session":3"#, r#""next_session":2"#, "s2: the session is of the future"),
         (
+            r#""next_session":3"#,
+            r#""next_session":18446744073709551615"#,
+            "the instance holds too much: sessions",
+        ),
+        (
+            r#""next_timer":"#,
+            r#""next_timer":1844674407370955161"#,
+            "the instance holds too much: timers and ids",
+        ),
+        (
             r#""format":1,"definition":{"format":1"#,
             r#""format":1,"definition":{"format":2"#,
             "its definition",
