@@ -108,7 +108,8 @@ pub(crate) async fn run(place: &Place, words: RunWords) -> Result<ExitCode> {
     };
     let module = (&founding, words.module.as_path());
     let daemon = ask::bear(place, Isolate::NAME, module, words.birth).await?;
-    complain(&format!("{daemon} runs; whimbrel attach {} shows it again", &daemon[..8]));
+    let short: String = daemon.chars().take(8).collect();
+    complain(&format!("{daemon} runs; whimbrel attach {short} shows it again"));
     if let Some(to) = words.on {
         let daemon = daemon.clone();
         let migrate = Ask::Migrate {
