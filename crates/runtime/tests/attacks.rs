@@ -242,6 +242,7 @@ async fn a_member_that_was_struck_off_is_not_let_in_and_that_is_written_down() {
     former.dealt_with(a, entity).await;
     let before = title(a, entity);
     assert!(a.runtime.mesh().members().remove(former.id()));
+    until("it is cut off", || a.runtime.mesh().link_statistics(former.id()).is_none()).await;
     // What is said before it notices that its connections are closed is lost with them.
     let mut said = said.into_iter().cycle();
     let mut looks = 0;

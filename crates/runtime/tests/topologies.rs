@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use stage::{Diary, identity, nodes, quick, quick_nodes, text, unstarted, until, why_not};
 use whimbrel_protocol::{Event, Settings, Standing};
-use whimbrel_runtime::{DaemonHostConfig, MigrationError, MigrationOpts, SuperpositionPhase};
+use whimbrel_runtime::{
+    DaemonHostConfig, MigrationError, MigrationOpts, Seems, SuperpositionPhase,
+};
 use whimbrel_wire::{MigrationFailureReason, MigrationPhase, NodeId};
 
 fn patient() -> MigrationOpts {
@@ -89,6 +91,9 @@ async fn a_booting_node_that_has_heard_of_the_daemon_before_is_waited_for_too() 
     nodes[1].hears_of(entity).await;
     let b = nodes.remove(1).shut_down().await.open().await;
     let a = &nodes[0];
+    // It said that it stops. Until it is heard of again, a move to it is refused as one to a node that is down.
+    let seems = || a.runtime.neighbour(b.id()).map(|it| it.seems);
+    until("it is back", || seems() == Some(Seems::Alive)).await;
     let refused = a.runtime.migrate(entity, b.id(), impatient()).await.unwrap();
     assert_eq!(why_not(&refused).await, MigrationFailureReason::NotReady);
     let moving = a.runtime.migrate(entity, b.id(), patient()).await.unwrap();
