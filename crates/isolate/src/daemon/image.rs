@@ -385,6 +385,13 @@ mod tests {
 
     /// Writes it as it travels, and reads it as a node with `policy` does.
     fn travels(image: &Image, policy: &Policy) -> Result<(), RestoreError> {
+        let (state, mut shelf) = written(image);
+        let mut reader = StateReader::new(&state, &mut shelf);
+        reader.next_list()?;
+        Image::read(&mut reader, policy).map(|_| ())
+    }
+
+    fn written(image: &Image) -> (StateRef, ChunkShelf) {
         let (mut shelf, mut lists) = (ChunkShelf::new(), Vec::new());
         let (mut bytes, mut chunks) = (0, 0);
         image
@@ -398,10 +405,7 @@ mod tests {
                 })
             })
             .unwrap();
-        let state = StateRef { bytes, chunks, lists };
-        let mut reader = StateReader::new(&state, &mut shelf);
-        reader.next_list()?;
-        Image::read(&mut reader, policy).map(|_| ())
+        (StateRef { bytes, chunks, lists }, shelf)
     }
 
     /// A peer says of a state what it likes; the program would go by what stands in it.
