@@ -32,7 +32,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "simulation",
-        cargo: "run --quiet --locked --profile night -p whimbrel-sim --bin whimbrel-sim -- --seeds 50000 \
+        cargo: "run --quiet --locked --profile night -p whimbrel-sim --bin whimbrel-sim -- --seeds 160000 \
                 --coverage",
     },
     Step {

@@ -141,6 +141,8 @@ mutants! {
         "a turn is answered before it is saved"
     RepeatAnsweredEarly "repeat-answered-early" Protocol "O1"
         "a repeat is answered although its turn is not saved yet"
+    TurnForgotten "turn-forgotten" Protocol "O1"
+        "an event whose turn runs when what is in memory is given up is forgotten"
     TakenBackAnswered "taken-back-answered" Protocol "O1"
         "turns that the disk does not have are answered with later ones"
     AnyPeer "any-peer" Protocol "Q1"

@@ -467,7 +467,7 @@ impl Owner {
     /// still due.
     fn take_up_again(&mut self) {
         let Some(Turning { waiting, .. }) = self.turning.take() else { return };
-        if !matches!(waiting.arrived, Arrived::Timer(_)) {
+        if !matches!(waiting.arrived, Arrived::Timer(_)) && !Mutant::TurnForgotten.is_on() {
             self.queue.push_front(waiting);
         }
     }

@@ -18,6 +18,8 @@ use whimbrel_wire::{DeedError, EntityId, Epoch, NodeId, SignedDeed};
 pub struct Title {
     entity: EntityId,
     deeds: Vec<SignedDeed>,
+    /// The owner by the newest deed, which is asked for at each message and costs a hash to make.
+    owner: Option<NodeId>,
 }
 
 /// What came of deeds that were heard.
@@ -54,7 +56,7 @@ impl Title {
     /// No deed yet.
     #[must_use]
     pub const fn unknown(entity: EntityId) -> Self {
-        Self { entity, deeds: Vec::new() }
+        Self { entity, deeds: Vec::new(), owner: None }
     }
 
     /// The title made of deeds that this node verified before it saved them.
@@ -82,8 +84,8 @@ impl Title {
 
     /// The owner by the newest deed.
     #[must_use]
-    pub fn owner(&self) -> Option<NodeId> {
-        self.last().map(|signed| signed.deed.owner())
+    pub const fn owner(&self) -> Option<NodeId> {
+        self.owner
     }
 
     /// The epoch up to which deeds are known, zero for none: what a question names.
@@ -134,6 +136,9 @@ impl Title {
             }
             news.push(signed.clone());
         }
+        if let Some(newest) = news.last() {
+            self.owner = Some(newest.deed.owner());
+        }
         self.deeds.extend_from_slice(&news);
         Ok(Learned { news })
     }
@@ -143,6 +148,7 @@ impl Title {
     pub(crate) fn enter(&mut self, own: &SignedDeed) -> bool {
         let next = self.last().is_some_and(|last| own.follows(last).is_ok());
         if next {
+            self.owner = Some(own.deed.owner());
             self.deeds.push(own.clone());
         }
         next

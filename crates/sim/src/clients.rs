@@ -24,6 +24,8 @@ pub(crate) struct Client {
     pub(crate) left: u64,
     pub(crate) under_way: BTreeMap<Ticket, u64>,
     pub(crate) window: usize,
+    /// Its window is full: it goes on when it is told of an event.
+    pub(crate) waits: bool,
     /// Nanoseconds between two events.
     pub(crate) rest: u64,
     pub(crate) taken: u64,

@@ -21,6 +21,7 @@ mod dice;
 pub mod directed;
 mod disk;
 mod entities;
+mod hosts;
 mod kinds;
 mod medium;
 mod network;

@@ -95,7 +95,7 @@ impl Cluster {
         let shown = style.shown(&mut host);
         let pages = shown.as_ref().and_then(Shown::pages);
         let lines = pages.map(|pages| pages.lines.clone()).unwrap_or_default();
-        place.hosts.insert((entity, attempt), host);
+        place.hosts.insert(entity, attempt, host);
         place.keys.insert(entity, attempt);
         self.daemons.push(Daemon { entity, style });
         self.styles.insert(entity, style);
@@ -133,6 +133,7 @@ impl Cluster {
             left: count,
             under_way: std::collections::BTreeMap::new(),
             window,
+            waits: false,
             rest,
             taken: 0,
         };
@@ -147,10 +148,15 @@ impl Cluster {
             return;
         }
         let (entity, node, rest) = (client.entity, client.node, client.rest);
-        if client.left > 0 && client.under_way.len() < client.window {
+        if client.under_way.len() >= client.window {
+            self.clients[index].waits = true;
+            return;
+        }
+        if client.left > 0 {
             let (author, number, id) = (client.author, client.next, client.id);
             let act = self.draw_act(entity);
-            let payload = self.styles[&entity].payload(&Line { author, number, act });
+            let style = self.style_of(entity);
+            let payload = style.payload(&Line { author, number, act });
             let ticket = self.ticket(Asker::Client(index));
             let client = &mut self.clients[index];
             client.next += 1;
@@ -164,9 +170,28 @@ impl Cluster {
             self.feed(node, entity, Input::Send { ticket, client: id, payload });
         }
         if self.clients[index].left > 0 {
-            let rest = self.dice.between(rest / 2, rest * 2);
-            self.plan(rest, Happening::Act(Action::ClientSends(index)));
+            self.client_rests(index, rest);
         }
+    }
+
+    /// A client sends again after about so long.
+    fn client_rests(&mut self, index: usize, rest: u64) {
+        let rest = self.dice.between(rest / 2, rest * 2);
+        self.plan(rest, Happening::Act(Action::ClientSends(index)));
+    }
+
+    /// A client was told of an event: if its window was full, it goes on.
+    pub(super) fn client_has_room(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if std::mem::take(&mut client.waits) {
+            let rest = client.rest;
+            self.client_rests(index, rest);
+        }
+    }
+
+    /// The style of a daemon that was born here.
+    fn style_of(&self, entity: EntityId) -> Style {
+        self.styles.get(&entity).copied().unwrap_or(Style::Replays)
     }
 
     fn draw_act(&mut self, entity: EntityId) -> Act {
@@ -186,7 +211,7 @@ impl Cluster {
             6..=10 if self.sends && self.daemons.len() > 1 => {
                 let to = self.dice.index(self.daemons.len());
                 let Daemon { entity: to, style } = self.daemons[to];
-                let charts = style == Style::Chart && self.styles[&entity] == Style::Chart;
+                let charts = style == Style::Chart && self.style_of(entity) == Style::Chart;
                 let understands = style.is_scribe() || charts;
                 if to == entity || !understands { Act::Note } else { Act::Send(to) }
             }

@@ -14,6 +14,7 @@ use super::perform::Shelf;
 use super::{Action, Cluster, Happening, MILLI, Sweeping};
 use crate::checkers::Observed;
 use crate::clients::Asker;
+use crate::entities::Entities;
 use crate::medium::Medium;
 use crate::scribe::Style;
 
@@ -21,7 +22,7 @@ use crate::scribe::Style;
 pub(crate) struct Backup {
     memory: Option<Box<Memory>>,
     keys: BTreeMap<EntityId, AttemptId>,
-    on_disk: BTreeMap<EntityId, Epoch>,
+    on_disk: Entities<Epoch>,
 }
 
 /// Chunks that one step of a sweep looks at.

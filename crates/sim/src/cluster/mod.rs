@@ -26,6 +26,7 @@ use crate::clients::{Asker, Client};
 use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::{Fate, Faults};
+use crate::entities::Entities;
 use crate::kinds::chart_version;
 use crate::medium::Medium;
 use crate::network::Network;
@@ -79,7 +80,7 @@ pub(crate) struct Cluster {
     pub(crate) saves: u64,
     pub(crate) captures: u64,
     pub(crate) daemons: Vec<Daemon>,
-    styles: BTreeMap<EntityId, Style>,
+    styles: Entities<Style>,
     pub(crate) clients: Vec<Client>,
     pub(crate) callers: u64,
     tickets: BTreeMap<Ticket, Asker>,
@@ -330,7 +331,7 @@ impl Cluster {
             outputs: 0,
             saves: 0,
             daemons: Vec::new(),
-            styles: BTreeMap::new(),
+            styles: Entities::default(),
             clients: Vec::new(),
             callers: 0,
             tickets: BTreeMap::new(),
@@ -732,7 +733,7 @@ impl Cluster {
     fn timers_of(&self, entity: EntityId) -> usize {
         let live = self.nodes.iter().find_map(|node| {
             let (copy, _) = node.seats.get(&entity)?.live_copy()?;
-            node.hosts.get(&(entity, copy))?.next_timer()
+            node.hosts.get(&entity, copy)?.next_timer()
         });
         usize::from(live.is_some())
     }
@@ -768,7 +769,7 @@ impl Cluster {
             phases.extend(seat.migration_phase().map(|phase| format!("{}:{phase:?}", node.name)));
             let Some((copy, epoch)) = seat.live_copy() else { continue };
             lives.extend(status.head.map(|head| (index, epoch, head)));
-            if let Some(host) = node.hosts.get_mut(&(entity, copy)) {
+            if let Some(host) = node.hosts.get_mut(&entity, copy) {
                 listens = listens_to(host);
                 shown = style.and_then(|style| style.shown(host));
                 let given = node.chart.filter(|_| style == Some(Style::Chart));
@@ -849,7 +850,7 @@ impl Cluster {
             | Write::Delete { .. } => None,
         };
         if let Some(deed) = deed {
-            let known = self.nodes[node].on_disk.entry(deed.deed.entity).or_insert(Epoch::FIRST);
+            let known = self.nodes[node].on_disk.entry(deed.deed.entity, || Epoch::FIRST);
             *known = (*known).max(deed.deed.epoch);
         }
     }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use whimbrel_daemon::Host;
 use whimbrel_protocol::{SaveTicket, Seat, Settings, Station, Ticket};
 use whimbrel_statechart::daemon::Palette;
 use whimbrel_store::Hold;
@@ -14,6 +13,7 @@ use crate::chart::Version;
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::entities::Entities;
+use crate::hosts::Hosts;
 use crate::medium::Medium;
 use crate::scribe::Style;
 
@@ -27,7 +27,7 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) name: String,
     pub(crate) seats: Entities<Berth>,
-    pub(crate) hosts: BTreeMap<(EntityId, AttemptId), Host>,
+    pub(crate) hosts: Hosts,
     /// How often a copy was dropped: a restore that began before does not bring it back.
     pub(crate) drops: BTreeMap<(EntityId, AttemptId), u64>,
     pub(crate) disk: Disk,
@@ -36,7 +36,7 @@ pub(crate) struct Node {
     /// Whether its folder was put back, with the keys that it had.
     pub(crate) has_old_keys: bool,
     /// The newest epoch that the disk knows.
-    pub(crate) on_disk: BTreeMap<EntityId, Epoch>,
+    pub(crate) on_disk: Entities<Epoch>,
     pub(crate) up: bool,
     /// Which of its lives this is: reports to an earlier one are lost.
     pub(crate) life: u64,
@@ -120,14 +120,14 @@ impl Node {
             id,
             name: letter.to_string(),
             seats: Entities::default(),
-            hosts: BTreeMap::new(),
+            hosts: Hosts::default(),
             drops: BTreeMap::new(),
             disk: Disk::new(store, medium),
             keys: BTreeMap::new(),
             charts: Arc::default(),
             chart: None,
             has_old_keys: false,
-            on_disk: BTreeMap::new(),
+            on_disk: Entities::default(),
             up: true,
             life: 0,
             started: 0,

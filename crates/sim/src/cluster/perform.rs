@@ -364,7 +364,7 @@ impl Cluster {
         let known = place.on_disk.get(&entity).copied();
         let standing = place.seats.get(&entity).map(|seat| seat.status().standing);
         let frozen = standing == Some(whimbrel_protocol::Standing::Frozen);
-        let host = place.hosts.get_mut(&(entity, copy)).ok_or(TurnFailure::NoCopy)?;
+        let host = place.hosts.get_mut(&entity, copy).ok_or(TurnFailure::NoCopy)?;
         let before = host.head();
         let churns = self.styles.get(&entity) == Some(&Style::Churning);
         match take_turn(host, epoch, time, &origin, event) {
@@ -402,7 +402,7 @@ impl Cluster {
     ) -> Result<Vec<Turned>, TurnFailure> {
         let mut results = Vec::new();
         for step in steps {
-            let host = self.nodes[node].hosts.get_mut(&(entity, copy));
+            let host = self.nodes[node].hosts.get_mut(&entity, copy);
             let host = host.ok_or(TurnFailure::NoCopy)?;
             match step {
                 ReplayStep::Deed { epoch, deed } => host.enter_epoch(*epoch, deed),
@@ -427,7 +427,7 @@ impl Cluster {
 
     fn capture(&mut self, node: usize, entity: EntityId, capture: Capture) {
         let Capture { copy, head, ledger, .. } = capture;
-        let host = self.nodes[node].hosts.get_mut(&(entity, copy));
+        let host = self.nodes[node].hosts.get_mut(&entity, copy);
         let frozen = host.and_then(|host| host.capture().ok());
         let Some(frozen) = frozen else {
             let result = Err("the copy cannot be captured".to_owned());
@@ -485,7 +485,7 @@ impl Cluster {
         let result = result.map(|(host, restored)| {
             // What was dropped in the meantime does not come back, its key neither.
             if place.drops.get(&(entity, copy)).copied().unwrap_or(0) == drops {
-                place.hosts.insert((entity, copy), host);
+                place.hosts.insert(entity, copy, host);
                 if envelope.is_some() {
                     place.keys.insert(entity, copy);
                 }
@@ -526,7 +526,7 @@ impl Cluster {
     fn digest(&mut self, node: usize, entity: EntityId, copy: AttemptId) -> Digest {
         let place = &mut self.nodes[node];
         let live = place.seats.get(&entity).and_then(|seat| seat.live_copy());
-        let Some(host) = place.hosts.get_mut(&(entity, copy)) else { return Digest::ZERO };
+        let Some(host) = place.hosts.get_mut(&entity, copy) else { return Digest::ZERO };
         let state = host.digest().unwrap_or(Digest::ZERO);
         let (head, epoch) = (host.head(), host.epoch());
         if live.is_some_and(|(live, _)| live == copy) {
@@ -537,7 +537,7 @@ impl Cluster {
 
     fn drop_copy(&mut self, node: usize, entity: EntityId, copy: AttemptId) {
         let place = &mut self.nodes[node];
-        place.hosts.remove(&(entity, copy));
+        place.hosts.remove(&entity, copy);
         place.holds.remove(&Use::Fetched(entity, copy));
         *place.drops.entry((entity, copy)).or_insert(0) += 1;
     }
@@ -565,7 +565,7 @@ impl Cluster {
         copy: AttemptId,
     ) -> Result<Option<Bytes>, MigrationFailureReason> {
         let failed = |why: String| MigrationFailureReason::StateFailed(why);
-        let host = self.nodes[node].hosts.get_mut(&(entity, copy));
+        let host = self.nodes[node].hosts.get_mut(&entity, copy);
         let host = host.ok_or_else(|| failed("there is no copy".to_owned()))?;
         let judged = host.judge(copy).map_err(|error| failed(error.to_string()))?;
         judged.map_err(MigrationFailureReason::from)
@@ -581,7 +581,7 @@ impl Cluster {
         if !self.by_id.contains_key(&target) {
             return Err(Unprepared::Refused(MigrationFailureReason::UnknownNode));
         }
-        let host = self.nodes[node].hosts.get_mut(&(entity, copy));
+        let host = self.nodes[node].hosts.get_mut(&entity, copy);
         let host = host.ok_or(Unprepared::Broke(TurnFailure::NoCopy))?;
         let broke =
             |error: daemon::HostError| Unprepared::Broke(TurnFailure::Panicked(error.to_string()));
@@ -664,6 +664,7 @@ impl Cluster {
             Err(error) => Reply::Never(error.to_string()),
         };
         self.see(&Observed::Answered { entity, author, number, reply });
+        self.client_has_room(index);
     }
 
     fn said(&mut self, node: usize, entity: EntityId, event: &Event) {
@@ -689,7 +690,7 @@ impl Cluster {
         let has_key = place.keys.contains_key(&entity) || self.provisioned;
         let copy = place.seats.get(&entity).and_then(|seat| seat.live_copy());
         let Some((copy, _)) = copy else { return };
-        let Some(host) = place.hosts.get_mut(&(entity, copy)) else { return };
+        let Some(host) = place.hosts.get_mut(&entity, copy) else { return };
         // A turn may have begun in the same step; then the state is not that of the head.
         if host.head() != head {
             return;
