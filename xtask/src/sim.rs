@@ -8,9 +8,10 @@ use crate::tree::Tree;
 /// Chooses the build: `dev` (the default), `release`, or `night`, which is slower to build and faster to run.
 pub(crate) const PROFILE_VARIABLE: &str = "WHIMBREL_SIM_PROFILE";
 
-/// The simulator's allocator keeps what was freed for the next use instead of giving it back to the machine,
-/// which would have to clear it again.
-const KEEP_MEMORY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "-1");
+/// The simulator's allocator takes memory in large pages and keeps what was freed: small pages that come and go
+/// are cleared by the machine again and again.
+const MEMORY: [(&str, &str); 2] =
+    [("MIMALLOC_ALLOW_LARGE_OS_PAGES", "1"), ("MIMALLOC_PURGE_DELAY", "-1")];
 
 /// Runs the simulator with these flags.
 pub(crate) fn run(tree: &Tree, flags: &[String]) -> Result<()> {
@@ -19,7 +20,7 @@ pub(crate) fn run(tree: &Tree, flags: &[String]) -> Result<()> {
     let profile = profile(std::env::var(PROFILE_VARIABLE).ok().as_deref())?;
     command.args(["--profile", profile]);
     command.arg("--").args(flags);
-    command.env(KEEP_MEMORY.0, KEEP_MEMORY.1);
+    command.envs(MEMORY);
     tools::run(&mut command)
 }
 

@@ -64,8 +64,8 @@ struct Copy {
     epoch: Epoch,
     forgotten: Position,
     manifest: Manifest,
-    /// Those after `forgotten`, without gaps.
-    turns: VecDeque<Turn>,
+    /// Those after `forgotten`, without gaps; each by itself, so that a journal that grows moves none of them.
+    turns: VecDeque<Box<Turn>>,
 }
 
 /// Both halves, as the rules look at them.
@@ -105,7 +105,7 @@ impl Memory {
         let turns = std::slice::from_ref(&turn);
         let live = may_append(&mut view, epoch, after, turns).map_err(refused)?;
         if let Some(copy) = copies.0.get_mut(&live) {
-            copy.turns.push_back(turn);
+            copy.turns.push_back(Box::new(turn));
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl Copies {
             }
             Change::Turns { attempt, turns } => {
                 if let Some(copy) = self.0.get_mut(attempt) {
-                    copy.turns.extend(turns.iter().cloned());
+                    copy.turns.extend(turns.iter().cloned().map(Box::new));
                 }
             }
             Change::Forget { attempt, through } => {
@@ -246,7 +246,7 @@ impl Copies {
             bytes += turn.event.payload.len().max(1);
             first || bytes <= bytes_max
         };
-        let later = copy.turns.range(copy.index_after(after)..);
+        let later = copy.turns.range(copy.index_after(after)..).map(|turn| &**turn);
         Ok(later.take(count_max).take_while(fits).cloned().collect())
     }
 
