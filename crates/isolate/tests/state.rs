@@ -5,8 +5,8 @@ use std::sync::Arc;
 use whimbrel_isolate::fast::{FastCode, Settings};
 use whimbrel_isolate::reference::ReferenceCode;
 use whimbrel_isolate::{
-    Code, DecodeError, DecodeLimits, Limits, Module, NanPolicy, NoHost, Outcome, Trap, Value,
-    VmIsolate, VmState,
+    Answer, CheckError, Code, DecodeError, DecodeLimits, Environment, Host, Import, Limits, Module,
+    NanPolicy, NoHost, Outcome, Supply, Trap, Value, VmIsolate, VmState,
 };
 
 const SUM: &str = r#"(module
@@ -97,6 +97,116 @@ fn a_state_beyond_the_limits_is_refused_before_it_is_read() {
     let limits = DecodeLimits { frames_max: 0, ..DecodeLimits::WIDE };
     let refused = VmState::decode(&bytes, &limits);
     assert!(matches!(refused, Err(DecodeError::TooMany { what: "frames", .. })), "{refused:?}");
+    // One page, of which one block was written: both are bounded.
+    let limits = DecodeLimits { pages_max: 0, ..DecodeLimits::WIDE };
+    let refused = VmState::decode(&bytes, &limits);
+    let what = "pages of memory";
+    let expected = Err(DecodeError::TooMany { what, count: 1, limit: 0 });
+    assert_eq!(refused.map(|_| ()), expected);
+    assert!(VmState::decode(&bytes, &DecodeLimits { pages_max: 1, ..limits }).is_ok());
+}
+
+/// A program that calls the host in three ways, two of which take the place of their frame or are
+/// found in a table.
+const CALLS: &str = r#"(module
+    (import "host" "ask" (func $ask (param i32) (result i32)))
+    (table funcref (elem $ask))
+    (func (export "call") (param i32) (result i32)
+        (i32.add (call $ask (local.get 0)) (i32.const 100)))
+    (func $behind (param i32) (result i32)
+        (return_call $ask (local.get 0)))
+    (func (export "tail") (param i32) (result i32)
+        (i32.add (call $behind (local.get 0)) (i32.const 100)))
+    (export "ask" (func $ask)))"#;
+
+/// Suspends every call once, and then gives back what it is asked, and seven.
+struct Asked;
+
+impl Host for Asked {
+    fn call(
+        &mut self,
+        _: u32,
+        arguments: &[Value],
+        _: Option<&mut [u8]>,
+        note: Option<&[u8]>,
+    ) -> Answer {
+        let Some(Value::I32(asked)) = arguments.first() else { return Answer::Return(Vec::new()) };
+        match note {
+            Some([1]) => Answer::Return(vec![Value::I32(asked + 7)]),
+            _ => Answer::Suspend(vec![1]),
+        }
+    }
+}
+
+struct Ask(Arc<Module>);
+
+impl Environment for Ask {
+    fn supply(&self, import: &Import) -> Option<Supply> {
+        Some(Supply::Function(self.0.function_type(import.index)?.clone()))
+    }
+}
+
+fn asking(code: &Code) -> VmIsolate {
+    let module = Arc::clone(code.module());
+    let state =
+        VmState::initial(&module, &Ask(Arc::clone(&module)), NanPolicy::Open, Limits::SMALL)
+            .expect("it can begin");
+    VmIsolate::spawn(code, state, Box::new(Asked)).expect("it begins")
+}
+
+#[test]
+fn a_call_of_the_host_that_takes_the_place_of_its_frame_is_made_again_elsewhere() {
+    let module = module(CALLS);
+    let codes = [counted(&module), reference(&module)];
+    for name in ["call", "tail"] {
+        let function = module.exported_function(name).expect("it is exported");
+        for here in &codes {
+            for there in &codes {
+                let mut isolate = asking(here);
+                let outcome = isolate.call(function, &[Value::I32(5)], None);
+                assert_eq!(outcome, Outcome::Stopped, "{name}");
+                let state = isolate.capture().expect("it is stopped");
+                assert!(state.pending.is_some());
+                let mut moved =
+                    VmIsolate::spawn(there, state, Box::new(Asked)).expect("it goes on");
+                assert_eq!(moved.resume(None), Outcome::Returned(vec![Value::I32(112)]), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_of_the_host_without_a_frame_cannot_be_suspended() {
+    let module = module(CALLS);
+    let function = module.exported_function("ask").expect("it is exported");
+    for code in [counted(&module), reference(&module)] {
+        let mut isolate = asking(&code);
+        let outcome = isolate.call(function, &[Value::I32(5)], None);
+        assert!(matches!(outcome, Outcome::Trapped(Trap::Host(_))), "{outcome:?}");
+        assert_eq!(isolate.capture().expect("it waits").pending, None);
+    }
+}
+
+#[test]
+fn a_claim_of_a_call_of_the_host_that_is_not_under_way_is_refused() {
+    let module = module(CALLS);
+    let function = module.exported_function("call").expect("it is exported");
+    let code = reference(&module);
+    let mut isolate = asking(&code);
+    assert_eq!(isolate.call(function, &[Value::I32(5)], None), Outcome::Stopped);
+    let suspended = isolate.capture().expect("it is stopped");
+    assert_eq!(isolate.resume(Some(1)), Outcome::Stopped, "behind the call");
+    let behind = isolate.capture().expect("it is stopped");
+    assert_eq!(behind.pending, None);
+    let claimed = VmState { pending: suspended.pending.clone(), ..behind };
+    let refused = claimed.check(&module).map(|_| ());
+    assert_eq!(refused, Err(CheckError::NoHostCall));
+    assert!(suspended.check(&module).is_ok());
+}
+
+#[test]
+fn a_memory_with_another_largest_size_is_refused() {
+    assert!(!taken(|state| state.memories[0].pages_max = 3));
 }
 
 /// Whether a state that was changed is still taken for one of its module.

@@ -340,6 +340,12 @@ impl<'a> Emitter<'a> {
                     Some(safepoint) => self.call(piece, *call, safepoint),
                     None => self.copy(piece),
                 },
+                What::TailCall(Some(callee)) if safepoint.is_some() => {
+                    self.hold(&piece.within_reach);
+                    self.put(&Instruction::Call(*callee));
+                    safepoint.into_iter().for_each(|safepoint| self.check(safepoint));
+                    self.put(&Instruction::Return);
+                }
                 What::Own(own) => match self.context.own.get(own) {
                     Some(function) => self.put(&Instruction::Call(*function)),
                     None => self.copy(piece),

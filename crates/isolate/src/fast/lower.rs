@@ -62,7 +62,8 @@ pub(super) fn lower(module: &Module, function: u32) -> Vec<Piece> {
     let mut opened = 0;
     module.walk(function, |step| {
         let what = what(step, &mut opened);
-        let wanted = step.reachable && matches!(what, What::Open { .. } | What::Call(_));
+        let wanted = step.reachable
+            && matches!(what, What::Open { .. } | What::Call(_) | What::TailCall(Some(_)));
         let within_reach = if wanted { within_reach(step) } else { Vec::new() };
         let (range, reachable) = (step.range.clone(), step.reachable);
         pieces.push(Piece { range, reachable, what, within_reach });

@@ -103,8 +103,8 @@ impl Plan {
                 .then(|| plan.looks_of(module, imported + index as u32, polls_entry(index), &may));
             plan.looks.push(looks);
         }
-        plan.references =
-            plan.safepoints.iter().any(|safepoint| safepoint.slots().any(ValType::is_reference));
+        // The interpreter leaves frames behind where this code leaves none.
+        plan.references = module.has_references();
         plan
     }
 
@@ -135,6 +135,9 @@ impl Plan {
                 self.add(module, function, body.canonical(at + 1), Reason::Poll)
             } else if let What::Call(site) = &piece.what {
                 call(site.callee).and_then(|reason| self.add(module, function, at, reason))
+            } else if let What::TailCall(Some(callee)) = piece.what {
+                // The host may suspend it, and then the frame has to be there still.
+                (callee < imported).then(|| self.add(module, function, at, Reason::Host)).flatten()
             } else {
                 None
             };

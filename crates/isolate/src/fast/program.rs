@@ -28,6 +28,8 @@ struct Inside {
     limits: Limits,
     code: Arc<Shared>,
     pending: Option<PendingHostCall>,
+    /// Whether a module beside the main one is being made, whose table counts as none of the program.
+    beside: bool,
     /// Functions of the module by where the engine keeps them.
     identities: HashMap<usize, u32>,
     /// Where calls of the host find the program, whichever module they come from; none before it was
@@ -60,7 +62,7 @@ impl ResourceLimiter for Inside {
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired as u64 <= self.limits.table_elements_max)
+        Ok(self.beside || desired as u64 <= self.limits.table_elements_max)
     }
 }
 
@@ -130,6 +132,7 @@ impl Fast {
             limits: state.limits,
             code: Arc::clone(&code),
             pending: state.pending.clone(),
+            beside: false,
             identities: HashMap::new(),
             items: None,
         };
@@ -144,6 +147,12 @@ impl Fast {
             unwinding: program.private.unwinding,
         });
         program.place(state)?;
+        let imported = 0..program.code.module.functions_imported();
+        let told = |function: u32| program.code.module.signature(function).params.clone();
+        if imported.flat_map(|function| told(function).to_vec()).any(ValType::is_reference) {
+            // The host is told of functions by their indices.
+            program.identify();
+        }
         program.frames.clone_from(&state.frames);
         program.stop.flag_at(&program.store, program.private.memory);
         Ok(program)
@@ -341,20 +350,25 @@ impl Fast {
         }
         let types = self.code.module.signature(function).results.clone();
         let mut results: Vec<Val> = types.iter().map(|ty| zero(*ty)).collect();
-        match called.call(&mut self.store, arguments, &mut results) {
-            Err(error) => {
-                self.store.data_mut().pending = None;
-                Outcome::Trapped(trap(&error))
-            }
+        let called = called.call(&mut self.store, arguments, &mut results);
+        if called.is_err() || self.number(self.private.unwinding) == 0 {
+            // What was not called again by the end will not be.
+            self.store.data_mut().pending = None;
+        }
+        match called {
+            Err(error) => Outcome::Trapped(trap(&error)),
             Ok(()) if self.number(self.private.unwinding) != 0 => match self.take_frames() {
                 Ok(frames) if frames.len() > self.store.data().limits.frames_max as usize => {
-                    Outcome::Trapped(Trap::StackOverflow)
+                    self.trapped(Trap::StackOverflow)
+                }
+                Ok(frames) if frames.is_empty() => {
+                    self.trapped(Trap::Host("a suspended call without a frame".to_owned()))
                 }
                 Ok(frames) => {
                     self.frames = frames;
                     Outcome::Stopped
                 }
-                Err(error) => Outcome::Trapped(Trap::Host(error.to_string())),
+                Err(error) => self.trapped(Trap::Host(error.to_string())),
             },
             Ok(()) => {
                 self.identify_if_needed(&types);
@@ -367,6 +381,12 @@ impl Fast {
                 )
             }
         }
+    }
+
+    /// A trap after the code stopped: what was to be called again will not be.
+    fn trapped(&mut self, trap: Trap) -> Outcome {
+        self.store.data_mut().pending = None;
+        Outcome::Trapped(trap)
     }
 
     fn identify_if_needed(&mut self, types: &[ValType]) {
@@ -451,8 +471,10 @@ impl Fast {
         let code = Arc::clone(&self.code);
         let kept = code.continuations(places.clone(), places[0])?;
         let imports = self.beside_imports(&kept.compiled)?;
-        let beside =
-            Instance::new(&mut self.store, &kept.compiled, &imports).map_err(engine_error)?;
+        self.store.data_mut().beside = true;
+        let beside = Instance::new(&mut self.store, &kept.compiled, &imports);
+        self.store.data_mut().beside = false;
+        let beside = beside.map_err(engine_error)?;
         let frames = std::mem::take(&mut self.frames);
         let mut bytes = Vec::new();
         let mut references = 0;

@@ -135,6 +135,14 @@ impl Step<'_, '_> {
     }
 }
 
+/// What an operator calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Called {
+    Function(u32),
+    /// What it finds in this table, by its topmost operand.
+    Table(u32),
+}
+
 /// What is known about a function body.
 #[derive(Debug)]
 pub(crate) struct Body {
@@ -445,23 +453,53 @@ impl Module {
         Ok(())
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "all others are no calls")]
+    /// What the operator at a position calls, in place of its frame or not.
+    pub(crate) fn called_at(&self, function: u32, position: u32) -> Option<Called> {
+        let mut called = None;
+        self.walk(function, |step| {
+            if step.position == position {
+                called = match *step.operator {
+                    Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                        Some(Called::Function(function_index))
+                    }
+                    Operator::CallIndirect { table_index, .. }
+                    | Operator::ReturnCallIndirect { table_index, .. } => {
+                        Some(Called::Table(table_index))
+                    }
+                    _ => None,
+                };
+            }
+        });
+        called
+    }
+
     /// Looks at every body once for the limits, and for vectors.
     pub(super) fn check_bodies(&mut self) -> Result<(), ModuleError> {
-        let mut has_vectors = self.globals.iter().any(|global| global.ty == ValType::V128)
-            || self
-                .types
-                .iter()
-                .any(|ty| ty.params.iter().chain(&*ty.results).any(|held| *held == ValType::V128));
+        let in_types = |wanted: fn(ValType) -> bool| {
+            let mut held = self.types.iter().flat_map(|ty| ty.params.iter().chain(&*ty.results));
+            held.any(|ty| wanted(*ty))
+        };
+        let is_vector = |ty: ValType| ty == ValType::V128;
+        let mut has_vectors =
+            in_types(is_vector) || self.globals.iter().any(|global| is_vector(global.ty));
+        // Of several results one can lie below the top from when it comes to when it is taken.
+        let mut has_references = in_types(ValType::is_reference);
         for function in self.functions_imported..self.function_count() {
-            let locals = self.locals(function).len();
+            let held = self.locals(function);
+            has_references |= held.iter().any(|ty| ty.is_reference());
+            let locals = held.len();
             self.try_walk(function, |step| {
                 within("operators of a function", step.position as usize, FUNCTION_OPERATORS_MAX)?;
                 within("locals and operands", locals + step.height(), STACK_SLOTS_MAX)?;
-                has_vectors |= step.height() > 0 && step.operand(0) == Some(ValType::V128);
+                let top = if step.height() > 0 { step.operand(0) } else { None };
+                has_vectors |= top == Some(ValType::V128);
+                has_references |= top.is_some_and(ValType::is_reference);
                 Ok(())
             })?;
         }
         self.has_vectors = has_vectors;
+        self.has_references = has_references;
         Ok(())
     }
 }

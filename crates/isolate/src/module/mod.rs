@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 
-pub(crate) use body::{Body, CallSite, Class, ControlKind, Point, Step};
+pub(crate) use body::{Body, CallSite, Called, Class, ControlKind, Point, Step};
 pub(crate) use constant::evaluate;
 pub use refusal::{ModuleError, Refusal};
 
@@ -188,6 +188,7 @@ pub struct Module {
     elements: Vec<Element>,
     data: Vec<Data>,
     has_vectors: bool,
+    has_references: bool,
     resources: Option<wasmparser::ValidatorResources>,
     analysed: Vec<OnceLock<Body>>,
     points: Mutex<HashMap<(u32, u32), Arc<Point>>>,
@@ -227,6 +228,11 @@ impl Module {
     #[must_use]
     pub fn exports(&self) -> &[Export] {
         &self.exports
+    }
+
+    /// How many items of a kind are imported; they come before those that are defined.
+    pub(crate) fn imported(&self, kind: ItemKind) -> usize {
+        self.imports.iter().filter(|import| import.kind == kind).count()
     }
 
     /// The index of the exported function of this name.
@@ -300,6 +306,11 @@ impl Module {
 
     pub(crate) fn has_vectors(&self) -> bool {
         self.has_vectors
+    }
+
+    /// Whether a frame of any function can hold a reference.
+    pub(crate) fn has_references(&self) -> bool {
+        self.has_references
     }
 
     /// The body of a defined function as it is written.

@@ -42,6 +42,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Module, ModuleError> {
         elements: Vec::new(),
         data: Vec::new(),
         has_vectors: false,
+        has_references: false,
         resources: None,
         analysed: Vec::new(),
         points: Mutex::new(HashMap::new()),

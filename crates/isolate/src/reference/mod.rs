@@ -204,7 +204,8 @@ impl Reference {
             (Some(instructions), Some(fuel)) => Some(instructions.min(fuel)),
         };
         let mut until = Until { asked: stop, count: count.unwrap_or(u64::MAX) };
-        let mut note = self.pending.take().map(|pending| pending.note);
+        let pending = self.pending.take();
+        let mut note = pending.as_ref().map(|pending| pending.note.clone());
         let run = match (count.is_some(), self.nan, self.machine.vectors) {
             (false, NanPolicy::Open, false) => execute::<false, false, false>,
             (false, NanPolicy::Open, true) => execute::<false, false, true>,
@@ -222,7 +223,11 @@ impl Reference {
         match halt {
             Halt::Done => Outcome::Returned(self.results(outermost)),
             Halt::Stopped if self.fuel == Some(0) => self.trapped(Trap::OutOfFuel),
-            Halt::Stopped => Outcome::Stopped,
+            Halt::Stopped => {
+                // Stopped before the call was made again: it is still to be made.
+                self.pending = pending.filter(|_| note.is_some());
+                Outcome::Stopped
+            }
             Halt::Suspended(note) => self.suspended(note),
             Halt::Trapped(trap) => self.trapped(trap),
         }

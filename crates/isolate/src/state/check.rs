@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::module::{Class, Module, Placement, evaluate};
+use crate::module::{Called, Class, ItemKind, Module, Placement, evaluate};
 use crate::state::{Frame, PAGE_BYTES, VmState};
 use crate::value::{ValType, Value};
 
@@ -84,10 +84,10 @@ impl VmState {
             return Err(CheckError::TooDeep);
         }
         self.check_frames(module)?;
-        self.check_pending(module)?;
         self.check_globals(module)?;
         self.check_memories(module)?;
         self.check_tables(module)?;
+        self.check_pending(module)?;
         self.check_segments(module)?;
         Ok(CheckedState { module: Arc::clone(module), state: self })
     }
@@ -103,10 +103,31 @@ impl VmState {
 
     fn check_pending(&self, module: &Module) -> Result<(), CheckError> {
         let Some(pending) = &self.pending else { return Ok(()) };
-        if !self.frames.is_empty() && pending.function < module.functions_imported() {
+        let called = self.frames.last().and_then(|frame| self.called(module, frame));
+        if called == Some(pending.function) && pending.function < module.functions_imported() {
             Ok(())
         } else {
             Err(CheckError::NoHostCall)
+        }
+    }
+
+    /// The function that a frame is about to call.
+    fn called(&self, module: &Module, frame: &Frame) -> Option<u32> {
+        match module.called_at(frame.function, frame.position)? {
+            Called::Function(function) => Some(function),
+            Called::Table(table) => {
+                let index = match frame.operands.last()? {
+                    Value::I32(index) => u64::from(*index),
+                    Value::I64(index) => *index,
+                    Value::F32(_)
+                    | Value::F64(_)
+                    | Value::V128(_)
+                    | Value::FuncRef(_)
+                    | Value::ExternRef(_) => return None,
+                };
+                let elements = &self.tables.get(table as usize)?.elements;
+                *elements.get(usize::try_from(index).ok()?)?
+            }
         }
     }
 
@@ -128,6 +149,7 @@ impl VmState {
 
     fn check_memories(&self, module: &Module) -> Result<(), CheckError> {
         count("memories", self.memories.len(), module.memories().len())?;
+        let imported = module.imported(ItemKind::Memory);
         for (index, (image, memory)) in self.memories.iter().zip(module.memories()).enumerate() {
             let error = |reason| CheckError::Item { what: "memory", index, reason };
             let most = (self.limits.memory_bytes_max / PAGE_BYTES).max(memory.initial);
@@ -135,6 +157,9 @@ impl VmState {
                 return Err(error("it is smaller than it began"));
             }
             let declared = memory.maximum.unwrap_or(u64::MAX);
+            if index >= imported && image.pages_max != declared {
+                return Err(error("it has another largest size"));
+            }
             if image.pages_max > declared || image.pages > image.pages_max.min(most) {
                 return Err(error("it is larger than it may be"));
             }
@@ -144,6 +169,7 @@ impl VmState {
 
     fn check_tables(&self, module: &Module) -> Result<(), CheckError> {
         count("tables", self.tables.len(), module.tables().len())?;
+        let imported = module.imported(ItemKind::Table);
         for (index, (image, table)) in self.tables.iter().zip(module.tables()).enumerate() {
             let error = |reason| CheckError::Item { what: "table", index, reason };
             let size = image.elements.len() as u64;
@@ -152,6 +178,9 @@ impl VmState {
                 return Err(error("its elements are of another type"));
             }
             let declared = table.maximum.unwrap_or(u64::MAX);
+            if index >= imported && image.elements_max != declared {
+                return Err(error("it has another largest size"));
+            }
             let allowed = image.elements_max <= declared && size <= image.elements_max.min(most);
             if size < table.initial || !allowed {
                 return Err(error("it is smaller or larger than it may be"));

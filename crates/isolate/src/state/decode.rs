@@ -21,6 +21,9 @@ pub struct DecodeLimits {
     pub entries_max: u32,
     /// The most elements of one table.
     pub table_elements_max: u32,
+    /// The most pages of 64 KiB of all memories together, written or not: whoever places the state
+    /// has to have room for them.
+    pub pages_max: u64,
     /// The most bytes in the blocks of all memories.
     pub memory_bytes_max: u64,
     /// The most bytes that the host noted on a pending call.
@@ -28,11 +31,13 @@ pub struct DecodeLimits {
 }
 
 impl DecodeLimits {
-    /// 20,000 frames, 100,000 entries, 10,000,000 elements, 4 GiB of memory, 64 KiB of notes.
+    /// 20,000 frames, 100,000 entries, 10,000,000 elements, 4 GiB of memory, whether written or not,
+    /// 64 KiB of notes.
     pub const WIDE: Self = Self {
         frames_max: 20_000,
         entries_max: 100_000,
         table_elements_max: 10_000_000,
+        pages_max: 1 << 16,
         memory_bytes_max: 4 << 30,
         note_bytes_max: 64 << 10,
     };
@@ -272,6 +277,11 @@ impl<'a> Reader<'a> {
     }
 
     fn blocks(&mut self, heads: Vec<MemoryHead>) -> Result<Vec<MemoryImage>, DecodeError> {
+        let pages = heads.iter().fold(0_u64, |sum, head| sum.saturating_add(head.pages.0));
+        if pages > self.limits.pages_max {
+            let limit = self.limits.pages_max;
+            return Err(DecodeError::TooMany { what: "pages of memory", count: pages, limit });
+        }
         let count: u64 =
             heads.iter().map(|head| head.numbers.len() as u64 * BLOCK_BYTES as u64).sum();
         if count > self.limits.memory_bytes_max {
