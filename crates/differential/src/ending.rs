@@ -41,8 +41,13 @@ impl Ending {
         ];
         let (part, _) = parts.into_iter().find(|(_, differs)| *differs)?;
         let at = self.calls.iter().zip(&other.calls).position(|(one, two)| one != two);
-        let calls = at.map(|at| (&self.calls[at], &other.calls[at]));
-        Some(format!("{part}: call {at:?} {calls:?}"))
+        if let Some(at) = at {
+            let (one, two) = (&self.calls[at], &other.calls[at]);
+            return Some(format!("{part}: call {at}: {one:?} on the engine, {two:?} moved"));
+        }
+        let pages = |it: &Self| it.memories.iter().map(|(pages, _)| *pages).collect::<Vec<_>>();
+        let said = (self.said.len(), other.said.len());
+        Some(format!("{part}: pages {:?} and {:?}, said {said:?}", pages(self), pages(other)))
     }
 }
 

@@ -146,10 +146,27 @@ fn change_states(subject: &Subject, seed: u64, random: &mut Random, attacks: &mu
         let [Some(one), Some(other)] = ends.as_slice() else { continue };
         attacks.compared += 1;
         if one != other {
-            let how = format!("{:?} on compiled code, {:?} on the interpreter", one.0, other.0);
+            let how = how(one, other);
             attacks.differences.push((seed, how));
         }
     }
+}
+
+/// How two ends differ.
+fn how(one: &(Outcome, VmState), other: &(Outcome, VmState)) -> String {
+    let (left, right) = (&one.1, &other.1);
+    let parts = [
+        ("pending", left.pending != right.pending),
+        ("limits", left.limits != right.limits),
+        ("frames", left.frames != right.frames),
+        ("globals", left.globals != right.globals),
+        ("memories", left.memories != right.memories),
+        ("tables", left.tables != right.tables),
+        ("element segments", left.dropped_elements != right.dropped_elements),
+        ("data segments", left.dropped_data != right.dropped_data),
+    ];
+    let parts: Vec<&str> = parts.iter().filter(|it| it.1).map(|it| it.0).collect();
+    format!("{:?} on compiled code, {:?} on the interpreter; left: {parts:?}", one.0, other.0)
 }
 
 /// How a state ends on a tier, and what is left; `None` if by a limit in which the tiers differ.

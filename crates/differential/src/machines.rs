@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, bail};
 use whimbrel_isolate::fast::{FastCode, Target};
 use whimbrel_isolate::reference::ReferenceCode;
-use whimbrel_isolate::{Code, DecodeLimits, NanPolicy, Outcome, VmIsolate, VmState};
+use whimbrel_isolate::{Code, DecodeLimits, NanPolicy, Outcome, Trap, VmIsolate, VmState};
 
 use crate::ending::Ending;
 use crate::moved::{Listener, Told};
@@ -20,12 +20,18 @@ use crate::plain;
 use crate::program::{LIMITS, SETTINGS, Subject};
 use crate::random::Random;
 
+/// How much is shown of an end that is another.
+const SHOWN_MAX: usize = 300;
+
 /// What came of going on, by tier.
 #[derive(Debug, Default)]
 pub struct GoneOn {
     /// Tiers, and how many states each went on from.
     pub tiers: Vec<(&'static str, u64)>,
-    /// States from which a tier came to another end.
+    /// States from which a tier came to no end because its calls nested too deep: how deep they may
+    /// differs between the tiers.
+    pub deep: u64,
+    /// States from which a tier came to another end, with what it came to.
     pub differences: Vec<String>,
 }
 
@@ -111,10 +117,17 @@ pub fn go_on(folder: &Path) -> Result<GoneOn> {
         for (tier, code) in codes {
             let Ok(code) = code else { continue };
             let state = VmState::decode(&state, &DecodeLimits::WIDE)?;
-            let found = rest(&subject, &code, state, (call, said))
-                .map_or_else(|error| error.to_string(), |ending| format!("{ending:?}"));
+            let found = match rest(&subject, &code, state, (call, said)) {
+                Ok(Some(ending)) => format!("{ending:?}"),
+                Ok(None) => {
+                    gone.deep += 1;
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
             if found != wanted {
-                gone.differences.push(format!("seed {seed}, {tier}"));
+                let found: String = found.chars().take(SHOWN_MAX).collect();
+                gone.differences.push(format!("seed {seed}, {tier}: {found}"));
             }
             match gone.tiers.iter_mut().find(|(name, _)| *name == tier) {
                 Some((_, count)) => *count += 1,
@@ -125,13 +138,14 @@ pub fn go_on(folder: &Path) -> Result<GoneOn> {
     Ok(gone)
 }
 
-/// How a program ends that goes on from a state in the middle of a call.
+/// How a program ends that goes on from a state in the middle of a call; `None` if its calls nest too
+/// deep for this tier.
 fn rest(
     subject: &Subject,
     code: &Code,
     state: VmState,
     (call, said): (usize, usize),
-) -> Result<Ending> {
+) -> Result<Option<Ending>> {
     let listener = listener(subject, said);
     let mut isolate = VmIsolate::spawn(code, state, Box::new(listener.clone()))?;
     let mut ending = Ending::default();
@@ -143,11 +157,12 @@ fn rest(
         };
         ending.calls.push(match outcome {
             Outcome::Returned(values) => Ok(values),
+            Outcome::Trapped(Trap::StackOverflow) => return Ok(None),
             Outcome::Trapped(trap) => Err(trap.to_string()),
             Outcome::Stopped | Outcome::Refused(_) => bail!("it did not end"),
         });
     }
     ending.take(isolate.capture()?, &subject.module);
     ending.said = std::mem::take(&mut listener.told().said);
-    Ok(ending)
+    Ok(Some(ending))
 }

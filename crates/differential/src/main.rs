@@ -141,7 +141,7 @@ fn go_on(folder: &Path) -> Result<()> {
     for (tier, count) in &gone.tiers {
         println!("{tier} on {}: went on from {count} states", std::env::consts::ARCH);
     }
-    println!("{} differences", gone.differences.len());
+    println!("{} nested too deep, {} differences", gone.deep, gone.differences.len());
     for difference in gone.differences.iter().take(20) {
         println!("    {difference}");
     }

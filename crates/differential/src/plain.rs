@@ -32,7 +32,10 @@ fn of_engine(error: wasmtime::Error) -> anyhow::Error {
 struct Inside {
     said: Vec<Said>,
     /// The name of the first memory.
-    memory: Option<String>,
+    memory_name: Option<String>,
+    /// The first memory, as soon as the program is made: a call of the host that no program makes,
+    /// because an import is exported, has nobody to ask for it.
+    memory: Option<Memory>,
     identities: HashMap<usize, u32>,
 }
 
@@ -60,8 +63,10 @@ pub(crate) fn run(engine: &Engine, subject: &Subject) -> Result<Ending> {
         let mut exports = module.exports().iter();
         exports.find(|it| it.kind == kind && it.index == index).map(|it| it.name.clone())
     };
-    store.data_mut().memory = named(ItemKind::Memory, 0);
+    store.data_mut().memory_name = named(ItemKind::Memory, 0);
     let instance = Instance::new(&mut store, &compiled, &imports).map_err(of_engine)?;
+    let memory = named(ItemKind::Memory, 0).and_then(|it| instance.get_memory(&mut store, &it));
+    store.data_mut().memory = memory;
     for (name, index, _) in &subject.calls {
         let function = instance.get_func(&mut store, name).context("a function")?;
         let raw = function.to_raw(&mut store) as usize;
@@ -142,8 +147,10 @@ fn host(
         .map_err(|error| wasmtime::Error::msg(error.to_string()))?;
     let number = caller.data().said.len();
     caller.data_mut().said.push((index, arguments));
-    let name = caller.data().memory.clone();
-    let memory = name.and_then(|name| caller.get_export(&name)).and_then(Extern::into_memory);
+    let known = caller.data().memory;
+    let name = caller.data().memory_name.clone();
+    let named = |caller: &mut Caller<'_, Inside>| caller.get_export(&name?)?.into_memory();
+    let memory = known.or_else(|| named(&mut caller));
     let answers = match memory {
         Some(memory) => answer(ty, index, number, Some(memory.data_mut(&mut caller))),
         None => answer(ty, index, number, None),
