@@ -3,6 +3,7 @@
 //! The same steps run for people and for CI. Every step reads only; what can be repaired by a
 //! program is repaired by [`crate::fix`]. The order puts what fails often and fast first.
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -17,12 +18,18 @@ const SEEDS: &str = "200";
 /// How many inputs each target of the fuzzers gets; the night has more.
 const INPUTS: &str = "20000";
 
+/// How many random programs are moved and held against the engine as it is; the night has more.
+const PROGRAMS: &str = "2000";
+
+/// How many of them are damaged on their way, which somebody has to notice.
+const DAMAGED: &str = "200";
+
 struct Step {
     name: &'static str,
     run: fn(&Tree) -> Result<()>,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: "fmt", run: fmt },
     Step { name: "arrows", run: |tree| finding::report(arrows::check(tree)?) },
     Step { name: "tidy", run: |tree| finding::report(tidy::check(tree)?) },
@@ -31,11 +38,22 @@ const STEPS: [Step; 12] = [
     Step { name: "doctest", run: doctest },
     Step { name: "docs", run: docs },
     Step { name: "fuzz", run: |tree| fuzz::drive(tree, &["--count", INPUTS]) },
+    Step { name: "differential", run: differential },
     Step { name: "scenarios", run: |tree| sim::run(tree, &["--scenarios".to_owned()]) },
     Step { name: "seeds", run: |tree| sim::run(tree, &["--seeds".to_owned(), SEEDS.to_owned()]) },
     Step { name: "model", run: |tree| model::run(tree, &[]) },
     Step { name: "crashes", run: crashes },
 ];
+
+/// Isolates against the engine as it is, and the same with states that are damaged on their way.
+fn differential(tree: &Tree) -> Result<()> {
+    // With the whole workspace: alone it would be built with other features, the compiler included.
+    let words = "build --quiet --locked --workspace --bin whimbrel-differential";
+    tools::run_cargo(tree, &words.split(' ').collect::<Vec<_>>())?;
+    let program = tree.target_dir().join("debug/whimbrel-differential");
+    tools::run(Command::new(&program).args(["programs", "--count", PROGRAMS]))?;
+    tools::run(Command::new(&program).args(["programs", "--damaged", "--count", DAMAGED]))
+}
 
 /// A sample of the table of crashes on real processes; the night has all of it.
 fn crashes(tree: &Tree) -> Result<()> {

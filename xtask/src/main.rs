@@ -13,6 +13,7 @@ mod deny;
 mod finding;
 mod fix;
 mod fuzz;
+mod machines;
 mod miri;
 mod model;
 mod mutants;
@@ -50,6 +51,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "fix" => fix::run(&Tree::open()?, rest),
         "fuzz" => fuzz::run(&Tree::open()?, rest),
         "sim" => sim::run(&Tree::open()?, rest),
+        "machines" => machines::run(&Tree::open()?, rest),
         "model" => model::run(&Tree::open()?, rest),
         "miri" => miri::run(&Tree::open()?, rest),
         "mutants" => mutants::run(&Tree::open()?, rest),
@@ -79,6 +81,7 @@ fn usage() -> String {
          cargo xtask miri [--resume]                     wire and part of protocol in Miri\n\
          cargo xtask conformance scxml --suite PATH      suites of others, from where they lie\n\
          cargo xtask conformance wasm [--plan NAME]      the WebAssembly testsuite, with and without moves\n\
+         cargo xtask machines [--count N]                states of isolates, gone on from on aarch64 as well\n\
          cargo xtask deny                                licences, sources, banned crates, advisories\n\
          cargo xtask soak [--resume]                     the long steps, for a night\n\
          \n\

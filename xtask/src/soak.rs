@@ -71,6 +71,7 @@ const STEPS: &[Step] = &[
         cargo: "run --quiet --locked --release -p whimbrel-differential -- programs \
                 --count 100000 --resume",
     },
+    Step { name: "machines", cargo: "run --quiet --locked -p xtask -- machines" },
     Step {
         name: "hostile",
         cargo: "run --quiet --locked --release -p whimbrel-differential -- hostile --count 20000",
