@@ -138,9 +138,9 @@ impl EcmaScript {
             },
             Term::Member(of, name) => format!("{}.{name}", write(of)?),
             Term::Index(of, index) => format!("{}[{}]", write(of)?, write(index)?),
-            Term::Prefix(sign, of) if sign == "typeof" => {
-                let of = write(of)?;
-                format!("(defined({of}) ? 'value' : 'undefined')")
+            Term::Prefix(sign, of) if sign == "typeof" => kind_of(&write(of)?),
+            Term::Prefix(sign, of) if sign == "!" && is_length(of) => {
+                format!("({} == 0)", write(of)?)
             }
             Term::Prefix(sign, of) => format!("{sign}({})", write(of)?),
             Term::Infix(sign, left, right) if sign == "+" && (is_text(left) || is_text(right)) => {
@@ -238,6 +238,20 @@ fn is_text(term: &Term) -> bool {
         Term::Infix(sign, left, right) => sign == "+" && (is_text(left) || is_text(right)),
         _ => false,
     }
+}
+
+/// What `typeof` says, by what can be done with a value: only a text starts with a text, only from a
+/// number something is subtracted, only a truth value is a condition.
+fn kind_of(of: &str) -> String {
+    format!(
+        "(!defined({of}) ? 'undefined' : defined(starts({of}, '')) ? 'string' : \
+         defined({of} - 0) ? 'number' : defined({of} || true) ? 'boolean' : 'object')"
+    )
+}
+
+/// Whether it is how long something is: a number, which counts as false if it is 0.
+fn is_length(term: &Term) -> bool {
+    matches!(term, Term::Member(_, name) if name == "length")
 }
 
 fn quoted(text: &str) -> String {
@@ -536,6 +550,11 @@ fn words(text: &str) -> Option<Vec<Word>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use whimbrel_statechart::{Chart, Definition, Instance, Limits};
+    use whimbrel_wire::Time;
+
     use super::*;
 
     #[test]
@@ -546,10 +565,39 @@ mod tests {
             ("'x: ' + x + 1", "(text((text('x: ') + text(x))) + text(1))"),
             ("Math.pow(i, 3)", "((i) * (i) * (i))"),
             ("{p1: 'v1', p2: [1]}", "{'p1': 'v1', 'p2': [1]}"),
-            ("typeof y === 'undefined'", "((defined(y) ? 'value' : 'undefined') == 'undefined')"),
+            ("!x.length", "(x.length == 0)"),
             ("x = 1", "no expression: x = 1"),
         ] {
             assert_eq!(language.expression(theirs), ours);
+        }
+    }
+
+    #[test]
+    fn what_typeof_says_is_found_out_by_what_can_be_done_with_a_value() {
+        let language = EcmaScript::default();
+        for (value, kind) in [
+            ("'text'", "string"),
+            ("''", "string"),
+            ("2", "number"),
+            ("2.5", "number"),
+            ("true", "boolean"),
+            ("false", "boolean"),
+            ("[1]", "object"),
+            ("{a: 1}", "object"),
+            ("undefined", "undefined"),
+            ("nowhere", "undefined"),
+        ] {
+            let text = language.expression(&format!("typeof {value} === '{kind}'"));
+            let chart = format!(
+                r#"{{"id": "kind", "expressions": "lenient", "states": [
+                    {{ "id": "asks", "transitions": [{{ "when": {text:?}, "to": ["right"] }}] }},
+                    {{ "id": "right" }}] }}"#
+            );
+            let definition: Definition = serde_json::from_str(&chart).unwrap();
+            let chart = Arc::new(Chart::new(definition).unwrap());
+            let mut instance = Instance::new(chart, "kind", Limits::default());
+            instance.settle(Time::ZERO).unwrap();
+            assert!(instance.is_in("right"), "{value} is no {kind}: {text}");
         }
     }
 
