@@ -23,7 +23,7 @@ pub(crate) struct SimulateWords {
     /// Go on from a checkpoint instead of from the beginning.
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     from: Option<PathBuf>,
-    /// What happens, in order: `name`, `name=JSON` for an event with data, `+90s` for time.
+    /// What happens, in order: `name`, `name=JSON` for an event with data, `+90s` or `+29m30s` for time.
     #[arg(long = "then", value_name = "WHAT", num_args = 1..)]
     steps: Vec<String>,
     /// Write a checkpoint at the end.
@@ -77,20 +77,34 @@ fn event(text: &str) -> Result<Event> {
     Ok(Event::new(name, data))
 }
 
+/// The span of `90s`, `1.5h` or `29m30s`.
 fn span_of(text: &str) -> Result<Duration> {
-    let split = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let wrong =
-        || Advice::wrong(format!("{text} is no span of time"), "write +500ms, +90s, +5m, +1h");
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let millis = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1_000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => None,
+    let wrong = || {
+        Advice::wrong(
+            format!("{text} is no span of time"),
+            "write +500ms, +90s, +29m30s, +1.5h, +2d",
+        )
     };
-    millis.map(Duration::from_millis).ok_or_else(wrong)
+    let (mut span, mut rest) = (Duration::ZERO, text);
+    while !rest.is_empty() {
+        let split = rest.find(|letter: char| letter.is_ascii_alphabetic()).ok_or_else(wrong)?;
+        let (number, unit) = rest.split_at(split);
+        let end = unit.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(unit.len());
+        let (unit, more) = unit.split_at(end);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            _ => return Err(wrong()),
+        };
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
+        span = span.checked_add(part).ok_or_else(wrong)?;
+        rest = more;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(span) }
 }
 
 fn tell(what: &str, now: Time, stepped: &Stepped, instance: &Instance) {
@@ -109,5 +123,27 @@ fn tell(what: &str, now: Time, stepped: &Stepped, instance: &Instance) {
             Effect::Done { data } => format!("    done with {data}"),
             other => format!("    {other:?}"),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_time_are_added_up() {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("29m30s", 1_770_000),
+            ("1.5h", 5_400_000),
+            ("2d", 172_800_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(span_of(text).unwrap(), Duration::from_millis(millis), "{text}");
+        }
+        for text in ["", "30", "s", "30x", "-5s", "1s2", "nans", "infs", "1e30d"] {
+            assert!(span_of(text).is_err(), "{text}");
+        }
     }
 }
