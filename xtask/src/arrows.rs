@@ -77,6 +77,7 @@ const RULES: [Rule; 22] = [
         arrows: Arrows::Only(&["whimbrel-wire", "whimbrel-daemon", "whimbrel-mutants"]),
         outside: Outside::Only(&[
             "bytes",
+            "cbor4ii",
             "ciborium",
             "roxmltree",
             "serde",

@@ -10,8 +10,8 @@
 
 use bytes::Bytes;
 use whimbrel_wire::{
-    ChannelName, ChannelWord, DigestWriter, EntityId, Hearing, Position, Purpose, Start, Time,
-    TimerId,
+    ChannelName, ChannelWord, DigestWriter, EntityId, Hearing, Position, Purpose, Sender, Start,
+    Time, TimerId,
 };
 
 use crate::channels::Wish;
@@ -24,6 +24,7 @@ pub struct Context<'a> {
     pub(crate) entity: &'a EntityId,
     pub(crate) now: Time,
     pub(crate) position: Position,
+    pub(crate) sender: Option<Sender>,
     pub(crate) seed: &'a [u8; 32],
     pub(crate) random: Random,
     pub(crate) desk: &'a mut Desk,
@@ -81,6 +82,13 @@ impl Context<'_> {
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Who sent the event of this turn, as the journal has it; none if the turn is no event's. Nobody can
+    /// pretend to be a daemon that he is not; what a client says of itself nobody vouches for.
+    #[must_use]
+    pub fn sender(&self) -> Option<Sender> {
+        self.sender
     }
 
     /// A random number, the same in every replay of this turn.

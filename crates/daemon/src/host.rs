@@ -298,18 +298,18 @@ impl Host {
             InputOrigin::Poisoned { sender, .. } if speaks_of_channels(sender, event) => {
                 self.hear(now, *sender, event, false)
             }
-            InputOrigin::Event { .. } => self.give(now, Input::Event(event)),
+            InputOrigin::Event { sender, .. } => self.give(now, Some(*sender), Input::Event(event)),
             InputOrigin::Timer(timer) if !self.timers.contains(*timer) => {
                 Err(HostError::UnknownTimer(*timer))
             }
             InputOrigin::Timer(timer) => {
                 self.timers.cancel(*timer);
-                self.give(now, Input::Timer(*timer))
+                self.give(now, None, Input::Timer(*timer))
             }
             InputOrigin::Poisoned { .. } => Ok(self.decline(now, POISONED.to_owned())),
             InputOrigin::SessionOpened(_) => Ok(self.pass(now)),
             InputOrigin::Evolution => match decode(&event.payload) {
-                Ok(word) => self.give(now, Input::Evolution(&word)),
+                Ok(word) => self.give(now, None, Input::Evolution(&word)),
                 Err(_) => Ok(self.decline(now, "not a word about a definition".to_owned())),
             },
         }
@@ -317,8 +317,13 @@ impl Host {
 
     /// A turn that the body takes.
     #[inline]
-    fn give(&mut self, now: Time, input: Input<'_>) -> Result<Turned, HostError> {
-        match self.process(now, input) {
+    fn give(
+        &mut self,
+        now: Time,
+        sender: Option<Sender>,
+        input: Input<'_>,
+    ) -> Result<Turned, HostError> {
+        match self.process(now, sender, input) {
             Ok(Ok(answers)) => {
                 self.check(&answers)?;
                 Ok(self.put_out(now, answers, Words::new()))
@@ -335,11 +340,12 @@ impl Host {
     fn process(
         &mut self,
         now: Time,
+        sender: Option<Sender>,
         input: Input<'_>,
     ) -> Result<Result<Vec<Bytes>, ProcessError>, HostError> {
         let Self { entity, seed, desk, body, head, .. } = self;
         let (position, random) = (head.position.next(), Random::default());
-        let mut context = Context { entity, now, position, seed, random, desk };
+        let mut context = Context { entity, now, position, sender, seed, random, desk };
         let run = AssertUnwindSafe(|| {
             let mut input = input;
             for _ in 0..YIELDS_PER_TURN_MAX {

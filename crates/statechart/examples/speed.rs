@@ -1,6 +1,7 @@
-//! Measures the engine on the machine it runs on: `cargo run --release -p whimbrel-statechart
+//! Measures the engine and the gate on the machine it runs on: `cargo run --release -p whimbrel-statechart
 //! --example speed`. Each figure is that of the best of many short rounds, so what else runs on the
-//! machine disturbs it little; memory is what the process grew by.
+//! machine disturbs it little; of the gate it is what 99 of 100 judgements stay under, and memory is
+//! what the process grew by.
 
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
@@ -10,6 +11,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use whimbrel_statechart::evolution::{Gate, Moment, Settings};
 use whimbrel_statechart::{Chart, Definition, Event, Instance, Limits, Shift, Value};
 use whimbrel_wire::Time;
 
@@ -26,6 +28,72 @@ const SMALL: &str = r#"{ "id": "small", "data": [{ "id": "count", "value": { "li
     "states": [{ "id": "paying", "transitions": [{ "on": ["pay"], "to": ["paying"],
       "do": [{ "assign": { "to": "count", "value": { "expression": "count + 1" } } }] }] }] },
   { "id": "lost", "kind": "final" } ] }"#;
+
+/// Fifty states in groups of five, with a timer and two ways each; `delay` is that of the timers.
+fn fifty(delay: &str) -> String {
+    let state = |group: usize, state: usize| {
+        let next = (state + 1) % 4;
+        format!(
+            r#"{{ "id": "g{group}s{state}",
+              "on_entry": [[{{ "send": {{ "slot": "t{group}.{state}", "id": "t{group}.{state}", "event": "late", "delay": "{delay}" }} }}]],
+              "on_exit": [[{{ "cancel": {{ "id": "t{group}.{state}" }} }}]],
+              "transitions": [
+                {{ "id": "n{group}.{state}", "on": ["next"], "to": ["g{group}s{next}"],
+                   "do": [{{ "assign": {{ "to": "count", "value": {{ "expression": "count + 1" }} }} }}] }},
+                {{ "id": "b{group}.{state}", "on": ["back"], "when": "count > 3", "to": ["g{group}s0"] }} ] }}"#
+        )
+    };
+    let group = |group: usize| {
+        let states: Vec<String> = (0..4).map(|nth| state(group, nth)).collect();
+        let next = (group + 1) % 10;
+        format!(
+            r#"{{ "id": "g{group}", "states": [{}],
+              "transitions": [{{ "id": "o{group}", "on": ["over"], "to": ["g{next}"] }}] }}"#,
+            states.join(",")
+        )
+    };
+    let groups: Vec<String> = (0..10).map(group).collect();
+    format!(
+        r#"{{ "id": "fifty", "data": [{{ "id": "count", "type": "int", "value": {{ "literal": 0 }} }}],
+          "states": [{}] }}"#,
+        groups.join(",")
+    )
+}
+
+/// What 99 of 100 judgements stay under: of a live instance at forty places, by a definition with other
+/// delays of all timers.
+fn judgement() -> Duration {
+    let (old, new) = (chart(&fifty("1h")), chart(&fifty("2h")));
+    let gate = Gate::between(&old, &new).unwrap();
+    let mut instance = begun(&old);
+    let mut lives = Vec::new();
+    for nth in 0..40 {
+        lives.push(instance.capture().unwrap());
+        let event = if nth % 4 == 3 { "over" } else { "next" };
+        instance.step(Event::new(event, Value::Null), Time::ZERO).unwrap();
+    }
+    let settings = Settings::default();
+    let mut times: Vec<Duration> = (0..100_000)
+        .map(|nth| {
+            let begun = Instant::now();
+            black_box(gate.judge(&lives[nth % lives.len()], &settings));
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+/// Written down, read at the target, judged there and gone on from under the definition of the target.
+fn move_through(gate: &Gate, instance: &Instance, digest: &Arc<str>) -> Instance {
+    let bytes = instance.to_compact(digest).unwrap();
+    let limits = Limits::default();
+    let old = gate.old_chart();
+    let arrived = Instance::from_compact(&bytes, old, digest, limits, Shift::default()).unwrap();
+    let checkpoint = arrived.capture().unwrap();
+    let settings = Settings::default();
+    gate.carry(&checkpoint, &settings, None, limits, Moment::default()).unwrap().instance
+}
 
 fn chart(text: &str) -> Arc<Chart> {
     Arc::new(Chart::new(serde_json::from_str::<Definition>(text).unwrap()).unwrap())
@@ -132,6 +200,16 @@ fn main() {
     let moved = best(1, || drop(black_box(move_once(&instance, &big, &digest))));
     let what = "1,000 states, 100 children, 10,000 events queued";
     line(&format!("{what}: {bytes} bytes"), "20 ms", moved);
+
+    let other =
+        chart(&large().replacen(r#""id": "large","#, r#""id": "large", "version": "2","#, 1));
+    let began = Instant::now();
+    let gate = Gate::between(&big, &other).unwrap();
+    let indexed = began.elapsed();
+    let moved = best(1, || drop(black_box(move_through(&gate, &instance, &digest))));
+    line("the same, judged at the target", "20 ms", moved);
+    line("    what the gate looks up, once for a pair of definitions", "-", indexed);
+    line("gate decision p99, 50 states", "50 us", judgement());
 
     let before = resident();
     let instances: Vec<Instance> = (0..100_000).map(|_| begun(&small)).collect();

@@ -279,6 +279,13 @@ pub enum Action {
         /// Its id.
         id: Text,
     },
+    /// Begins a child that lives until it ends, is stopped, or the chart that began it ends.
+    Spawn(Box<Spawn>),
+    /// Ends a child that was spawned.
+    Stop {
+        /// Its id.
+        id: Text,
+    },
     /// Cannot be done: an error when it is reached. Imports use it for what has no meaning here.
     Fail(String),
     /// Something to do that says where it stood in the file from which it was imported: an error in it
@@ -435,6 +442,40 @@ pub struct Invoke {
     pub mailbox: Option<u32>,
 }
 
+/// A child that is begun by an action and is tied to no state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spawn {
+    /// The id by which it is addressed; no other child that lives has it. Left out: one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Text>,
+    /// The variable that is told its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_into: Option<String>,
+    /// The name of one of the chart's children.
+    pub chart: Text,
+    /// What the child is given: values for data of these names.
+    #[serde(default, skip_serializing_if = "Message::is_empty")]
+    pub data: Message,
+    /// What is done when it fails: when it hears an error and waits for none. Left out: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervise: Option<Supervise>,
+    /// How many events may wait for it. Beyond it the sender gets `error.communication`. Left out: as
+    /// many as for the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<u32>,
+    /// The node on which it lives, as a daemon of its own: a name that the host knows, or `*` for the
+    /// node that suits it best. Left out: it is a part of this instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Text>,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Fixed(String::new())
+    }
+}
+
 /// What is done when a child fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -536,6 +577,8 @@ impl Ids {
                 | Action::Assign { .. }
                 | Action::Log { .. }
                 | Action::Cancel { .. }
+                | Action::Spawn(_)
+                | Action::Stop { .. }
                 | Action::Fail(_) => {}
             }
         }
@@ -604,6 +647,8 @@ impl Ids {
             | Action::Assign { .. }
             | Action::Log { .. }
             | Action::Cancel { .. }
+            | Action::Spawn(_)
+            | Action::Stop { .. }
             | Action::Fail(_) => {}
         }
     }

@@ -25,11 +25,11 @@ pub use chart::{Chart, ChartError};
 pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Shift};
 pub use definition::{
     Action, Binding, Branch, Datum, Definition, Expressions, FORMAT, Given, Invoke, Message,
-    OnFailure, Origin, Param, Placed, Send, State, StateKind, Supervise, Text, Transition,
+    OnFailure, Origin, Param, Placed, Send, Spawn, State, StateKind, Supervise, Text, Transition,
 };
 pub use engine::{
-    Busy, CHART_PROCESSOR, Effect, Event, EventKind, Instance, Limits, Overrun, SessionId,
-    StepError, Stepped,
+    Above, Busy, CHART_PROCESSOR, Effect, Event, EventKind, Instance, Kin, KinWord, Kinship,
+    Limits, Overrun, SessionId, StepError, Stepped, Stranger, Unborn,
 };
 pub use schema::Type;
 pub use source::{Position, Source};

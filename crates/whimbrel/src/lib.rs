@@ -8,6 +8,10 @@
 //! The other crates are here under their own names, whole: [`wire`], [`daemon`], [`protocol`],
 //! [`runtime`], [`statechart`], [`isolate`], [`trust`].
 
+mod nursery;
+
+pub use nursery::Nursery;
+
 pub use whimbrel_daemon as daemon;
 pub use whimbrel_isolate as isolate;
 pub use whimbrel_protocol as protocol;

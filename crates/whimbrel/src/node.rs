@@ -17,7 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use whimbrel::isolate::daemon::{Isolate, Library};
 use whimbrel::runtime::admin::AdminServer;
 use whimbrel::{
-    DaemonRuntime, DaemonStatus, Mesh, MeshConfig, MeshDaemon, Standing, Statechart, native_kinds,
+    DaemonRuntime, DaemonStatus, Mesh, MeshConfig, MeshDaemon, Nursery, Palette, Standing,
+    Statechart, native_kinds,
 };
 
 use crate::config::{self, CONFIG_FILE, KEY_FILE, NodeConfig};
@@ -119,8 +120,10 @@ pub(crate) async fn run(
         )
     })?;
     let runtime = DaemonRuntime::new(Arc::clone(&mesh));
-    register_kinds(&runtime, &node, resume_at_start)?;
+    let palette = register_kinds(&runtime, &node, resume_at_start)?;
+    let by_name = names.iter().map(|(id, name)| (name.clone(), *id)).collect();
     runtime.start().await.context("the node could not start its daemons")?;
+    tokio::spawn(Nursery::new(runtime.clone(), palette, by_name).run());
     let admin = AdminServer::open(runtime.clone(), &node.data, names).map_err(|error| {
         Advice::failed(
             format!("{:#}", anyhow::Error::from(error)),
@@ -157,13 +160,17 @@ pub(crate) async fn run(
 }
 
 /// What this node can host: all kinds that are built in.
-fn register_kinds(runtime: &DaemonRuntime, node: &NodeConfig, resume_at_start: bool) -> Result<()> {
+fn register_kinds(
+    runtime: &DaemonRuntime,
+    node: &NodeConfig,
+    resume_at_start: bool,
+) -> Result<Arc<Palette>> {
     for (kind, factory) in native_kinds() {
         runtime.register_factory(kind, factory)?;
     }
     let palette = Arc::new(node.palette()?);
-    let statechart =
-        move || -> Box<dyn MeshDaemon> { Box::new(Statechart::new(Arc::clone(&palette))) };
+    let own = Arc::clone(&palette);
+    let statechart = move || -> Box<dyn MeshDaemon> { Box::new(Statechart::new(Arc::clone(&own))) };
     runtime.register_factory(Statechart::NAME, statechart)?;
     let mut library = Library::new(node.isolates.policy());
     if resume_at_start {
@@ -171,7 +178,7 @@ fn register_kinds(runtime: &DaemonRuntime, node: &NodeConfig, resume_at_start: b
     }
     let library = Arc::new(library);
     runtime.register_bodies(Isolate::NAME, move || Isolate::boxed(&library))?;
-    Ok(())
+    Ok(palette)
 }
 
 /// Joins a mesh, once: a node that has joined goes on from what it was told then.

@@ -28,7 +28,7 @@ impl Host {
         let effect = match ChannelWord::of(&event.payload) {
             Some(ChannelWord::Plain(payload)) if shown => {
                 let event = CausalEvent { link: event.link, payload };
-                return self.give(now, Input::Event(&event));
+                return self.give(now, Some(sender), Input::Event(&event));
             }
             Some(ChannelWord::Plain(_)) => return Ok(self.decline(now, POISONED.to_owned())),
             Some(word) => {
@@ -56,7 +56,7 @@ impl Host {
     }
 
     fn tell(&mut self, now: Time, news: &News, words: Words) -> Result<Turned, HostError> {
-        match self.process(now, Input::News(news)) {
+        match self.process(now, None, Input::News(news)) {
             Ok(Ok(answers)) => {
                 self.check(&answers)?;
                 Ok(self.put_out(now, answers, words))

@@ -159,6 +159,11 @@ impl Stage<'_> {
             Effect::Send { to, event, .. } => {
                 format!("sends {} to {to} {}", event.name, event.data)
             }
+            Effect::Bear { child, .. } => format!("bears {child}"),
+            Effect::Kin { to, kin } => {
+                let word = serde_json::to_string(&kin.word).unwrap_or_default();
+                format!("tells {to} {word}")
+            }
             Effect::Done { data } => format!("done {data}"),
         };
         self.effects[from..].iter().map(said).collect()
@@ -179,7 +184,14 @@ fn fits(effect: &Effect, what: &What) -> bool {
             label.as_deref() == wanted.as_deref() && value.same(said)
         }
         (Effect::Done { data }, What::Done(said)) => same(said, data),
-        (Effect::Send { .. } | Effect::Log { .. } | Effect::Done { .. }, _) => false,
+        (
+            Effect::Send { .. }
+            | Effect::Log { .. }
+            | Effect::Bear { .. }
+            | Effect::Kin { .. }
+            | Effect::Done { .. },
+            _,
+        ) => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::definition::Origin;
+use crate::definition::{Origin, Supervise};
 use crate::expression::{Expression, Node};
 use crate::value::Value;
 
@@ -16,6 +16,8 @@ pub(crate) enum Act {
     Log { label: Option<Arc<str>>, value: Option<Expression> },
     Send(Box<Sending>),
     Cancel(Word),
+    Spawn(Box<Spawning>),
+    Stop(Word),
     Fail(Arc<str>),
     At(Arc<Origin>, Box<Self>),
 }
@@ -61,6 +63,18 @@ pub(crate) struct Sending {
     pub(crate) by: Option<Word>,
     pub(crate) delay: Option<Word>,
     pub(crate) data: Body,
+}
+
+/// A child to spawn.
+#[derive(Debug)]
+pub(crate) struct Spawning {
+    pub(crate) id: Option<Word>,
+    pub(crate) id_into: Option<Place>,
+    pub(crate) chart: Word,
+    pub(crate) data: Body,
+    pub(crate) supervise: Option<Supervise>,
+    pub(crate) mailbox: Option<u32>,
+    pub(crate) on: Option<Word>,
 }
 
 /// What an event brings.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::actions::{Act, Body, Place, Sending, Source, Word, place};
+use super::actions::{Act, Body, Place, Sending, Source, Spawning, Word, place};
 use super::{
     Chart, ChartError, Descriptor, FAMILY_MAX, Invocation, Jump, NESTING_MAX, Node, ROOT,
     STATES_MAX, Supervision, Transition,
@@ -48,7 +48,7 @@ pub(super) fn build(definition: Definition, path: Vec<String>) -> Result<Chart> 
         builder.together(&transition.id, &transition.targets)?;
     }
     let Builder { nodes, transitions, places, variables, declared, invoked, .. } = builder;
-    for (at, chart) in invoked {
+    for (at, chart) in invoked.into_inner() {
         if !children.contains_key(&chart) && definition.expressions == Expressions::Strict {
             return Err(ChartError::NoChild { at, chart });
         }
@@ -123,7 +123,7 @@ struct Builder {
     slots: BTreeSet<String>,
     /// The names of timers: a checkpoint finds its `send` by them.
     timers: RefCell<BTreeSet<String>>,
-    invoked: Vec<(String, String)>,
+    invoked: RefCell<Vec<(String, String)>>,
 }
 
 impl Names for Builder {
@@ -145,7 +145,7 @@ impl Builder {
             declared: Vec::new(),
             slots: BTreeSet::new(),
             timers: RefCell::new(BTreeSet::new()),
-            invoked: Vec::new(),
+            invoked: RefCell::new(Vec::new()),
         }
     }
 
@@ -449,6 +449,8 @@ impl Builder {
             },
             Action::Send(send) => Act::Send(Box::new(self.send(at, send)?)),
             Action::Cancel { id } => Act::Cancel(self.word(at, id)?),
+            Action::Spawn(spawn) => Act::Spawn(Box::new(self.spawn(at, spawn)?)),
+            Action::Stop { id } => Act::Stop(self.word(at, id)?),
             Action::Fail(why) => Act::Fail(why.as_str().into()),
             Action::At(placed) => {
                 Act::At(Arc::new(placed.origin.clone()), Box::new(self.act(at, &placed.action)?))
@@ -472,6 +474,22 @@ impl Builder {
         })
     }
 
+    fn spawn(&self, at: &str, spawn: &definition::Spawn) -> Result<Spawning> {
+        if let Text::Fixed(chart) = &spawn.chart {
+            self.invoked.borrow_mut().push((at.to_owned(), chart.clone()));
+        }
+        spawn.supervise.as_ref().map(|said| supervision(at, said)).transpose()?;
+        Ok(Spawning {
+            id: self.optional_word(at, spawn.id.as_ref())?,
+            id_into: self.optional_place(at, spawn.id_into.as_deref())?,
+            chart: self.word(at, &spawn.chart)?,
+            data: self.body(at, &spawn.data)?,
+            supervise: spawn.supervise.clone(),
+            mailbox: spawn.mailbox,
+            on: self.optional_word(at, spawn.on.as_ref())?,
+        })
+    }
+
     fn invoke(&mut self, invoke: &definition::Invoke) -> Result<Invocation> {
         let at = &invoke.slot;
         if !self.slots.insert(at.clone()) {
@@ -480,7 +498,7 @@ impl Builder {
         if let Some(Text::Fixed(chart)) = &invoke.chart
             && invoke.by.is_none()
         {
-            self.invoked.push((at.clone(), chart.clone()));
+            self.invoked.borrow_mut().push((at.clone(), chart.clone()));
         }
         Ok(Invocation {
             slot: at.as_str().into(),
@@ -497,7 +515,7 @@ impl Builder {
     }
 }
 
-fn supervision(at: &str, said: &Supervise) -> Result<Supervision> {
+pub(super) fn supervision(at: &str, said: &Supervise) -> Result<Supervision> {
     let wrong = |what| ChartError::Shape { state: at.to_owned(), what };
     let span = |text: &Option<String>, otherwise| match text {
         Some(text) => crate::engine::duration(text)
@@ -575,6 +593,8 @@ fn loop_variables(actions: &[Action], loops: &mut BTreeSet<String>) {
             | Action::Log { .. }
             | Action::Send(_)
             | Action::Cancel { .. }
+            | Action::Spawn(_)
+            | Action::Stop { .. }
             | Action::Fail(_) => {}
         }
     }

@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::definition::{Definition, OnFailure, Origin, StateKind};
+use crate::definition::{Definition, OnFailure, Origin, StateKind, Supervise};
 use crate::expression::{Expression, SyntaxError};
 
-pub(crate) use actions::{Act, Body, Place, Sending, Source, Step, Word};
+pub(crate) use actions::{Act, Body, Place, Sending, Source, Spawning, Step, Word};
 
 /// States in one chart.
 pub(crate) const STATES_MAX: usize = 65_536;
@@ -130,6 +130,15 @@ pub(crate) struct Supervision {
 }
 
 impl Supervision {
+    /// What is written down about it.
+    ///
+    /// # Errors
+    ///
+    /// [`ChartError::Shape`] when it cannot be meant.
+    pub(crate) fn of(said: &Supervise, at: &str) -> Result<Self, ChartError> {
+        build::supervision(at, said)
+    }
+
     /// How long a child waits that begins again for the `count`th time in the window.
     pub(crate) fn wait(&self, count: usize) -> Duration {
         let doublings = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX).min(32);
@@ -292,6 +301,8 @@ impl Chart {
                 | Act::Assign { .. }
                 | Act::Log { .. }
                 | Act::Cancel(_)
+                | Act::Spawn(_)
+                | Act::Stop(_)
                 | Act::Fail(_) => {}
             }
         }

@@ -16,12 +16,13 @@ impl Instance {
         let chart = self.chart().ok_or(CheckpointError::TooLarge("no session"))?;
         let sessions = self.records();
         let mut checkpoint = Checkpoint {
-            format: format_of(&sessions),
+            format: format_of(&sessions, self.above()),
             definition: chart.shared_definition(),
             name: Arc::clone(&self.name),
             next_session: self.next_session,
             cursor: self.cursor,
             sessions,
+            above: self.above.clone(),
             digest: String::new(),
         };
         checkpoint.digest = checkpoint.digest_of_rest(&chart.digest)?;
@@ -64,6 +65,7 @@ impl Record {
             event: session.event.as_deref().cloned(),
             to_invoke: names(chart, session.to_invoke.iter()),
             invoked: invoked.collect(),
+            spawned: session.spawned.clone(),
             timers: timers.map(|(number, timer)| (*number, Timer::clone(timer))).collect(),
             parent: session.parent.clone(),
             given: session.given.clone(),

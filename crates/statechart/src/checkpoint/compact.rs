@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
+use cbor4ii::core::dec::Read as _;
+use cbor4ii::core::utils::SliceReader;
+use cbor4ii::serde::Deserializer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, CheckpointError, Record, Shift, format_of, is_read};
 use crate::chart::Chart;
 use crate::definition::Definition;
-use crate::engine::{Instance, Limits, SessionId};
+use crate::engine::{Above, Instance, Limits, SessionId};
 
 /// A checkpoint beside its definition.
 #[derive(Serialize, Deserialize)]
@@ -24,6 +27,8 @@ struct Rest<T> {
     next_session: u64,
     cursor: SessionId,
     sessions: Vec<T>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    above: Option<Arc<Above>>,
 }
 
 impl Checkpoint {
@@ -77,12 +82,13 @@ impl Instance {
     pub fn to_compact(&self, definition: &Arc<str>) -> Result<Vec<u8>, CheckpointError> {
         let sessions = self.records();
         written(&Rest {
-            format: format_of(&sessions),
+            format: format_of(&sessions, self.above()),
             definition: Arc::clone(definition),
             name: Arc::clone(&self.name),
             next_session: self.next_session,
             cursor: self.cursor,
             sessions,
+            above: self.above.clone(),
         })
     }
 
@@ -100,7 +106,8 @@ impl Instance {
         shift: Shift,
     ) -> Result<Self, CheckpointError> {
         let rest: Rest<Record> = read(bytes)?;
-        if !is_read(rest.format) || rest.format != format_of(&rest.sessions) {
+        if !is_read(rest.format) || rest.format != format_of(&rest.sessions, rest.above.as_deref())
+        {
             return Err(CheckpointError::Format(rest.format));
         }
         if *rest.definition != *definition {
@@ -114,6 +121,7 @@ impl Instance {
             next_session: rest.next_session,
             cursor: rest.cursor,
             sessions: rest.sessions,
+            above: rest.above,
             digest: String::new(),
         };
         checkpoint.revive(chart, limits, shift)
@@ -127,10 +135,12 @@ fn written(what: &impl Serialize) -> Result<Vec<u8>, CheckpointError> {
     Ok(bytes)
 }
 
-fn read<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CheckpointError> {
-    let read = ciborium::from_reader(&mut bytes)
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CheckpointError> {
+    let mut reader = SliceReader::new(bytes);
+    let read = T::deserialize(&mut Deserializer::new(&mut reader))
         .map_err(|error| CheckpointError::Malformed(error.to_string()))?;
-    if bytes.is_empty() {
+    let rest = reader.fill(1).map_err(|error| CheckpointError::Malformed(error.to_string()))?;
+    if rest.as_ref().is_empty() {
         return Ok(read);
     }
     Err(CheckpointError::Malformed("bytes follow its end".to_owned()))

@@ -26,24 +26,31 @@ use whimbrel_wire::{Digest, Purpose, Time, hex};
 
 use crate::chart::ChartError;
 use crate::definition::Definition;
-use crate::engine::{Event, Invoked, Parent, Phase, SessionId, Timer};
+use crate::engine::{Above, Event, Invoked, Parent, Phase, SessionId, Spawned, Timer};
 use crate::value::Value;
 
 pub use restore::Shift;
 
 /// The newest format of a checkpoint. Written is the oldest one that has the words for what there is
-/// to say: 1, and 2 where a child that failed began again. A newer one is not read.
-pub const CHECKPOINT_FORMAT: u32 = 2;
+/// to say: 1, 2 where a child that failed began again, and 3 where children were spawned or the parent
+/// is another daemon. A newer one is not read.
+pub const CHECKPOINT_FORMAT: u32 = 3;
 
 /// Whether a format is read here.
 const fn is_read(format: u32) -> bool {
-    format == 1 || format == CHECKPOINT_FORMAT
+    1 <= format && format <= CHECKPOINT_FORMAT
 }
 
 /// The oldest format that says all of these.
-fn format_of(sessions: &[Record]) -> u32 {
-    let newer = |record: &Record| record.sleeps_until.is_some() || !record.restarts.is_empty();
-    if sessions.iter().any(newer) { 2 } else { 1 }
+fn format_of(sessions: &[Record], above: Option<&Above>) -> u32 {
+    let again = |record: &Record| record.sleeps_until.is_some() || !record.restarts.is_empty();
+    if above.is_some() || sessions.iter().any(|record| !record.spawned.is_empty()) {
+        3
+    } else if sessions.iter().any(again) {
+        2
+    } else {
+        1
+    }
 }
 
 /// An instance, written down.
@@ -62,6 +69,9 @@ pub struct Checkpoint {
     pub(crate) cursor: SessionId,
     /// Its sessions, the first one first.
     pub(crate) sessions: Vec<Record>,
+    /// A parent that is another daemon. Since format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) above: Option<Arc<Above>>,
     /// BLAKE3 over all the rest, in hexadecimal digits.
     pub digest: String,
 }
@@ -92,6 +102,9 @@ pub(crate) struct Record {
     pub(crate) to_invoke: Vec<Arc<str>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) invoked: BTreeMap<Arc<str>, Invoked>,
+    /// Since format 3.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) spawned: BTreeMap<Arc<str>, Spawned>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) timers: BTreeMap<u64, Timer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,10 +113,10 @@ pub(crate) struct Record {
     pub(crate) given: BTreeMap<Arc<str>, Value>,
     pub(crate) next_id: u64,
     pub(crate) next_timer: u64,
-    /// Since [`CHECKPOINT_FORMAT`] 2.
+    /// Since format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sleeps_until: Option<Time>,
-    /// Since [`CHECKPOINT_FORMAT`] 2.
+    /// Since format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) restarts: Vec<Time>,
 }
@@ -122,6 +135,7 @@ impl Record {
             event: None,
             to_invoke: Vec::new(),
             invoked: BTreeMap::new(),
+            spawned: BTreeMap::new(),
             timers: BTreeMap::new(),
             next_id: 0,
             next_timer: 0,
@@ -221,7 +235,8 @@ impl Checkpoint {
 
     /// The same, where the digest of its definition is known.
     pub(crate) fn verify_of(&self, definition: &str) -> Result<(), CheckpointError> {
-        if !is_read(self.format) || self.format != format_of(&self.sessions) {
+        if !is_read(self.format) || self.format != format_of(&self.sessions, self.above.as_deref())
+        {
             return Err(CheckpointError::Format(self.format));
         }
         if self.digest != self.digest_of_rest(definition)? {
@@ -239,6 +254,7 @@ impl Checkpoint {
             next_session: self.next_session,
             cursor: self.cursor,
             sessions: &self.sessions,
+            above: self.above.as_deref(),
         };
         let text = serde_json::to_vec(&rest);
         let text = text.map_err(|error| CheckpointError::Malformed(error.to_string()))?;
@@ -255,6 +271,8 @@ struct Rest<'a> {
     next_session: u64,
     cursor: SessionId,
     sessions: &'a [Record],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    above: Option<&'a Above>,
 }
 
 impl Definition {

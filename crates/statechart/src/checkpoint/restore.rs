@@ -6,9 +6,12 @@ use std::sync::Arc;
 use whimbrel_wire::Time;
 
 use super::{Checkpoint, CheckpointError, Record, is_read};
-use crate::chart::{Chart, ROOT};
+use crate::chart::{Chart, ROOT, Supervision};
 use crate::definition::StateKind;
-use crate::engine::{Event, Instance, Limits, Phase, RESTARTS_MAX, Session, SessionId, Timer};
+use crate::engine::{
+    Above, Event, Instance, Kinship, Limits, NEVER, Phase, RESTARTS_MAX, Session, SessionId,
+    Spawned, Timer,
+};
 
 /// How far the clock of the place where an instance goes on is ahead of the clock by which its
 /// timers were set, in nanoseconds; negative: behind.
@@ -20,6 +23,9 @@ pub struct Shift(pub i64);
 
 impl Shift {
     fn apply(self, time: Time) -> Time {
+        if time == NEVER {
+            return NEVER;
+        }
         Time::from_nanos(time.as_nanos().saturating_add_signed(self.0))
     }
 }
@@ -62,6 +68,10 @@ impl Checkpoint {
         if self.sessions.len() > limits.sessions_max {
             return Err(CheckpointError::TooLarge("sessions"));
         }
+        if let Some(above) = &self.above {
+            is_kin(above, &self.sessions)?;
+        }
+        let above = self.above.as_deref();
         let mut sessions = BTreeMap::new();
         for record in &self.sessions {
             let chart = chart.descend(&record.chart).ok_or_else(|| CheckpointError::Unknown {
@@ -69,21 +79,30 @@ impl Checkpoint {
                 what: "chart",
                 id: record.chart.join("/"),
             })?;
-            let session = Reviver { record, chart, limits, shift }.session(&self.name)?;
+            let above = above.filter(|_| record.id.is_first());
+            let session = Reviver { record, chart, limits, shift, above }.session(&self.name)?;
             if sessions.insert(record.id, Some(Arc::new(session))).is_some() {
                 return Err(illegal(record.id, "the session stands there twice"));
             }
         }
         family(&self.sessions, self.next_session)?;
         supervised(&mut sessions);
-        Ok(Instance::revived(
-            Arc::clone(&self.name),
-            sessions,
-            self.next_session,
-            self.cursor,
-            limits,
-        ))
+        let name = Arc::clone(&self.name);
+        let mut revived = Instance::revived(name, sessions, self.next_session, self.cursor, limits);
+        revived.above.clone_from(&self.above);
+        Ok(revived)
     }
+}
+
+/// Whether what is said of a parent elsewhere can be.
+fn is_kin(above: &Above, records: &[Record]) -> Result<(), CheckpointError> {
+    let first = records.iter().find(|record| record.id.is_first());
+    let waits = matches!(above.standing, Kinship::Newborn | Kinship::Waiting | Kinship::Failed);
+    let sleeps = first.and_then(|first| first.sleeps_until) == Some(NEVER);
+    if waits != sleeps || above.number > NUMBER_MAX {
+        return Err(illegal(SessionId::FIRST, "it waits for its parent, or does not"));
+    }
+    Ok(())
 }
 
 /// Gives children what the charts of their parents say about them.
@@ -94,6 +113,12 @@ fn supervised(sessions: &mut BTreeMap<SessionId, Option<Arc<Session>>>) {
             let invocation = session.chart.node(*state).invokes.get(*place as usize);
             if let (Some(child), Some(invocation)) = (child.session, invocation) {
                 said.push((child, invocation.mailbox, invocation.supervision.is_some()));
+            }
+        }
+        for spawned in session.spawned.values() {
+            if let Some(child) = spawned.session {
+                let mailbox = spawned.mailbox.map(|mailbox| mailbox as usize);
+                said.push((child, mailbox, spawned.supervise.is_some()));
             }
         }
     }
@@ -132,12 +157,13 @@ fn family(records: &[Record], next_session: u64) -> Result<(), CheckpointError> 
         if record.id.is_first() != record.parent.is_none() {
             return Err(illegal(record.id, "a session has a parent, but for the first"));
         }
-        for invoked in record.invoked.values() {
-            let Some(child) = invoked.session else { continue };
+        let invoked = record.invoked.values().map(|invoked| (&invoked.id, invoked.session));
+        let spawned = record.spawned.iter().map(|(id, spawned)| (id, spawned.session));
+        for (id, child) in invoked.chain(spawned) {
+            let Some(child) = child else { continue };
             let known = by_id.get(&child).and_then(|child| child.parent.as_ref());
-            let fits = known.is_some_and(|parent| {
-                parent.session == record.id && parent.invoke_id == invoked.id
-            });
+            let fits =
+                known.is_some_and(|parent| parent.session == record.id && parent.invoke_id == *id);
             if !fits || !children.insert(child) {
                 return Err(illegal(record.id, "a child is of somebody else"));
             }
@@ -153,6 +179,8 @@ struct Reviver<'a> {
     chart: Arc<Chart>,
     limits: Limits,
     shift: Shift,
+    /// A parent that is another daemon.
+    above: Option<&'a Above>,
 }
 
 impl Reviver<'_> {
@@ -164,11 +192,13 @@ impl Reviver<'_> {
         let mut session = Session::new(record.id, chart, Arc::clone(name), parent, given);
         let state = session.state_mut();
         (state.room, state.mailbox) = (self.limits.mailbox_max, self.limits.mailbox_max);
-        if record.sleeps_until.is_some() && record.phase != Phase::Fresh {
+        state.is_supervised = self.above.is_some_and(|above| above.supervised);
+        let holds = self.above.is_some_and(|above| above.standing == Kinship::Failed);
+        if record.sleeps_until.is_some() && record.phase != Phase::Fresh && !holds {
             return Err(illegal(record.id, "what has begun waits to begin again"));
         }
         let sleeps_or_began = record.sleeps_until.is_some() || !record.restarts.is_empty();
-        if sleeps_or_began && record.parent.is_none() {
+        if sleeps_or_began && record.parent.is_none() && self.above.is_none() {
             return Err(illegal(record.id, "the first session does not begin again"));
         }
         if record.restarts.len() > RESTARTS_MAX as usize {
@@ -200,6 +230,7 @@ impl Reviver<'_> {
             }
             state.invoked.insert(key, invoked.clone());
         }
+        state.spawned = self.spawned()?;
         if record.next_timer > NUMBER_MAX || record.next_id > NUMBER_MAX {
             return Err(CheckpointError::TooLarge("timers and ids"));
         }
@@ -216,6 +247,34 @@ impl Reviver<'_> {
         state.next_id = record.next_id;
         state.next_timer = record.next_timer;
         Ok(session)
+    }
+
+    fn spawned(&self) -> Result<BTreeMap<Arc<str>, Spawned>, CheckpointError> {
+        let record = self.record;
+        if record.spawned.len() > self.limits.mailbox_max {
+            return Err(CheckpointError::TooLarge("children"));
+        }
+        let mut kept = record.spawned.clone();
+        for (id, spawned) in &mut kept {
+            let wrong = |what: &str| illegal(record.id, format!("{id}: {what}"));
+            if spawned.session.is_some() == spawned.abroad.is_some() {
+                return Err(wrong("a child is here or elsewhere"));
+            }
+            if let Some(supervise) = &spawned.supervise {
+                Supervision::of(supervise, id).map_err(|error| wrong(&error.to_string()))?;
+            }
+            let Some(abroad) = &mut spawned.abroad else { continue };
+            if abroad.number > record.next_id {
+                return Err(wrong("the child is of the future"));
+            }
+            if abroad.mail.len() > self.limits.mailbox_max
+                || abroad.restarts.len() > RESTARTS_MAX as usize
+            {
+                return Err(CheckpointError::TooLarge("events"));
+            }
+            abroad.restarts.iter_mut().for_each(|at| *at = self.shift.apply(*at));
+        }
+        Ok(kept)
     }
 
     fn unknown(&self, what: &'static str, id: &str) -> CheckpointError {
@@ -262,6 +321,11 @@ impl Reviver<'_> {
             let fresh = states.is_empty();
             let what = "states are active before the first was entered";
             return if fresh { Ok(states) } else { Err(illegal(record.id, what)) };
+        }
+        let stopped = self.above.is_some_and(|above| above.standing == Kinship::Dismissed);
+        if record.phase == Phase::Finished && stopped && states.is_empty() {
+            // Its parent ended it: it came to no end of its own.
+            return Ok(states);
         }
         self.legal(ROOT, &states)?;
         let around = |state: &&u32| {

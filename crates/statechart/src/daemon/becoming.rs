@@ -134,10 +134,10 @@ impl Running {
         let instance = self.under(palette, &score, attempt, now)?;
         let before = self.instance.next_due();
         let (instance, outputs) = settled(instance.0, instance.1, &entity, now)?;
-        *self = Self { score, instance, terms: None };
+        *self = Self { score, instance, terms: None, calls: true };
         self.alarm(context, before);
         // Nobody asked anything.
-        drop(outputs.ask(context));
+        drop(self.put_out(context, outputs));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Decides what a statechart does as a daemon, turn by turn.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,13 +8,14 @@ use thiserror::Error;
 use whimbrel_daemon::limits::ANSWER_BYTES_MAX;
 use whimbrel_daemon::{Coming, Context, MeshDaemon, Misfit, Objection, Paged, ProcessError};
 use whimbrel_mutants::Mutant;
-use whimbrel_wire::{CausalEvent, EntityId, EvolutionWord, Time, TimerId};
+use whimbrel_wire::{CausalEvent, EntityId, EvolutionWord, Sender, Time, TimerId, hex};
 
 use super::becoming::Terms;
+use super::kin::Newborn;
 use super::outputs::{Outputs, json};
 use super::palette::{Palette, Score};
 use super::said::{Question, Said};
-use crate::engine::{Event, Instance, Limits};
+use crate::engine::{Event, Instance, Kin, Kinship, Limits};
 use crate::evolution::PlanError;
 use crate::value::Value;
 
@@ -32,6 +34,8 @@ pub(super) struct Running {
     pub(super) instance: Instance,
     /// What was agreed for a move, until it goes on under another definition.
     pub(super) terms: Option<Arc<Terms>>,
+    /// Whether it may want something of its node that was not said yet.
+    pub(super) calls: bool,
 }
 
 /// Why a payload is declined. Nothing changed.
@@ -53,6 +57,9 @@ pub enum Refusal {
     /// The name is one of the engine's own. Fault: sender. Again: no.
     #[error("{0} can only come from the chart itself")]
     Reserved(String),
+    /// Only a daemon that is its parent or its child may say this. Fault: sender. Again: no.
+    #[error("a letter between parent and child came from nobody that is kin")]
+    Stranger,
     /// There is no such question. Fault: sender. Again: no.
     #[error("the questions are ?state, ?data [NAME], ?definition and ?checkpoint")]
     NoQuestion,
@@ -115,6 +122,12 @@ struct Standing<'a> {
     /// When the next timer is due, in nanoseconds of the daemon's time.
     #[serde(skip_serializing_if = "Option::is_none")]
     due_nanos: Option<u64>,
+    /// How far it has come as a child of another daemon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kin: Option<Kinship>,
+    /// Its children that are daemons of their own, by id: where they are, or nothing before they are born.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    children: BTreeMap<&'a str, Option<&'a str>>,
     now_nanos: u64,
     definition: &'a str,
     version: &'a str,
@@ -134,6 +147,15 @@ impl Statechart {
     #[must_use]
     pub const fn new(palette: Arc<Palette>) -> Self {
         Self { palette, running: None }
+    }
+
+    /// Says what it wants of its node, if that may have changed.
+    fn call(&mut self) {
+        if let Some(running) = &mut self.running
+            && std::mem::take(&mut running.calls)
+        {
+            self.palette.hear_calls(&running.instance);
+        }
     }
 
     /// The instance, once there is one.
@@ -166,15 +188,48 @@ impl Running {
             self.instance.attempt(hear)?
         };
         self.alarm(context, before);
-        Ok(outputs.ask(context))
+        Ok(self.put_out(context, outputs))
+    }
+
+    /// Takes a letter of a parent or a child, completely or not at all.
+    fn heed(&mut self, context: &mut Context<'_>, kin: Kin) -> Result<Vec<Bytes>, Refusal> {
+        let Some(Sender::Daemon(sender)) = context.sender() else { return Err(Refusal::Stranger) };
+        let (from, before) = (format!("daemon:{}", sender.key()), self.instance.next_due());
+        let (entity, now) = (*context.entity(), context.now());
+        let heed = |instance: &mut Instance| {
+            let wanted = instance.heed(&from, kin, now).map_err(|_| Refusal::Stranger)?;
+            Outputs::settle_after(wanted, instance, &entity, now)
+        };
+        let outputs = self.instance.attempt(heed)?;
+        self.calls = true;
+        self.alarm(context, before);
+        Ok(self.put_out(context, outputs))
+    }
+
+    /// Asks for what a turn puts out; the answers are given back.
+    pub(super) fn put_out(
+        &mut self,
+        context: &mut Context<'_>,
+        mut outputs: Outputs,
+    ) -> Vec<Bytes> {
+        for (session, child) in std::mem::take(&mut outputs.unborn) {
+            let mut token = [0; 16];
+            context.fill_random(&mut token);
+            self.instance.name_unborn(session, &child, hex(&token).into());
+            self.calls = true;
+        }
+        outputs.ask(context)
     }
 
     /// Timers are due.
     fn wake(&mut self, context: &mut Context<'_>) {
         let (entity, now) = (*context.entity(), context.now());
-        let settle = |instance: &mut Instance| Outputs::settle(instance, &entity, now);
+        let settle = |instance: &mut Instance| {
+            let wanted = instance.present().into_iter().collect();
+            Outputs::settle_after(wanted, instance, &entity, now)
+        };
         match self.instance.attempt(settle) {
-            Ok(outputs) => drop(outputs.ask(context)),
+            Ok(outputs) => drop(self.put_out(context, outputs)),
             Err(why) => {
                 // They would do the same again, and nothing after them would be heard.
                 self.instance.forget_due(now);
@@ -201,6 +256,8 @@ impl Running {
                 r#in: instance.leaves().collect(),
                 done: instance.is_done(),
                 due_nanos: instance.next_due().map(Time::as_nanos),
+                kin: instance.above().map(|above| above.standing),
+                children: instance.elsewhere(),
                 now_nanos: now.as_nanos(),
                 definition: &score.chart.digest,
                 version: &score.chart.definition().version,
@@ -234,11 +291,25 @@ impl MeshDaemon for Statechart {
     ) -> Result<Option<TimerId>, Misfit> {
         let given = given.ok_or_else(|| Misfit("a statechart is given a definition".to_owned()))?;
         let misfit = |error: super::PaletteError| Misfit(error.to_string());
-        let score = self.palette.read(given).map_err(misfit)?;
-        self.palette.bears(&score).map_err(misfit)?;
         let name = entity.key().to_string();
-        let instance = Instance::new(Arc::clone(&score.chart), name, limits());
-        self.running = Some(Running { score, instance, terms: None });
+        let (score, instance) = match Newborn::read(given) {
+            None => {
+                let score = self.palette.read(given).map_err(misfit)?;
+                self.palette.bears(&score).map_err(misfit)?;
+                let instance = Instance::new(Arc::clone(&score.chart), name, limits());
+                (score, instance)
+            }
+            // Its definition came with that of its parent, which was taken.
+            Some(newborn) => {
+                let newborn = newborn.map_err(Misfit)?;
+                let definition = Arc::unwrap_or_clone(newborn.definition);
+                let score = self.palette.play(definition).map_err(misfit)?;
+                let instance = Instance::new(Arc::clone(&score.chart), name, limits());
+                let instance = instance.under(newborn.kin, newborn.given);
+                (score, instance)
+            }
+        };
+        self.running = Some(Running { score, instance, terms: None, calls: false });
         Ok(Some(ALARM))
     }
 
@@ -248,16 +319,25 @@ impl MeshDaemon for Statechart {
         event: &CausalEvent,
     ) -> Result<Vec<Bytes>, ProcessError> {
         let running = self.running.as_mut().ok_or(Refusal::NoDefinition)?;
-        match Said::read(&event.payload)? {
-            Said::Question(question) => Ok(vec![running.answer(context.now(), question)?]),
-            Said::Event(event) => Ok(running.hear(context, event)?),
-        }
+        let answers = match Said::read(&event.payload)? {
+            Said::Question(question) => vec![running.answer(context.now(), question)?],
+            Said::Event(event) => running.hear(context, event)?,
+            Said::Kin(kin) => running.heed(context, *kin)?,
+            Said::Placed => {
+                running.instance.placed();
+                running.calls = true;
+                Vec::new()
+            }
+        };
+        self.call();
+        Ok(answers)
     }
 
     fn on_timer(&mut self, context: &mut Context<'_>, _timer: TimerId) {
         if let Some(running) = &mut self.running {
             running.wake(context);
         }
+        self.call();
     }
 
     fn foresee(&self, coming: &Coming) -> Result<(), Objection> {

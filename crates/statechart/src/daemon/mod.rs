@@ -14,9 +14,11 @@
 //! ?data [NAME]                its data
 //! ?definition                 its definition, and its digest
 //! ?checkpoint                 all of it, as JSON
+//! {"kin": …}                  a letter between parent and child, from a daemon that is one
 //! ```
 //!
-//! Names that begin with `done.` or `error.` are the engine's own and declined from outside. An
+//! Names that begin with `done.`, `error.` or `stopped.invoke.` are the engine's own and declined from
+//! outside. An
 //! origin is what the sender says of itself.
 //!
 //! # What it wants of the world
@@ -47,16 +49,20 @@
 //!   were due are lost, and `log` says so.
 
 mod becoming;
+mod kin;
 mod kind;
 mod outputs;
 mod palette;
 mod said;
 mod state;
 
+pub use kin::{Calls, PLACED};
 pub use kind::{Refusal, Statechart};
 pub use outputs::REFUSED_SENDS_MAX;
 pub use palette::{DEFINITION_BYTES_MAX, Palette, PaletteError};
 pub use said::EVENT_NAME_BYTES_MAX;
 
+#[cfg(test)]
+mod doors;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Decides what becomes of the effects of a turn, and how much of them a turn may have.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use whimbrel_daemon::Context;
 use whimbrel_daemon::limits::{
@@ -8,6 +10,7 @@ use whimbrel_daemon::limits::{
 use whimbrel_wire::limits::PAYLOAD_BYTES_MAX;
 use whimbrel_wire::{ChannelName, EntityId, Time};
 
+use super::kin::Envelope;
 use super::kind::Refusal;
 use super::said::Letter;
 use crate::engine::{Effect, Event, Instance, SessionId};
@@ -26,6 +29,8 @@ pub(super) struct Outputs {
     pub(super) answers: Vec<Bytes>,
     sends: Vec<(EntityId, Bytes)>,
     published: Vec<(ChannelName, Bytes)>,
+    /// Children that are to be born.
+    pub(super) unborn: Vec<(SessionId, Arc<str>)>,
     /// What the chart said at its end, if that was in this turn.
     pub(super) done: Option<Value>,
 }
@@ -77,6 +82,13 @@ impl Outputs {
     fn add(&mut self, effect: Effect, myself: &EntityId) -> Result<Option<Lost>, Refusal> {
         match effect {
             Effect::Done { data } => self.done = Some(data),
+            Effect::Bear { session, child } => self.unborn.push((session, child)),
+            Effect::Kin { to, kin } => {
+                // An address that is none was never anybody's: whoever is meant cannot be told.
+                if let Some(to) = daemon(&to) {
+                    self.sends.push((to, json(&Envelope { kin: *kin })?));
+                }
+            }
             Effect::Log { label, value, .. } => {
                 let text = json(&Line { label: label.as_deref(), value: &value })?;
                 self.publish(LOG, text)?;
@@ -189,7 +201,7 @@ pub(super) fn json(what: &impl serde::Serialize) -> Result<Bytes, Refusal> {
 }
 
 /// The daemon of `daemon:` and 64 digits.
-fn daemon(address: &str) -> Option<EntityId> {
+pub(super) fn daemon(address: &str) -> Option<EntityId> {
     let digits = address.strip_prefix("daemon:")?.as_bytes();
     let mut bytes = [0; 32];
     if digits.len() != 64 {

@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use thiserror::Error;
 use whimbrel_daemon::{FrozenState, Whole};
-use whimbrel_wire::ChunkRef;
+use whimbrel_wire::{ChunkRef, EntityId};
 
+use super::kin::Calls;
 use crate::chart::{Chart, ChartError};
 use crate::checkpoint::CheckpointError;
 use crate::definition::Definition;
+use crate::engine::Instance;
 use crate::evolution::{Gate, GateError, Profile};
 
 /// The longest definition that a newborn is given, in bytes.
@@ -30,10 +32,34 @@ type Between = (Arc<str>, Arc<str>);
 /// How many gates are remembered before all of them are forgotten.
 const GATES_MAX: usize = 64;
 
+/// How much memory the gates that are remembered may take together, in bytes. One that takes more alone
+/// is made anew whenever it is asked for.
+const GATES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A definition that daemons share: the chart, and how it is written down.
 pub(super) struct Score {
     pub(super) chart: Arc<Chart>,
     pub(super) written: Whole,
+}
+
+/// Gates that are remembered.
+#[derive(Default)]
+struct Gates {
+    known: BTreeMap<Between, Arc<Gate>>,
+    bytes: usize,
+}
+
+impl Gates {
+    fn keep(&mut self, name: Between, gate: &Arc<Gate>) {
+        let bytes = gate.weight();
+        if self.known.len() >= GATES_MAX || self.bytes.saturating_add(bytes) > GATES_BYTES_MAX {
+            self.known.clear();
+            self.bytes = 0;
+        }
+        if bytes <= GATES_BYTES_MAX && self.known.insert(name, Arc::clone(gate)).is_none() {
+            self.bytes += bytes;
+        }
+    }
 }
 
 /// The definitions that a node knows.
@@ -44,7 +70,9 @@ pub struct Palette {
     closed: bool,
     profile: Profile,
     /// Gates between definitions, by their digests.
-    gates: Mutex<BTreeMap<Between, Arc<Gate>>>,
+    gates: Mutex<Gates>,
+    /// What daemons of this node want of it.
+    calls: Mutex<BTreeMap<EntityId, Calls>>,
     /// Those that are in use, by the names of their bytes.
     seen: Mutex<BTreeMap<ChunkRef, Weak<Score>>>,
 }
@@ -111,6 +139,29 @@ impl Palette {
         self
     }
 
+    /// What the daemons that were made with this palette want of their node: children that are to be
+    /// born, and to live elsewhere. Copies that do not live call as well.
+    #[must_use]
+    pub fn calls(&self) -> Vec<(EntityId, Calls)> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().map(|(entity, calls)| (*entity, calls.clone())).collect()
+    }
+
+    /// Forgets what a daemon wants, until it says it again.
+    pub fn forget_calls(&self, entity: &EntityId) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(entity);
+    }
+
+    pub(super) fn hear_calls(&self, instance: &Instance) {
+        let Some((entity, wanted)) = Calls::of(instance) else { return };
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.is_empty() {
+            calls.remove(&entity);
+        } else {
+            calls.insert(entity, wanted);
+        }
+    }
+
     /// What passes the gate here.
     pub(super) const fn profile(&self) -> Profile {
         self.profile
@@ -126,7 +177,7 @@ impl Palette {
         self.play(definition)
     }
 
-    fn play(&self, definition: Definition) -> Result<Arc<Score>, PaletteError> {
+    pub(super) fn play(&self, definition: Definition) -> Result<Arc<Score>, PaletteError> {
         let chart = Chart::new(definition)?;
         let bytes = chart.definition().to_cbor().map_err(malformed)?;
         let written = Whole::new(Bytes::from(bytes));
@@ -174,15 +225,11 @@ impl Palette {
     pub(super) fn gate(&self, old: &Score, new: &Score) -> Result<Arc<Gate>, GateError> {
         let name = (Arc::clone(&old.chart.digest), Arc::clone(&new.chart.digest));
         let locked = || self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gate) = locked().get(&name) {
+        if let Some(gate) = locked().known.get(&name) {
             return Ok(Arc::clone(gate));
         }
         let gate = Arc::new(Gate::between(&old.chart, &new.chart)?);
-        let mut gates = locked();
-        if gates.len() >= GATES_MAX {
-            gates.clear();
-        }
-        gates.insert(name, Arc::clone(&gate));
+        locked().keep(name, &gate);
         Ok(gate)
     }
 
@@ -232,5 +279,44 @@ fn name_of(written: &Whole) -> ChunkRef {
 impl Score {
     fn new(chart: Chart, written: Whole) -> Self {
         Self { chart: Arc::new(chart), written }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A chart of so many states in a row.
+    fn row(id: &str, states: usize) -> Arc<Chart> {
+        let states: Vec<String> = (0..states)
+            .map(|state| {
+                let next = (state + 1) % states;
+                format!(r#"{{ "id": "s{state}", "transitions": [{{ "on": ["e"], "to": ["s{next}"] }}] }}"#)
+            })
+            .collect();
+        let text = format!(r#"{{ "id": "{id}", "states": [{}] }}"#, states.join(","));
+        Arc::new(Chart::new(serde_json::from_str(&text).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn gates_are_remembered_within_a_bound_of_memory() {
+        let mut gates = Gates::default();
+        let mut forgotten = 0;
+        for number in 0..24 {
+            let (old, new) = (row("row", 4_000), row("row", 4_000));
+            let gate = Arc::new(Gate::between(&old, &new).unwrap());
+            let before = gates.known.len();
+            gates.keep((number.to_string().into(), "new".into()), &gate);
+            assert!(gates.bytes <= GATES_BYTES_MAX);
+            let each: usize = gates.known.values().map(|gate| gate.weight()).sum();
+            assert_eq!(gates.bytes, each, "what is counted is what is held");
+            forgotten += usize::from(gates.known.len() <= before);
+        }
+        assert!(forgotten > 0, "they never came to the bound");
+        let large = row("large", 20_000);
+        let gate = Arc::new(Gate::between(&large, &large).unwrap());
+        assert!(gate.weight() > GATES_BYTES_MAX);
+        gates.keep(("large".into(), "large".into()), &gate);
+        assert!(gates.known.is_empty() && gates.bytes == 0, "alone it is too large");
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kin::{Envelope, MARK, PLACED};
 use super::kind::Refusal;
-use crate::engine::Event;
+use crate::engine::{Event, Kin};
 use crate::value::Value;
 
 /// The longest name of an event from outside, in bytes.
@@ -14,6 +15,10 @@ pub const EVENT_NAME_BYTES_MAX: usize = 256;
 pub(super) enum Said {
     Event(Event),
     Question(Question),
+    /// A letter of a parent or a child.
+    Kin(Box<Kin>),
+    /// The host says that it lives where it is to live.
+    Placed,
 }
 
 /// What people can ask.
@@ -52,6 +57,14 @@ impl Said {
         if let Some(question) = text.strip_prefix('?') {
             return Ok(Self::Question(Question::read(question)?));
         }
+        if text == PLACED {
+            return Ok(Self::Placed);
+        }
+        if text.starts_with(MARK) {
+            let envelope: Envelope = serde_json::from_str(text)
+                .map_err(|error| Refusal::Malformed(error.to_string()))?;
+            return Ok(Self::Kin(Box::new(envelope.kin)));
+        }
         let letter = if text.starts_with('{') {
             serde_json::from_str(text).map_err(|error| Refusal::Malformed(error.to_string()))?
         } else {
@@ -79,7 +92,13 @@ fn event(letter: Letter) -> Result<Event, Refusal> {
     if name.is_empty() || name.len() > EVENT_NAME_BYTES_MAX || name.contains(odd) {
         return Err(Refusal::Name);
     }
-    if matches!(name.split('.').next(), Some("done" | "error")) {
+    let mut words = name.split('.');
+    let engines = match words.next() {
+        Some("done" | "error") => true,
+        Some("stopped") => words.next() == Some("invoke"),
+        Some(_) | None => false,
+    };
+    if engines {
         return Err(Refusal::Reserved(letter.event));
     }
     let mut event = Event::new(name, letter.data);

@@ -82,7 +82,8 @@ impl Paged for Statechart {
         let (chart, digest) = (&score.chart, &*score.chart.digest);
         let instance = Instance::from_compact(&rest, chart, digest, limits(), Shift::default());
         let instance = instance.map_err(|error| declined(&error))?;
-        self.running = Some(Running { score, instance, terms });
+        self.palette.hear_calls(&instance);
+        self.running = Some(Running { score, instance, terms, calls: false });
         Ok(())
     }
 }

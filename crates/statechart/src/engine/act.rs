@@ -11,7 +11,9 @@ use whimbrel_wire::Time;
 
 use super::effect::Effect;
 use super::event::{CHART_PROCESSOR, Event, EventKind};
+use super::kin::{Above, Kin, KinWord};
 use super::session::{Session, SessionId, Target, Timer, told};
+use super::spawn::{Kid, Nursery, spawn, stop};
 use crate::chart::{Act, Body, Place, Sending, Source, Step, Word};
 use crate::definition::Origin;
 use crate::expression::{Expression, Fault};
@@ -28,6 +30,9 @@ pub(crate) struct Desk<'a> {
     pub(crate) posts: Vec<(SessionId, Arc<Event>)>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) cancelled: Vec<SessionId>,
+    pub(super) nursery: Nursery,
+    /// A parent that is another daemon; only for the instance's own chart.
+    pub(super) above: Option<&'a Above>,
     /// Whether a final state of the chart was entered.
     pub(crate) finished: bool,
     /// An error that nothing in a supervised session waits for.
@@ -90,6 +95,11 @@ fn one(session: &mut Session, desk: &mut Desk<'_>, act: &Act) -> Result<(), Stop
         Act::Cancel(id) => {
             let id = id.evaluate(session)?;
             session.forget_timers(|timer| timer.id.as_ref() == Some(&id));
+        }
+        Act::Spawn(spawning) => spawn(session, desk, spawning)?,
+        Act::Stop(id) => {
+            let id = id.evaluate(session)?;
+            stop(session, desk, &id);
         }
         Act::Fail(why) => return Err(Fault::new(&**why).into()),
         Act::At(origin, inner) => {
@@ -350,14 +360,36 @@ pub(crate) fn deliver(session: &mut Session, desk: &mut Desk<'_>, to: Target, mu
             session.tell(event);
             return;
         }
+        Target::Parent if session.parent.is_none() && desk.above.is_some() => {
+            let letter = desk.above.map(|above| Effect::Kin {
+                to: Arc::clone(&above.parent),
+                kin: Box::new(Kin {
+                    session: above.session,
+                    number: above.number,
+                    word: KinWord::Says(Box::new(event)),
+                }),
+            });
+            desk.effects.extend(letter);
+            return;
+        }
         Target::Parent => session.parent.as_ref().map(|parent| {
             event.invoke_id = Some(Arc::clone(&parent.invoke_id));
             parent.session
         }),
-        Target::Child(id) => {
-            let child = session.invoked.values().find(|invoked| invoked.id == id);
-            child.and_then(|child| child.session)
-        }
+        Target::Child(id) => match session.kid(&id) {
+            Some(Kid { session: None, .. }) => {
+                let send_id = event.send_id.clone();
+                match session.send_abroad(&id, event) {
+                    Ok(letter) => desk.effects.extend(letter),
+                    Err(fault) => {
+                        let why = told(&fault.0, desk.origin.as_deref());
+                        session.fail("error.communication", why, send_id);
+                    }
+                }
+                return;
+            }
+            child => child.and_then(|child| child.session),
+        },
         Target::Session(name) if *name == *session.name() => Some(session.id),
         Target::Session(name) => (desk.directory)(&name),
         Target::Outside { to, by } => {

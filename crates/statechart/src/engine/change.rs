@@ -15,7 +15,7 @@ use std::sync::Arc;
 use whimbrel_wire::Time;
 
 use super::event::Event;
-use super::session::{Invoked, Phase, Session, State, Timer};
+use super::session::{Invoked, Phase, Session, Spawned, State, Timer};
 use crate::expression::Fault;
 use crate::value::Value;
 
@@ -39,6 +39,7 @@ pub(super) enum Change {
     ToInvoke(u32),
     InvokesNot(u32),
     Invoked(Box<((u32, u32), Option<Invoked>)>),
+    Spawned(Box<(Arc<str>, Option<Spawned>)>),
     Timer(u64, Option<Arc<Timer>>),
     Sleeps(Option<Time>),
     NextTimer(u64),
@@ -102,6 +103,14 @@ impl Session {
                 }
                 (key, None) => {
                     state.invoked.remove(&key);
+                }
+            },
+            Change::Spawned(before) => match *before {
+                (id, Some(spawned)) => {
+                    state.spawned.insert(id, spawned);
+                }
+                (id, None) => {
+                    state.spawned.remove(&id);
                 }
             },
             Change::Timer(number, Some(timer)) => {
@@ -238,6 +247,17 @@ impl Session {
     pub(super) fn forget_invoked(&mut self, key: (u32, u32)) -> Option<Invoked> {
         let before = self.state.invoked.remove(&key)?;
         self.note(|_| Change::Invoked(Box::new((key, Some(before.clone())))));
+        Some(before)
+    }
+
+    pub(super) fn set_spawned(&mut self, id: Arc<str>, spawned: Spawned) {
+        let before = self.state.spawned.insert(Arc::clone(&id), spawned);
+        self.note(|_| Change::Spawned(Box::new((id, before))));
+    }
+
+    pub(super) fn forget_spawned(&mut self, id: &str) -> Option<Spawned> {
+        let (id, before) = self.state.spawned.remove_entry(id)?;
+        self.note(|_| Change::Spawned(Box::new((id, Some(before.clone())))));
         Some(before)
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::event::Event;
+use super::kin::Kin;
 use super::session::SessionId;
 use crate::value::Value;
 
@@ -29,6 +30,22 @@ pub enum Effect {
         by: Option<Arc<str>>,
         /// The event.
         event: Event,
+    },
+    /// A child that is a daemon of its own is to be born: whoever hosts the instance gives it a name
+    /// ([`Instance::name_unborn`](crate::Instance::name_unborn)) and bears it
+    /// ([`Instance::unborn`](crate::Instance::unborn)).
+    Bear {
+        /// Which session spawns it.
+        session: SessionId,
+        /// The id by which that knows it.
+        child: Arc<str>,
+    },
+    /// A letter to a child that is a daemon of its own, or to such a parent.
+    Kin {
+        /// To whom: an address of the host.
+        to: Arc<str>,
+        /// The letter.
+        kin: Box<Kin>,
     },
     /// The instance has come to its end.
     Done {

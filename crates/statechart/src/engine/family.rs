@@ -28,7 +28,9 @@ use super::act::assign;
 use super::effect::Effect;
 use super::event::{Event, EventKind};
 use super::instance::Instance;
+use super::kin::KinWord;
 use super::session::{Invoked, Parent, Phase, Session, SessionId};
+use super::spawn::Kid;
 use super::travel::leave_all;
 use crate::chart::{Invocation, Supervision};
 use crate::definition::OnFailure;
@@ -71,31 +73,61 @@ impl Instance {
 
     /// A session failed: what its parent says to that is done.
     pub(super) fn failed(&mut self, id: SessionId, why: &Event, now: Time) -> Vec<Effect> {
-        let Some((parent, key, supervision)) = self.supervision(id) else { return Vec::new() };
+        let Some(parent) = self.session(id).map(|session| session.parent.clone()) else {
+            return Vec::new();
+        };
+        let Some(parent) = parent else { return self.hold(why) };
+        let above = self.session(parent.session);
+        let kid = above.and_then(|above| above.kids().find(|kid| kid.session == Some(id)));
+        match kid {
+            Some(kid) => self.child_is_to_be(parent.session, &kid, why, now),
+            None => Vec::new(),
+        }
+    }
+
+    /// The same of a child that is a daemon of its own, and waits for what its parent says.
+    pub(super) fn child_failed(
+        &mut self,
+        parent: SessionId,
+        id: &Arc<str>,
+        why: &Event,
+        now: Time,
+    ) -> Vec<Effect> {
+        let kid = Kid { id: Arc::clone(id), session: None };
+        self.child_is_to_be(parent, &kid, why, now)
+    }
+
+    fn child_is_to_be(
+        &mut self,
+        parent: SessionId,
+        failed: &Kid,
+        why: &Event,
+        now: Time,
+    ) -> Vec<Effect> {
+        let Some(supervision) = self.supervision(parent, failed) else { return Vec::new() };
         let mut effects = Vec::new();
-        let mut all = vec![id];
-        all.extend(self.linked(&parent, key, &supervision));
         let policy = match supervision.on_failure {
-            OnFailure::Restart if !self.may_restart(id, &supervision, now) => OnFailure::Escalate,
+            OnFailure::Restart if !self.may_restart(parent, failed, &supervision, now) => {
+                OnFailure::Escalate
+            }
             OnFailure::Escalate | OnFailure::Stop | OnFailure::Restart => supervision.on_failure,
         };
-        for child in all {
-            let Some(invoke_id) = self.invoke_id(child) else { continue };
-            let own = child == id;
-            let reason =
-                if own { why.clone() } else { Event::error("error.linked", &parent.invoke_id) };
+        let linked = self.linked(parent, failed, &supervision);
+        for (nth, kid) in std::iter::once(failed.clone()).chain(linked).enumerate() {
+            let (own, id) = (nth == 0, &kid.id);
+            let reason = if own { why.clone() } else { Event::error("error.linked", &failed.id) };
             match policy {
                 OnFailure::Restart => {
-                    effects.append(&mut self.begin_again(child, &supervision, now));
+                    effects.append(&mut self.restart(parent, &kid, &supervision, now));
                 }
                 OnFailure::Stop => {
-                    effects.append(&mut self.lay_off(child, now));
-                    self.report(parent.session, format!("stopped.invoke.{invoke_id}"), &reason);
+                    effects.append(&mut self.lay_off(parent, &kid, now));
+                    self.report(parent, format!("stopped.invoke.{id}"), &reason);
                 }
                 OnFailure::Escalate => {
-                    effects.append(&mut self.lay_off(child, now));
+                    effects.append(&mut self.lay_off(parent, &kid, now));
                     if own {
-                        self.report(parent.session, format!("error.child.{invoke_id}"), &reason);
+                        self.report(parent, format!("error.child.{id}"), &reason);
                     }
                 }
             }
@@ -103,35 +135,78 @@ impl Instance {
         effects
     }
 
-    fn supervision(&self, id: SessionId) -> Option<(Parent, (u32, u32), Supervision)> {
-        let parent = self.session(id)?.parent.clone()?;
-        let above = self.session(parent.session)?;
+    fn supervision(&self, parent: SessionId, kid: &Kid) -> Option<Supervision> {
+        let above = self.session(parent)?;
+        if let Some(spawned) = above.spawned.get(&kid.id)
+            && spawned.session == kid.session
+        {
+            // It was looked at when it was spawned, or when the checkpoint was read.
+            return Supervision::of(spawned.supervise.as_ref()?, &kid.id).ok();
+        }
         let mut children = above.invoked.iter();
-        let (key, _) = children.find(|(_, child)| child.session == Some(id))?;
-        let invocation = above.chart.node(key.0).invokes.get(key.1 as usize)?;
-        Some((parent, *key, invocation.supervision.clone()?))
+        let (key, _) = children.find(|(_, child)| child.session == kid.session)?;
+        above.chart.node(key.0).invokes.get(key.1 as usize)?.supervision.clone()
     }
 
     /// The running children with which one stands and falls.
-    fn linked(&self, parent: &Parent, of: (u32, u32), supervision: &Supervision) -> Vec<SessionId> {
-        let above = self.session(parent.session).into_iter();
-        let children = above.flat_map(|above| &above.invoked).filter(|(key, _)| **key != of);
-        let linked = children.filter(|(_, child)| supervision.with.contains(&child.id));
-        linked.filter_map(|(_, child)| child.session).collect()
+    fn linked(&self, parent: SessionId, of: &Kid, supervision: &Supervision) -> Vec<Kid> {
+        let kids = self.session(parent).into_iter().flat_map(Session::kids);
+        let others = kids.filter(|kid| kid.id != of.id || kid.session != of.session);
+        others.filter(|kid| supervision.with.contains(&kid.id)).collect()
     }
 
-    fn invoke_id(&self, id: SessionId) -> Option<Arc<str>> {
-        Some(Arc::clone(&self.session(id)?.parent.as_ref()?.invoke_id))
+    fn restarts(&self, parent: SessionId, kid: &Kid) -> &[Time] {
+        let restarts = match kid.session {
+            Some(id) => self.session(id).map(|session| &session.restarts),
+            None => self.abroad(parent, &kid.id).map(|abroad| &abroad.restarts),
+        };
+        restarts.map_or(&[], Vec::as_slice)
     }
 
-    fn may_restart(&self, id: SessionId, supervision: &Supervision, now: Time) -> bool {
-        let Some(session) = self.session(id) else { return false };
-        let recent = session.restarts.iter().filter(|at| now < **at + supervision.within).count();
-        recent < supervision.times as usize
+    fn may_restart(
+        &self,
+        parent: SessionId,
+        kid: &Kid,
+        supervision: &Supervision,
+        now: Time,
+    ) -> bool {
+        let restarts = self.restarts(parent, kid).iter();
+        restarts.filter(|at| now < **at + supervision.within).count() < supervision.times as usize
     }
 
-    /// Ends a child and lets it begin anew, with what it was given and what waits for it.
-    fn begin_again(&mut self, id: SessionId, supervision: &Supervision, now: Time) -> Vec<Effect> {
+    /// Lets a child begin anew, wherever it runs.
+    fn restart(
+        &mut self,
+        parent: SessionId,
+        kid: &Kid,
+        supervision: &Supervision,
+        now: Time,
+    ) -> Vec<Effect> {
+        let before = self.restarts(parent, kid).iter().copied();
+        let recent = before.filter(|at| now < *at + supervision.within);
+        let restarts: Vec<Time> = recent.chain([now]).collect();
+        let wait = supervision.wait(restarts.len());
+        if let Some(id) = kid.session {
+            return self.begin_again(id, restarts, wait, now);
+        }
+        let Some(session) = self.session_mut(parent) else { return Vec::new() };
+        let Some(mut spawned) = session.spawned.get(&kid.id).cloned() else { return Vec::new() };
+        let Some(abroad) = &mut spawned.abroad else { return Vec::new() };
+        abroad.restarts = restarts;
+        let after_nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        let letter = abroad.letter(parent, KinWord::Again { after_nanos });
+        session.set_spawned(Arc::clone(&kid.id), spawned);
+        letter.into_iter().collect()
+    }
+
+    /// Ends a session and lets it begin anew, with what it was given and what waits for it.
+    pub(super) fn begin_again(
+        &mut self,
+        id: SessionId,
+        restarts: Vec<Time>,
+        wait: Duration,
+        now: Time,
+    ) -> Vec<Effect> {
         let Some(before) = self.sessions.get(&id).cloned().flatten() else { return Vec::new() };
         let effects = self.cancel(id, now);
         let (chart, name) = (Arc::clone(&before.chart), Arc::clone(&before.instance));
@@ -141,22 +216,23 @@ impl Instance {
         state.external.clone_from(&before.external);
         (state.room, state.mailbox) = (before.room, before.mailbox);
         state.is_supervised = before.is_supervised;
-        let recent = before.restarts.iter().filter(|at| now < **at + supervision.within);
-        state.restarts = recent.copied().chain([now]).collect();
-        let wait = supervision.wait(state.restarts.len());
+        state.restarts = restarts;
         state.sleeps_until = (!wait.is_zero()).then(|| now + wait);
         self.sessions.insert(id, Some(Arc::new(session)));
         effects
     }
 
     /// Ends a child; its parent knows it no more.
-    fn lay_off(&mut self, id: SessionId, now: Time) -> Vec<Effect> {
-        let parent = self.session(id).and_then(|session| session.parent.clone());
-        let effects = self.cancel(id, now);
-        if let Some(parent) = parent {
-            self.forget_child(parent.session, id);
+    fn lay_off(&mut self, parent: SessionId, kid: &Kid, now: Time) -> Vec<Effect> {
+        if let Some(id) = kid.session {
+            let effects = self.cancel(id, now);
+            self.forget_child(parent, id);
+            return effects;
         }
-        effects
+        let session = self.session_mut(parent);
+        let spawned = session.and_then(|session| session.forget_spawned(&kid.id));
+        let abroad = spawned.and_then(|spawned| spawned.abroad);
+        abroad.and_then(|abroad| abroad.letter(parent, KinWord::Stop)).into_iter().collect()
     }
 
     fn forget_child(&mut self, parent: SessionId, id: SessionId) {
@@ -165,6 +241,12 @@ impl Instance {
         let child = children.find(|(_, child)| child.session == Some(id));
         if let Some((key, child)) = child.map(|(key, child)| (*key, child.clone())) {
             session.set_invoked(key, Invoked { session: None, ..child });
+            return;
+        }
+        let mut spawned = session.spawned.iter();
+        let spawned = spawned.find(|(_, spawned)| spawned.session == Some(id));
+        if let Some(id) = spawned.map(|(name, _)| Arc::clone(name)) {
+            session.forget_spawned(&id);
         }
     }
 
@@ -218,6 +300,7 @@ impl Instance {
     ) {
         let Some(parent) = parent else {
             if id == SessionId::FIRST {
+                effects.extend(self.to_parent(KinWord::Done { data: data.clone() }));
                 effects.push(Effect::Done { data });
             }
             return;

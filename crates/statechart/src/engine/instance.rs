@@ -30,8 +30,10 @@ use whimbrel_wire::Time;
 use super::act::{Desk, deliver, perform};
 use super::effect::Effect;
 use super::event::Event;
+use super::kin::{Above, NEVER};
 use super::select::select;
 use super::session::{Phase, Session, SessionId, Timer};
+use super::spawn::Nursery;
 use super::travel::{begin, leave_all, microstep};
 use crate::chart::{Chart, ROOT};
 use crate::value::Value;
@@ -89,6 +91,8 @@ pub struct Instance {
     /// Which session stepped last.
     pub(crate) cursor: SessionId,
     pub(super) limits: Limits,
+    /// A parent that is another daemon.
+    pub(crate) above: Option<Arc<Above>>,
     /// What is to be undone if the attempt that is under way fails.
     attempt: Option<Attempt>,
 }
@@ -98,6 +102,7 @@ pub struct Instance {
 struct Attempt {
     next_session: u64,
     cursor: SessionId,
+    above: Option<Arc<Above>>,
     ended: Vec<(SessionId, Arc<Session>)>,
     started: Vec<SessionId>,
 }
@@ -113,7 +118,8 @@ impl Instance {
         let state = session.state_mut();
         (state.room, state.mailbox) = (limits.mailbox_max, limits.mailbox_max);
         let sessions = BTreeMap::from([(first, Some(Arc::new(session)))]);
-        Self { name, sessions, next_session: 2, cursor: first, limits, attempt: None }
+        let (above, attempt) = (None, None);
+        Self { name, sessions, next_session: 2, cursor: first, limits, above, attempt }
     }
 
     /// The instance that a checkpoint describes.
@@ -124,7 +130,7 @@ impl Instance {
         cursor: SessionId,
         limits: Limits,
     ) -> Self {
-        Self { name, sessions, next_session, cursor, limits, attempt: None }
+        Self { name, sessions, next_session, cursor, limits, above: None, attempt: None }
     }
 
     /// Takes an event for the instance's own chart; [`advance`](Self::advance) does the rest.
@@ -197,7 +203,8 @@ impl Instance {
         }
         let (next_session, cursor) = (self.next_session, self.cursor);
         let (ended, started) = (Vec::new(), Vec::new());
-        self.attempt = Some(Attempt { next_session, cursor, ended, started });
+        let above = self.above.clone();
+        self.attempt = Some(Attempt { next_session, cursor, above, ended, started });
         let changed = change(self);
         let attempt = self.attempt.take();
         match (&changed, attempt) {
@@ -218,6 +225,7 @@ impl Instance {
     fn take_back(&mut self, attempt: Attempt) {
         self.next_session = attempt.next_session;
         self.cursor = attempt.cursor;
+        self.above = attempt.above;
         // A session may have ended and begun again more than once: what it was at first counts.
         let ended = attempt.ended.into_iter().rev();
         self.sessions.extend(ended.map(|(id, session)| (id, Some(session))));
@@ -283,7 +291,8 @@ impl Instance {
         let sessions = self.sessions.values().flatten();
         let due = |session: &Session| {
             let timers = session.timers.values().map(|timer| timer.due);
-            timers.chain(session.sleeps_until).min()
+            let sleeps = session.sleeps_until.filter(|until| *until != NEVER);
+            timers.chain(sleeps).min()
         };
         sessions.filter_map(|session| due(session)).min()
     }
@@ -339,6 +348,9 @@ impl Instance {
     /// Brings the events of all timers that are due where they go, in the order in which they are
     /// due.
     pub fn fire(&mut self, now: Time) -> Vec<Effect> {
+        if self.next_due().is_none_or(|due| now < due) {
+            return Vec::new();
+        }
         self.rouse(now);
         let mut due: Vec<(Time, SessionId, u64)> = Vec::new();
         for (id, session) in &self.sessions {
@@ -375,7 +387,11 @@ impl Instance {
     /// Who is next: whoever is in the middle of a macrostep, else the next one round that has
     /// something to do.
     fn next_busy(&self) -> Option<SessionId> {
-        let stepping = |session: &Session| matches!(session.phase, Phase::Stepping);
+        if let (1, Some((id, only))) = (self.sessions.len(), self.sessions.first_key_value()) {
+            return only.as_deref().is_some_and(Session::is_busy).then_some(*id);
+        }
+        let stepping =
+            |session: &Session| matches!(session.phase, Phase::Stepping) && session.is_busy();
         if self.session(self.cursor).is_some_and(stepping) {
             return Some(self.cursor);
         }
@@ -450,9 +466,9 @@ impl Instance {
         let Some(mut session) = self.sessions.get_mut(&id).and_then(Option::take) else {
             return Vec::new();
         };
-        let (name, sessions) = (Arc::clone(&self.name), &self.sessions);
+        let (name, sessions) = (&*self.name, &self.sessions);
         let directory = |wanted: &str| {
-            let number = wanted.strip_prefix(&*name)?.strip_prefix(".s")?;
+            let number = wanted.strip_prefix(name)?.strip_prefix(".s")?;
             let wanted = SessionId(number.parse().ok()?);
             let there = sessions.get(&wanted)?.as_ref()?;
             (there.phase != Phase::Finished).then_some(wanted)
@@ -463,6 +479,13 @@ impl Instance {
             posts: Vec::new(),
             effects: Vec::new(),
             cancelled: Vec::new(),
+            nursery: Nursery {
+                next: self.next_session,
+                room: self.limits.sessions_max.saturating_sub(self.sessions.len()),
+                mailbox_max: self.limits.mailbox_max,
+                born: Vec::new(),
+            },
+            above: self.above.as_deref(),
             finished: false,
             failed: None,
             items: 0,
@@ -477,8 +500,12 @@ impl Instance {
         if desk.finished {
             done = Some(finish(own, &mut desk));
         }
-        let Desk { posts, mut effects, cancelled, failed, .. } = desk;
+        let Desk { posts, mut effects, cancelled, failed, nursery, .. } = desk;
         let parent = session.parent.clone();
+        self.next_session = nursery.next;
+        for (child, born) in nursery.born {
+            self.begin_session(child, born);
+        }
         if let Some(place) = self.sessions.get_mut(&id) {
             *place = Some(session);
         }
@@ -526,47 +553,46 @@ impl Session {
 
 /// One microstep, or the discovery that there is none to take.
 fn advance(session: &mut Session, desk: &mut Desk<'_>) {
+    let chart = Arc::clone(&session.chart);
     match session.phase {
         Phase::Fresh => {
             session.set_phase(Phase::Stepping);
             session.bind_at_start();
-            let chart = Arc::clone(&session.chart);
             perform(session, desk, &chart.script);
             begin(session, desk);
         }
-        Phase::Stepping => stepping(session, desk),
+        Phase::Stepping => stepping(session, desk, &chart),
         Phase::Resting => {
             let Some(event) = session.take_external() else { return };
             session.set_phase(Phase::Stepping);
-            hear(session, desk, &event);
+            hear(session, desk, &chart, &event);
         }
         Phase::Finished => {}
     }
 }
 
 /// What enables itself goes first, then what was raised inside.
-fn stepping(session: &mut Session, desk: &mut Desk<'_>) {
-    let enabled = select(session, None);
+fn stepping(session: &mut Session, desk: &mut Desk<'_>, chart: &Chart) {
+    let enabled = select(session, chart, None);
     if !enabled.is_empty() {
-        return microstep(session, desk, &enabled);
+        return microstep(session, desk, chart, &enabled);
     }
     let Some(event) = session.take_internal() else {
         session.set_phase(Phase::Resting);
         return;
     };
     session.set_event(Arc::clone(&event));
-    let enabled = select(session, Some(&event));
+    let enabled = select(session, chart, Some(&event));
     if !enabled.is_empty() {
-        microstep(session, desk, &enabled);
+        microstep(session, desk, chart, &enabled);
     } else if session.is_supervised && event.name.starts_with("error.") {
         desk.failed = Some(event);
     }
 }
 
 /// An event from outside: children are heard and told first.
-fn hear(session: &mut Session, desk: &mut Desk<'_>, event: &Arc<Event>) {
+fn hear(session: &mut Session, desk: &mut Desk<'_>, chart: &Chart, event: &Arc<Event>) {
     session.set_event(Arc::clone(event));
-    let chart = Arc::clone(&session.chart);
     let invoked: Vec<_> =
         session.invoked.iter().map(|(key, child)| (*key, child.clone())).collect();
     for ((state, place), child) in invoked {
@@ -578,9 +604,9 @@ fn hear(session: &mut Session, desk: &mut Desk<'_>, event: &Arc<Event>) {
             desk.posts.push((child, Arc::clone(event)));
         }
     }
-    let enabled = select(session, Some(event));
+    let enabled = select(session, chart, Some(event));
     if !enabled.is_empty() {
-        microstep(session, desk, &enabled);
+        microstep(session, desk, chart, &enabled);
     }
 }
 

@@ -19,8 +19,9 @@ pub(super) type Transitions = SmallVec<[u32; 8]>;
 /// The transitions that are enabled by `event`, or by nothing, in the order of execution.
 ///
 /// Conditions see `_event`, so the event must be the session's own by then.
-pub(crate) fn select(session: &mut Session, event: Option<&Event>) -> Transitions {
-    let chart = std::sync::Arc::clone(&session.chart);
+///
+/// `chart` is the session's own: whoever takes a step holds it already.
+pub(crate) fn select(session: &mut Session, chart: &Chart, event: Option<&Event>) -> Transitions {
     let mut enabled = Transitions::new();
     let mut at = 0;
     while let Some(state) = session.configuration.get(at).copied() {
@@ -29,14 +30,14 @@ pub(crate) fn select(session: &mut Session, event: Option<&Event>) -> Transition
             continue;
         }
         let mut outwards = chart.outwards(state);
-        let found = outwards.find_map(|state| first_that_fits(session, &chart, state, event));
+        let found = outwards.find_map(|state| first_that_fits(session, chart, state, event));
         if let Some(found) = found
             && !enabled.contains(&found)
         {
             enabled.push(found);
         }
     }
-    if enabled.len() > 1 { without_conflicts(session, &chart, enabled) } else { enabled }
+    if enabled.len() > 1 { without_conflicts(session, chart, enabled) } else { enabled }
 }
 
 fn first_that_fits(

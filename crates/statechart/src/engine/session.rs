@@ -10,8 +10,9 @@ use whimbrel_wire::Time;
 
 use super::change::Change;
 use super::event::{CHART_PROCESSOR, Event, EventKind};
+use super::kin::Abroad;
 use crate::chart::Chart;
-use crate::definition::{Binding, Origin, StateKind};
+use crate::definition::{Binding, Origin, StateKind, Supervise};
 use crate::expression::{EventField, Fault, Scope, System};
 use crate::value::Value;
 
@@ -81,6 +82,8 @@ pub(crate) struct State {
     pub(crate) to_invoke: BTreeSet<u32>,
     /// What runs beside which state: by state and place in it.
     pub(crate) invoked: BTreeMap<(u32, u32), Invoked>,
+    /// The children that run because of an action, by their ids.
+    pub(crate) spawned: BTreeMap<Arc<str>, Spawned>,
     pub(crate) timers: BTreeMap<u64, Arc<Timer>>,
     pub(crate) parent: Option<Parent>,
     /// Values that an invocation gave to data.
@@ -129,6 +132,24 @@ pub(crate) struct Invoked {
     /// None once it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<SessionId>,
+}
+
+/// A child that runs because of an action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spawned {
+    /// Where it runs in this instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<SessionId>,
+    /// What is done when it fails, as it was written when it was spawned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) supervise: Option<Supervise>,
+    /// How many events may wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mailbox: Option<u32>,
+    /// What is known of it if it is a daemon of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) abroad: Option<Abroad>,
 }
 
 /// An event that is sent later.
@@ -185,6 +206,7 @@ impl Session {
             event: None,
             to_invoke: BTreeSet::new(),
             invoked: BTreeMap::new(),
+            spawned: BTreeMap::new(),
             timers: BTreeMap::new(),
             parent,
             given,
@@ -233,11 +255,12 @@ impl Session {
 
     /// Whether there is something to do.
     pub(crate) fn is_busy(&self) -> bool {
-        match self.phase {
-            Phase::Fresh | Phase::Stepping => self.sleeps_until.is_none(),
-            Phase::Resting => !self.external.is_empty(),
-            Phase::Finished => false,
-        }
+        self.sleeps_until.is_none()
+            && match self.phase {
+                Phase::Fresh | Phase::Stepping => true,
+                Phase::Resting => !self.external.is_empty(),
+                Phase::Finished => false,
+            }
     }
 
     /// Raises an event of the engine.

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::act::{Desk, perform};
 use super::event::{Event, EventKind};
 use super::session::Session;
+use super::spawn::stop_all;
 use crate::chart::{Act, Chart, ROOT, Transition};
 use crate::definition::{Binding, StateKind};
 use crate::value::Value;
@@ -31,24 +32,28 @@ fn add(states: &mut States, state: u32) {
 }
 
 /// Takes one microstep.
-pub(crate) fn microstep(session: &mut Session, desk: &mut Desk<'_>, transitions: &[u32]) {
-    let chart = Arc::clone(&session.chart);
+pub(crate) fn microstep(
+    session: &mut Session,
+    desk: &mut Desk<'_>,
+    chart: &Chart,
+    transitions: &[u32],
+) {
     let mut leaving = States::new();
     for transition in transitions {
-        let exits = exits(session, &chart, *transition);
+        let exits = exits(session, chart, *transition);
         session.configuration[exits].iter().for_each(|state| add(&mut leaving, *state));
     }
-    remember(session, &chart, &leaving);
-    leave(session, desk, &chart, &leaving);
+    remember(session, chart, &leaving);
+    leave(session, desk, chart, &leaving);
     for transition in transitions {
         perform(session, desk, &chart.transitions[*transition as usize].actions);
     }
     let mut entry = Entry::default();
     for transition in transitions {
         let transition = &chart.transitions[*transition as usize];
-        entry.transition(session, &chart, transition);
+        entry.transition(session, chart, transition);
     }
-    enter(session, desk, &chart, entry);
+    enter(session, desk, chart, entry);
 }
 
 /// Enters the first states.
@@ -70,6 +75,7 @@ pub(crate) fn leave_all(session: &mut Session, desk: &mut Desk<'_>) {
     let chart = Arc::clone(&session.chart);
     let leaving = States::from_slice(&session.configuration);
     leave(session, desk, &chart, &leaving);
+    stop_all(session, desk);
 }
 
 /// The targets, with histories replaced by what they stand for.

@@ -186,6 +186,14 @@ impl View {
             remembered: history.map(|(id, states)| (id.to_string(), texts(states))).collect(),
             children: invoked
                 .map(|(slot, child)| (slot.to_string(), child.session.map(|id| id.to_string())))
+                .chain(record.spawned.iter().map(|(id, child)| {
+                    let elsewhere = child.abroad.as_ref().map(|abroad| match &abroad.address {
+                        Some(address) => address.to_string(),
+                        None => format!("to be born on {}", abroad.on),
+                    });
+                    let here = child.session.map(|id| id.to_string());
+                    (id.to_string(), here.or(elsewhere))
+                }))
                 .collect(),
         }
     }

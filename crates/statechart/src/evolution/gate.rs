@@ -1,6 +1,6 @@
 //! Decides the order of a judgement: is it whole, is it of the old definition, what of it is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -13,7 +13,8 @@ use super::report::{Finding, Named, Report};
 use super::rule::{Profile, Rule};
 use crate::chart::{Chart, ChartError};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::definition::Definition;
+use crate::definition::{Definition, OnFailure, Supervise};
+use crate::engine::SessionId;
 
 /// States of a chart times its states and transitions: 128 MiB of sets at most for each chart.
 pub const GATE_BITS_MAX: usize = 1 << 30;
@@ -78,6 +79,13 @@ impl Gate {
         Ok(Self { old: Named::of(old), new: Named::of(new), pair: Pair::of(old, new, Vec::new()) })
     }
 
+    /// About how much memory it takes, in bytes: the sets of what leads where, which grow as the square
+    /// of a chart.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        weight(&self.pair)
+    }
+
     /// The old chart.
     #[must_use]
     pub const fn old_chart(&self) -> &Arc<Chart> {
@@ -109,8 +117,9 @@ impl Gate {
             findings.push(*refusal);
         } else if self.old.digest != self.new.digest {
             self.definitions(&mut findings);
+            let again = self.may_restart(checkpoint);
             for record in &checkpoint.sessions {
-                self.session(record, settings, &mut findings);
+                self.session(record, again.contains(&record.id), settings, &mut findings);
             }
         }
         if let Some(plan) = plan {
@@ -200,9 +209,35 @@ impl Gate {
         retired(&self.pair, findings);
     }
 
+    /// The sessions that may begin again: those whose parents supervise any child by that, since
+    /// what is linked to one begins again with it.
+    fn may_restart(&self, checkpoint: &Checkpoint) -> BTreeSet<SessionId> {
+        let says = |said: &Option<Supervise>| {
+            said.as_ref().is_some_and(|said| said.on_failure == OnFailure::Restart)
+        };
+        let mut found = BTreeSet::new();
+        if checkpoint.above.as_ref().is_some_and(|above| above.supervised) {
+            found.insert(SessionId::FIRST);
+        }
+        for record in &checkpoint.sessions {
+            let Some(pair) = self.pair.descend(&record.chart) else { continue };
+            let invoked = record.invoked.keys().any(|slot| {
+                [&pair.old, &pair.new].into_iter().any(|side| {
+                    side.invokes.get(&**slot).is_some_and(|known| says(&known.invoke.supervise))
+                })
+            });
+            if invoked || record.spawned.values().any(|spawned| says(&spawned.supervise)) {
+                found.extend(record.invoked.values().filter_map(|invoked| invoked.session));
+                found.extend(record.spawned.values().filter_map(|spawned| spawned.session));
+            }
+        }
+        found
+    }
+
     fn session(
         &self,
         record: &crate::checkpoint::Record,
+        may_restart: bool,
         settings: &Settings,
         findings: &mut Vec<Finding>,
     ) {
@@ -222,7 +257,10 @@ impl Gate {
             return;
         };
         match Live::of(record, pair) {
-            Ok(live) => Judge::new(pair, &live, settings, findings).judge(),
+            Ok(live) => {
+                let live = Live { may_restart, ..live };
+                Judge::new(pair, &live, settings, findings).judge();
+            }
             Err(what) => findings.push(at(Finding::of(Rule::A6, &record.chart.join("/"), &what))),
         }
     }
@@ -246,6 +284,18 @@ fn retired(pair: &Pair, findings: &mut Vec<Finding>) {
         }
     }
     pair.children.values().for_each(|child| retired(child, findings));
+}
+
+fn weight(pair: &Pair) -> usize {
+    /// What a state or a transition takes beside its sets.
+    const EACH: usize = 256;
+    let side = |chart: &Chart| {
+        let (states, transitions) = (chart.nodes.len(), chart.transitions.len());
+        let sets = states.saturating_add(transitions);
+        sets.saturating_mul(states.div_ceil(8).saturating_add(EACH))
+    };
+    let own = side(&pair.old.chart).saturating_add(side(&pair.new.chart));
+    pair.children.values().map(weight).fold(own, usize::saturating_add)
 }
 
 fn bounded(chart: &Chart) -> Result<(), GateError> {

@@ -23,6 +23,10 @@ pub(super) struct Live<'a> {
     pub(super) queued: Vec<&'a str>,
     /// Slots of invocations, with the id and whether the child still runs.
     pub(super) invoked: Vec<(&'a str, Option<&'a str>, bool)>,
+    /// Children that are to be born as daemons of their own: the id and the name of the chart.
+    pub(super) unborn: Vec<(&'a str, &'a str)>,
+    /// Whether it may begin again: whoever supervises it says so.
+    pub(super) may_restart: bool,
 }
 
 /// A timer that was set.
@@ -69,6 +73,15 @@ impl<'a> Live<'a> {
             invoked: invoked
                 .map(|(slot, invoked)| (&**slot, Some(&*invoked.id), invoked.session.is_some()))
                 .collect(),
+            unborn: record
+                .spawned
+                .iter()
+                .filter_map(|(id, spawned)| {
+                    let abroad = spawned.abroad.as_ref()?;
+                    abroad.address.is_none().then_some((&**id, &*abroad.chart))
+                })
+                .collect(),
+            may_restart: false,
         })
     }
 
@@ -113,6 +126,8 @@ impl<'a> Live<'a> {
                 .filter(|(_, invocation)| born.possible.has(invocation.state))
                 .map(|(slot, _)| (slot.as_str(), None, true))
                 .collect(),
+            unborn: Vec::new(),
+            may_restart: false,
         }
     }
 

@@ -57,6 +57,8 @@ pub(super) struct Side {
     pub(super) invokes: BTreeMap<String, Invocation>,
     /// Which charts a state invokes; none: any.
     pub(super) calls: Vec<(u32, Option<String>)>,
+    /// Which charts an action of a state spawns; none: any.
+    pub(super) spawns: Vec<(u32, Option<String>)>,
     /// The data that the chart declares, by name.
     pub(super) data: BTreeMap<String, Datum>,
     /// Functions of the host and kinds of children, with the state that needs them.
@@ -119,6 +121,7 @@ impl Side {
             sites: BTreeMap::new(),
             invokes: BTreeMap::new(),
             calls: Vec::new(),
+            spawns: Vec::new(),
             data: BTreeMap::new(),
             needs: Vec::new(),
         };
@@ -172,6 +175,8 @@ impl Side {
             let site = Site { state, on_entry, send: send.clone() };
             self.sites.insert(send.slot.clone(), site);
         }
+        let spawned = parts::spawned(actions);
+        self.spawns.extend(spawned.into_iter().map(|chart| (state, chart)));
         self.need(state, &parts::names(actions));
     }
 
@@ -331,7 +336,12 @@ impl Pair {
     ) -> impl Iterator<Item = &'a str> {
         let calls = self.old.calls.iter().map(move |(state, name)| (old.entered.has(*state), name));
         let more = self.new.calls.iter().map(move |(state, name)| (new.entered.has(*state), name));
-        let names = calls.chain(more).filter(|(reached, _)| *reached).map(|(_, name)| name);
+        let spawns =
+            self.old.spawns.iter().map(move |(state, name)| (old.possible.has(*state), name));
+        let others =
+            self.new.spawns.iter().map(move |(state, name)| (new.possible.has(*state), name));
+        let all = calls.chain(more).chain(spawns).chain(others);
+        let names = all.filter(|(reached, _)| *reached).map(|(_, name)| name);
         let named: BTreeSet<&Option<String>> = names.collect();
         let any = named.contains(&None);
         let differs = |name: &str| {

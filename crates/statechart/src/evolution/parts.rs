@@ -87,7 +87,14 @@ impl Part for Action {
                 send.delay.texts(each);
                 send.data.texts(each);
             }
-            Self::Cancel { id } => id.texts(each),
+            Self::Spawn(spawn) => {
+                spawn.id.texts(each);
+                spawn.id_into.iter().for_each(|place| each(place));
+                spawn.chart.texts(each);
+                spawn.data.texts(each);
+                spawn.on.texts(each);
+            }
+            Self::Cancel { id } | Self::Stop { id } => id.texts(each),
         }
     }
 }
@@ -184,6 +191,35 @@ pub(super) fn sends(actions: &[Action]) -> Vec<&Send> {
             | Action::Assign { .. }
             | Action::Log { .. }
             | Action::Cancel { .. }
+            | Action::Spawn(_)
+            | Action::Stop { .. }
+            | Action::Fail(_) => {}
+        }
+    }
+    found
+}
+
+/// The charts that a list of actions may spawn; none: any.
+pub(super) fn spawned(actions: &[Action]) -> Vec<Option<String>> {
+    let mut open: Vec<&Action> = actions.iter().collect();
+    let mut found = Vec::new();
+    while let Some(action) = open.pop() {
+        match action {
+            Action::Spawn(spawn) => found.push(match &spawn.chart {
+                Text::Fixed(chart) => Some(chart.clone()),
+                Text::Expression { .. } => None,
+            }),
+            Action::If(branches) => {
+                open.extend(branches.iter().flat_map(|branch| &branch.actions));
+            }
+            Action::ForEach { actions, .. } => open.extend(actions),
+            Action::At(placed) => open.push(&placed.action),
+            Action::Send(_)
+            | Action::Raise(_)
+            | Action::Assign { .. }
+            | Action::Log { .. }
+            | Action::Cancel { .. }
+            | Action::Stop { .. }
             | Action::Fail(_) => {}
         }
     }
@@ -213,6 +249,8 @@ fn strip(action: &mut Action) {
         | Action::Assign { .. }
         | Action::Log { .. }
         | Action::Cancel { .. }
+        | Action::Spawn(_)
+        | Action::Stop { .. }
         | Action::Fail(_) => {}
     }
 }

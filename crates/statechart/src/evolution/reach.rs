@@ -148,6 +148,13 @@ impl Slice {
         new
     }
 
+    /// Adds what another one holds.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.possible.add(&other.possible);
+        self.entered.add(&other.entered);
+        self.histories.add(&other.histories);
+    }
+
     /// Whether an event of this name is waited for anywhere in the slice.
     pub(super) fn hears(&self, chart: &Chart, reach: &Reach, name: &str) -> bool {
         self.listeners(chart, reach, name).next().is_some()

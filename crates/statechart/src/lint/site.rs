@@ -152,6 +152,16 @@ impl<'a> Walk<'a, '_> {
                 self.text(id);
                 self.sites.cancelled.push((id, pointer.to_owned()));
             }
+            Action::Spawn(spawn) => {
+                self.sites.invoked.push(match &spawn.id {
+                    Some(Text::Fixed(id)) => Some(id),
+                    Some(Text::Expression { .. }) | None => None,
+                });
+                let texts = [spawn.id.as_ref(), Some(&spawn.chart), spawn.on.as_ref()];
+                texts.into_iter().flatten().for_each(|text| self.text(text));
+                self.message(&spawn.data);
+            }
+            Action::Stop { id } => self.text(id),
             Action::At(placed) => self.action(&placed.action, &format!("{pointer}/at/do")),
             Action::Fail(_) => {}
         }

@@ -63,6 +63,14 @@ impl Reader<'_, '_> {
                 Some(id) => Action::Cancel { id },
                 None => return Err(self.wrong(node, "cancel has no sendid")),
             },
+            "spawn" if node.has_tag_name((OURS, "spawn")) => match self.said(node, "child")? {
+                Some(spawn) => Action::Spawn(spawn),
+                None => return Err(self.wrong(node, "spawn has no child")),
+            },
+            "stop" if node.has_tag_name((OURS, "stop")) => match self.said(node, "child")? {
+                Some(id) => Action::Stop { id },
+                None => return Err(self.wrong(node, "stop has no child")),
+            },
             "fail" if node.has_tag_name((OURS, "fail")) => Action::Fail(text_of(node)),
             other => Action::Fail(format!("{other} has no meaning here")),
         })

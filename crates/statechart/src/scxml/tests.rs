@@ -83,7 +83,10 @@ const ALL: &str = r##"{ "id": "all", "version": "3", "name": "All & <more>", "in
   "states": [
     { "id": "top", "was": ["up"], "initial": ["in"], "initial_actions": [{ "raise": "begun" }],
       "data": [{ "id": "inner", "value": { "literal": null } }],
-      "on_entry": [[{ "raise": "a" }, { "log": { "value": "n" } }], [{ "cancel": { "id": "t" } }]],
+      "on_entry": [[{ "raise": "a" }, { "log": { "value": "n" } }], [{ "cancel": { "id": "t" } },
+                    { "spawn": { "id": "one \" <&", "chart": "kid", "supervise": { "on_failure": "stop" }, "mailbox": 3 } },
+                    { "spawn": { "id_into": "none", "chart": { "expression": "text" }, "on": { "expression": "text" }, "data": { "names": ["n"] } } },
+                    { "stop": { "id": { "expression": "text" } } }]],
       "on_exit": [[{ "if": [{ "do": [{ "raise": "x" }] }, { "when": "n == 1", "do": [] }, { "do": [{ "raise": "z" }] }] }]],
       "invoke": [{ "slot": "kid", "id": "kid", "chart": "kid", "forward": true, "mailbox": 5,
                    "supervise": { "on_failure": "restart", "times": 2, "with": ["kid2"] },

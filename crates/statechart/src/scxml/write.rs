@@ -366,6 +366,14 @@ impl Writer {
                 attributes.text("sendid", "sendidexpr", Some(id))?;
                 self.empty("cancel", &attributes);
             }
+            Action::Spawn(spawn) => {
+                attributes.json("w:child", spawn)?;
+                self.empty("w:spawn", &attributes);
+            }
+            Action::Stop { id } => {
+                attributes.json("w:child", id)?;
+                self.empty("w:stop", &attributes);
+            }
             Action::Fail(why) => self.holding("w:fail", &attributes, why)?,
             // The place is that of another file.
             Action::At(placed) => self.action(&placed.action)?,

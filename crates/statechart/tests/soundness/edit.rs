@@ -127,6 +127,14 @@ fn behaviour(dice: &mut Dice, new: &mut Definition) {
         }
         return;
     }
+    if dice.percent(8) {
+        let ids = ids_of(new);
+        let id = dice.pick(&ids).clone();
+        if let Some(state) = find(&mut new.states, &id).filter(|state| is_plain(state)) {
+            state.on_entry.push(vec![make::kin(dice)]);
+        }
+        return;
+    }
     if dice.percent(5) {
         let chart = any_chart(dice, new);
         chart.states.reverse();

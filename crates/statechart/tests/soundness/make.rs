@@ -1,8 +1,8 @@
 //! Decides what random definitions look like: small, and with everything in them that can be alive.
 
 use whimbrel_statechart::{
-    Action, Binding, Branch, Datum, Definition, Given, Invoke, Message, Param, Send, State,
-    StateKind, Text, Transition, Value,
+    Action, Binding, Branch, Datum, Definition, Given, Invoke, Message, OnFailure, Param, Send,
+    Spawn, State, StateKind, Supervise, Text, Transition, Value,
 };
 
 use crate::dice::Dice;
@@ -139,11 +139,25 @@ impl Maker<'_> {
     }
 
     fn transition(&mut self, ids: &[String]) -> Transition {
-        transition(self.dice, ids)
+        let mut transition = transition(self.dice, ids);
+        self.kin(&mut transition.actions);
+        transition
     }
 
     fn actions(&mut self) -> Vec<Action> {
-        (0..=self.dice.below(2)).map(|_| action(self.dice)).collect()
+        let mut actions: Vec<Action> =
+            (0..=self.dice.below(2)).map(|_| action(self.dice)).collect();
+        self.kin(&mut actions);
+        actions
+    }
+
+    /// A parent spawns and stops now and then, and a child fails.
+    fn kin(&mut self, actions: &mut Vec<Action>) {
+        if self.invokes && self.dice.percent(12) {
+            actions.push(kin(self.dice));
+        } else if !self.invokes && self.dice.percent(6) {
+            actions.push(Action::Fail("on purpose".to_owned()));
+        }
     }
 
     fn timer(&mut self, slot: &str) -> Action {
@@ -153,6 +167,27 @@ impl Maker<'_> {
     fn invoke(&mut self, state: &str) -> Invoke {
         invoke(self.dice, &format!("{state}.child"))
     }
+}
+
+/// What is done with a child that an action begins.
+pub(crate) fn kin(dice: &mut Dice) -> Action {
+    if dice.percent(20) {
+        return Action::Stop { id: Text::Fixed("kid".to_owned()) };
+    }
+    let value = Given::Expression("x".to_owned());
+    Action::Spawn(Box::new(Spawn {
+        id: dice.percent(60).then(|| Text::Fixed("kid".to_owned())),
+        chart: Text::Fixed((*dice.pick(&["left", "right"])).to_owned()),
+        data: Message { params: vec![Param { name: "x".into(), value }], ..Message::default() },
+        supervise: supervise(dice, 60),
+        ..Spawn::default()
+    }))
+}
+
+fn supervise(dice: &mut Dice, percent: usize) -> Option<Supervise> {
+    let on_failure = *dice.pick(&[OnFailure::Restart, OnFailure::Stop, OnFailure::Escalate]);
+    let times = Some(2);
+    dice.percent(percent).then(|| Supervise { on_failure, times, ..Supervise::default() })
 }
 
 pub(crate) fn invoke(dice: &mut Dice, slot: &str) -> Invoke {
@@ -167,6 +202,7 @@ pub(crate) fn invoke(dice: &mut Dice, slot: &str) -> Invoke {
         id: Some(slot.to_owned()),
         chart: Some(chart),
         forward: dice.percent(50),
+        supervise: supervise(dice, 30),
         data: Message { params: vec![Param { name: "x".into(), value }], ..Message::default() },
         ..Invoke::default()
     }

@@ -134,10 +134,11 @@ fn case(seed: u64, tally: &mut Tally) {
     *tally.verdicts.entry(report.verdict).or_default() += 1;
     let rules: BTreeSet<Rule> = report.findings.iter().map(|finding| finding.rule).collect();
     rules.iter().for_each(|rule| *tally.hits.entry(*rule).or_default() += 1);
+    let stops = report.verdict > Verdict::Compatible;
     let truth = if edited.tampered {
         Truth { misread: Some("it was tampered with".to_owned()), ..Truth::default() }
     } else {
-        Truth::of(&mut dice, &gate, &checkpoint, &life)
+        Truth::of(&mut dice, &gate, &checkpoint, &life, stops)
     };
     // The same case once more for each rule that was hit, as if the gate had not had it.
     for rule in rules {

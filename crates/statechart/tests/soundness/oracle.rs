@@ -112,11 +112,20 @@ pub(crate) struct Truth {
     pub(crate) differs: Option<String>,
     /// Whether an instance that had lived under the new definition would be another one.
     pub(crate) other_life: bool,
+    /// Whether the gate stops it.
+    pub(crate) stops: bool,
 }
 
 impl Truth {
-    pub(crate) fn of(dice: &mut Dice, gate: &Gate, checkpoint: &Checkpoint, life: &Life) -> Self {
-        let mut truth = Self::default();
+    /// `stops`: whether the gate stops it; only then it matters whether that was right.
+    pub(crate) fn of(
+        dice: &mut Dice,
+        gate: &Gate,
+        checkpoint: &Checkpoint,
+        life: &Life,
+        stops: bool,
+    ) -> Self {
+        let mut truth = Self { stops, ..Self::default() };
         let settings = Settings { profile: Profile::Guided, ..Settings::default() };
         let now = time(life.now);
         let moment = Moment { frozen_at: now, now, shift: Shift::default() };
@@ -161,8 +170,10 @@ impl Truth {
             self.misread = Some(format!("{was:?} was read as {is:?}"));
             return;
         }
-        let other = Life::relived(gate.new_chart(), life.past.clone());
-        self.other_life = other.is_none_or(|other| whole(&other.instance) != whole(&new));
+        if self.stops {
+            let other = Life::relived(gate.new_chart(), life.past.clone());
+            self.other_life = other.is_none_or(|other| whole(&other.instance) != whole(&new));
+        }
         for _ in 0..RUNS {
             if let Some(what) = lock_step(dice, old.clone(), new.clone(), life.now) {
                 self.differs = Some(what);

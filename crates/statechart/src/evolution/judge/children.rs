@@ -27,6 +27,18 @@ impl Judge<'_> {
             let what = "running children are told in another order";
             self.hit(Rule::F4, "invocations", what).answer = Some(answer.to_owned());
         }
+        for (id, chart) in &self.live.unborn {
+            match self.pair.children.get(*chart) {
+                None => {
+                    let what = "a child is to be born, and its chart does not exist";
+                    self.hit(Rule::F6, id, what);
+                }
+                Some(child) if child.born_differs => {
+                    self.hit(Rule::F8, id, "a child is to be born, and is different");
+                }
+                Some(_) => {}
+            }
+        }
         self.starts();
         let others: Vec<String> =
             self.pair.starts_other(&self.old, &self.new).map(str::to_owned).collect();

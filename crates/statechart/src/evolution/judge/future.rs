@@ -14,7 +14,8 @@ use crate::evolution::rule::Rule;
 
 impl Judge<'_> {
     pub(super) fn future(&mut self) {
-        let born = self.live.phase == Phase::Fresh;
+        let fresh = self.live.phase == Phase::Fresh;
+        let born = fresh || self.live.may_restart;
         let pair = self.pair;
         for diff in &pair.diffs {
             let touched = diff.touch == Touch::Never
@@ -28,7 +29,7 @@ impl Judge<'_> {
         if !pair.stands_alike(&self.old) {
             self.hit(Rule::H4, &pair.new.chart.definition().id, "states stand in another order");
         }
-        if !born && !self.live.is_any() {
+        if !fresh && !self.live.is_any() {
             self.ways_out();
         }
         if self.live.phase == Phase::Resting {

@@ -70,6 +70,16 @@ impl<'a> Judge<'a> {
 
 /// What can be reached in both charts.
 fn slices(pair: &Pair, live: &Live<'_>) -> (Slice, Slice) {
+    let (mut old, mut new) = alive(pair, live);
+    if live.may_restart {
+        let (before, after) = (&pair.old, &pair.new);
+        old.join(&before.reach.born(&before.chart));
+        new.join(&after.reach.born(&after.chart));
+    }
+    (old, new)
+}
+
+fn alive(pair: &Pair, live: &Live<'_>) -> (Slice, Slice) {
     let (old, new) = (&pair.old, &pair.new);
     if live.phase == Phase::Finished {
         return (Slice::empty(&old.chart), Slice::empty(&new.chart));

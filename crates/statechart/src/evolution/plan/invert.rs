@@ -33,7 +33,7 @@ impl Gate {
         let back = self.reversed()?;
         let mut proposal = back.propose(after, settings);
         for record in &before.sessions {
-            let name = record.chart.join("/");
+            let name = super::key(&record.chart);
             let said = plan.and_then(|plan| plan.charts.get(&name));
             let pair = self.pair.descend(&record.chart);
             let chart = proposal.plan.charts.entry(name).or_default();

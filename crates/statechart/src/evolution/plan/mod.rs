@@ -350,7 +350,7 @@ impl Plan {
 
     /// What it says of a chart.
     pub(super) fn of(&self, chart: &[String]) -> Option<&ChartPlan> {
-        self.charts.get(&chart.join("/"))
+        self.charts.get(&key(chart))
     }
 
     /// Marks the hits that it answers.
@@ -370,9 +370,20 @@ impl Plan {
     }
 }
 
-/// The names that lead to a chart.
-pub(super) fn path(name: &str) -> Vec<String> {
-    name.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+/// The names that lead to a chart. As in a JSON pointer (RFC 6901) `~1` stands for `/` in a name and `~0`
+/// for `~`; a name without letters is `~2`.
+pub(super) fn path(key: &str) -> Vec<String> {
+    let parts = key.split('/').filter(|part| !part.is_empty());
+    parts.map(|part| part.replace("~2", "").replace("~1", "/").replace("~0", "~")).collect()
+}
+
+/// How a plan names the chart to which these names lead: what [`path`] reads.
+pub(super) fn key(path: &[String]) -> String {
+    let part = |name: &String| match name.as_str() {
+        "" => "~2".to_owned(),
+        name => name.replace('~', "~0").replace('/', "~1"),
+    };
+    path.iter().map(part).collect::<Vec<_>>().join("/")
 }
 
 impl ChartPlan {

@@ -55,7 +55,7 @@ struct Author<'a> {
 
 impl Author<'_> {
     fn chart(&mut self, finding: &Finding) -> &mut ChartPlan {
-        self.plan.charts.entry(finding.chart.join("/")).or_default()
+        self.plan.charts.entry(super::key(&finding.chart)).or_default()
     }
 
     fn guess(&mut self, finding: &Finding, what: &str) {

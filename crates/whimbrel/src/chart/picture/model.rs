@@ -252,6 +252,13 @@ fn told(action: &Action) -> String {
             format!("send {event}{to}{}", after.unwrap_or_default())
         }
         Action::Cancel { id } => format!("cancel {}", written(id)),
+        Action::Spawn(spawn) => {
+            let id = spawn.id.as_ref().map(|id| format!(" as {}", written(id)));
+            let on = spawn.on.as_ref().map(|on| format!(" on {}", written(on)));
+            let (id, on) = (id.unwrap_or_default(), on.unwrap_or_default());
+            format!("spawn {}{id}{on}", written(&spawn.chart))
+        }
+        Action::Stop { id } => format!("stop {}", written(id)),
         Action::Fail(why) => format!("fail: {why}"),
         Action::At(placed) => told(&placed.action),
     }
