@@ -121,7 +121,12 @@ fn tell(what: &str, now: Time, stepped: &Stepped, instance: &Instance) {
                 format!("    send {} to {to} with {}", event.name, event.data)
             }
             Effect::Done { data } => format!("    done with {data}"),
-            other => format!("    {other:?}"),
+            Effect::Bear { child, .. } => format!("    {child} is to be born"),
+            Effect::Kin { to, kin } => {
+                let word = serde_json::to_string(&kin.word).unwrap_or_default();
+                format!("    tells {to} {word}")
+            }
+            _ => "    something else".to_owned(),
         });
     }
 }
