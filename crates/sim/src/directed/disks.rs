@@ -4,7 +4,7 @@ use whimbrel_protocol::{Event, MoveOptions, Warning};
 use whimbrel_wire::Write;
 
 use super::{Failure, expect, finish, stage};
-use crate::cluster::{Action, Happening, MILLI, SECOND};
+use crate::cluster::{Action, Cluster, Happening, MILLI, SECOND};
 use crate::disk::Fate;
 use crate::scribe::Style;
 
@@ -13,6 +13,9 @@ const SAVES_MAX: u64 = 200;
 
 /// Snapshots of two moves beyond which they are over.
 const CAPTURES_MAX: u64 = 60;
+
+/// What each host delivers during them, one a millisecond.
+const DELIVERIES: u64 = 150;
 
 /// Every save of the move fails once, in each way in which a save can fail.
 pub(super) fn fates() -> Result<u64, Failure> {
@@ -48,24 +51,39 @@ pub(super) fn fates() -> Result<u64, Failure> {
 pub(super) fn captures() -> Result<u64, Failure> {
     let mut runs = 0;
     for style in [Style::Replays, Style::Deltas, Style::Freezes] {
-        for number in 0..CAPTURES_MAX {
-            let case = format!("{style:?}, snapshot {number} fails");
-            let mut cluster = stage(37, style, 40);
-            cluster.captures = 0;
-            cluster.capture_fails = Some(number);
-            cluster.ask_move(2, 0, 1, MoveOptions::default());
-            cluster.run_until(cluster.now + SECOND);
-            cluster.ask_move(2, 0, 0, MoveOptions::default());
-            cluster.run_until(cluster.now + 3 * SECOND);
-            let all = cluster.captures <= number;
-            finish(&mut cluster, &case)?;
-            if all {
-                break;
+        for hosts_deliver in [false, true] {
+            for number in 0..CAPTURES_MAX {
+                let case = format!("{style:?}, snapshot {number} fails, hosts: {hosts_deliver}");
+                let mut cluster = stage(37, style, 40);
+                if hosts_deliver {
+                    deliveries(&mut cluster);
+                }
+                cluster.captures = 0;
+                cluster.capture_fails = Some(number);
+                cluster.ask_move(2, 0, 1, MoveOptions::default());
+                cluster.run_until(cluster.now + SECOND);
+                cluster.ask_move(2, 0, 0, MoveOptions::default());
+                cluster.run_until(cluster.now + 3 * SECOND);
+                let all = cluster.captures <= number;
+                finish(&mut cluster, &case)?;
+                if all {
+                    break;
+                }
+                runs += 1;
             }
-            runs += 1;
         }
     }
     Ok(runs)
+}
+
+/// Hosts of both nodes deliver while the daemon moves there and back. A client asks again when it is told
+/// nothing; they do not, and must be told of each.
+fn deliveries(cluster: &mut Cluster) {
+    for at in 0..DELIVERIES {
+        for node in [0, 1] {
+            cluster.plan(at * MILLI, Happening::Act(Action::Deliver { node, daemon: 0 }));
+        }
+    }
 }
 
 /// The target votes, crashes, and its copy is deleted while it is down. The frozen copy of the
