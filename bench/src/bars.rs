@@ -134,6 +134,7 @@ impl Bar {
             seconds_max: rest.as_secs(),
             move_seconds_max: 120,
             folder: task.folder.clone(),
+            hops: false,
             each: false,
             json: None,
             spoil: task.spoil,

@@ -13,7 +13,7 @@
 //! The file holds two numbers of 64 bits for each acknowledgement, little-endian: when it came and
 //! how long it took.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -34,13 +34,16 @@ pub(crate) struct ClientTask {
     /// Of its key.
     #[arg(long)]
     seed: u8,
+    /// Where the moments of moves are written at the end.
+    #[arg(long)]
+    hops: Option<PathBuf>,
 }
 
 /// Runs the client until its input ends.
 pub(crate) fn run(task: &ClientTask) -> Result<()> {
     let tokio =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let runtime = tokio.block_on(node::open(task.seed, None))?;
+    let runtime = tokio.block_on(node::open(task.seed, None, task.hops.clone()))?;
     let mut client = Client { runtime, tokio, sending: None };
     node::say(&format!("listening {}", client.runtime.mesh().local_address()));
     node::obey_lines(|words| client.obey(words))?;

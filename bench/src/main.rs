@@ -13,6 +13,7 @@ mod deliver;
 mod figures;
 mod fill;
 mod gate;
+mod hops;
 mod ledger;
 mod load;
 mod machine;

@@ -13,6 +13,7 @@ use whimbrel_runtime::{Client, MigrationOpts};
 
 use crate::figures::{Size, milliseconds, nanos};
 use crate::fill::Filling;
+use crate::hops::{self, Note, Sides, TimeLine};
 use crate::ledger::Ledger;
 use crate::load::{Ack, counter_key};
 use crate::machine::Probe;
@@ -82,6 +83,9 @@ pub(crate) struct MovesTask {
     /// Where data folders are made.
     #[arg(long)]
     pub(crate) folder: Option<PathBuf>,
+    /// Print how long each step of the hand-over took; every process notes what it does.
+    #[arg(long)]
+    pub(crate) hops: bool,
     /// Print each move.
     #[arg(long)]
     pub(crate) each: bool,
@@ -258,7 +262,22 @@ impl<'a> Play<'a> {
             }
         };
         stage.stop().await?;
+        if self.task.hops {
+            hops::print(&self.lines(&stage.hops()?, &acks));
+        }
         Ok(self.record(stage, ledger, &acks))
+    }
+
+    /// The time lines of the moves that ended well.
+    fn lines(&self, [first, second, client]: &[Vec<Note>; 3], acks: &[Ack]) -> Vec<TimeLine> {
+        let nodes = [first, second];
+        let line = |(index, moved): (usize, &Moved)| {
+            let target = (index + 1) % NODES.len();
+            let sides = Sides { source: nodes[1 - target], target: nodes[target], client };
+            let good = moved.failure.is_none();
+            good.then(|| hops::line(&sides, acks, moved.during())).flatten()
+        };
+        self.moves.iter().enumerate().filter_map(line).collect()
     }
 
     /// Rests, writes fresh state, rests, moves.

@@ -32,10 +32,16 @@ use clap::Args;
 use whimbrel_daemon::kinds::{Kv, native_kinds};
 use whimbrel_protocol::{Event, Standing};
 use whimbrel_runtime::link::Member;
-use whimbrel_runtime::{DaemonHostConfig, DaemonRuntime, Durability, Mesh, MeshConfig};
+use whimbrel_runtime::{
+    DaemonHostConfig, DaemonRuntime, Durability, Mesh, MeshConfig, RuntimeEvent,
+};
 use whimbrel_wire::{EntityId, Epoch, Identity, NodeKey, Position};
 
 use crate::machine;
+
+/// How long what is told rests before it is passed on, all that came at once: whoever writes and reads a
+/// line takes a processor from the hand-over that is measured.
+const TELL_AFTER: Duration = Duration::from_millis(30);
 
 /// How often the standing of daemons is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -49,6 +55,9 @@ pub(crate) struct NodeTask {
     /// Its data folder; without one everything is volatile.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Where the moments of moves are written at the end.
+    #[arg(long)]
+    hops: Option<PathBuf>,
 }
 
 /// The key of a node.
@@ -73,9 +82,14 @@ fn config(durability: &str, turns: &str) -> Result<DaemonHostConfig> {
 }
 
 /// Opens a node on the loopback with the kinds that every node has.
-pub(crate) async fn open(seed: u8, data: Option<PathBuf>) -> Result<DaemonRuntime> {
+pub(crate) async fn open(
+    seed: u8,
+    data: Option<PathBuf>,
+    hops: Option<PathBuf>,
+) -> Result<DaemonRuntime> {
     let mut config = MeshConfig::new(key(seed), SocketAddr::from(([127, 0, 0, 1], 0)));
     config.data = data;
+    config.hops = hops;
     let runtime = DaemonRuntime::new(Mesh::open(config).await?);
     for (kind, factory) in native_kinds() {
         runtime.register_factory(kind, factory)?;
@@ -87,7 +101,7 @@ pub(crate) async fn open(seed: u8, data: Option<PathBuf>) -> Result<DaemonRuntim
 pub(crate) fn run(task: &NodeTask) -> Result<()> {
     let tokio =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let runtime = tokio.block_on(open(task.seed, task.data.clone()))?;
+    let runtime = tokio.block_on(open(task.seed, task.data.clone(), task.hops.clone()))?;
     Node { runtime, tokio }.serve()
 }
 
@@ -181,16 +195,20 @@ impl Node {
             use tokio::sync::broadcast::error::RecvError;
             loop {
                 match events.recv().await {
-                    Ok(told) => {
-                        let at = machine::wall_of(told.at);
-                        say(&format!("event {at} {}", words(&told.event)));
-                    }
+                    Ok(told) => pass_on(&told),
                     Err(RecvError::Lagged(missed)) => say(&format!("event 0 missed {missed}")),
                     Err(RecvError::Closed) => return,
+                }
+                if events.is_empty() {
+                    tokio::time::sleep(TELL_AFTER).await;
                 }
             }
         });
     }
+}
+
+fn pass_on(told: &RuntimeEvent) {
+    say(&format!("event {} {}", machine::wall_of(told.at), words(&told.event)));
 }
 
 /// An event in one line.

@@ -64,9 +64,16 @@ pub(crate) struct Party {
 
 impl Party {
     /// Starts node number `index` of this run.
-    pub(crate) fn node(index: usize, seed: u8, data: &Path, story: &SharedStory) -> Result<Self> {
+    pub(crate) fn node(
+        index: usize,
+        seed: u8,
+        data: &Path,
+        hops: Option<&Path>,
+        story: &SharedStory,
+    ) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["node", "--seed", &seed.to_string(), "--data"]).arg(data);
+        note_hops(&mut command, hops);
         for (name, value) in MEMORY {
             if std::env::var_os(name).is_none() {
                 command.env(name, value);
@@ -76,9 +83,15 @@ impl Party {
     }
 
     /// Starts the process that sends events; it is party number `index`.
-    pub(crate) fn client(index: usize, seed: u8, story: &SharedStory) -> Result<Self> {
+    pub(crate) fn client(
+        index: usize,
+        seed: u8,
+        hops: Option<&Path>,
+        story: &SharedStory,
+    ) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["client", "--seed", &seed.to_string()]);
+        note_hops(&mut command, hops);
         Self::start(command, index, seed, story)
     }
 
@@ -159,6 +172,13 @@ impl Drop for Party {
             drop(self.process.kill());
             drop(self.process.wait());
         }
+    }
+}
+
+/// Lets a process note the moments of moves.
+fn note_hops(command: &mut Command, hops: Option<&Path>) {
+    if let Some(hops) = hops {
+        command.arg("--hops").arg(hops);
     }
 }
 

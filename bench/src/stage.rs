@@ -13,6 +13,7 @@ use whimbrel_trial::relay::{Relay, Tally, Way, Weather};
 use whimbrel_wire::EntityId;
 
 use crate::client;
+use crate::hops::{self, Note};
 use crate::ledger::Ledger;
 use crate::load::Ack;
 use crate::moves::MovesTask;
@@ -36,6 +37,11 @@ pub(crate) fn name(party: usize) -> String {
     NODES.get(party).map_or_else(|| "us".to_owned(), |seed| format!("n{seed}"))
 }
 
+/// Where the process of `seed` writes the moments of moves.
+fn hops_file(folder: &Path, seed: u8) -> PathBuf {
+    folder.join(format!("hops-{seed}"))
+}
+
 /// All processes of a run.
 pub(crate) struct Stage {
     pub(crate) runtime: DaemonRuntime,
@@ -55,10 +61,12 @@ impl Stage {
         let mut nodes = Vec::new();
         for (index, seed) in NODES.into_iter().enumerate() {
             let data = folder.join(format!("node-{seed}"));
-            nodes.push(Party::node(index, seed, &data, &story)?);
+            let hops = task.hops.then(|| hops_file(folder, seed));
+            nodes.push(Party::node(index, seed, &data, hops.as_deref(), &story)?);
         }
-        let client = Party::client(NODES.len() + 1, CLIENT, &story)?;
-        let runtime = node::open(OWN, None).await?;
+        let hops = task.hops.then(|| hops_file(folder, CLIENT));
+        let client = Party::client(NODES.len() + 1, CLIENT, hops.as_deref(), &story)?;
+        let runtime = node::open(OWN, None, None).await?;
         follow(&runtime, &story);
         let mut stage = Self {
             runtime,
@@ -153,6 +161,12 @@ impl Stage {
             node.stop()?;
         }
         Ok(self.runtime.shutdown().await?)
+    }
+
+    /// What the nodes and the client noted, once they are stopped.
+    pub(crate) fn hops(&self) -> Result<[Vec<Note>; 3]> {
+        let read = |seed| hops::read(&hops_file(&self.folder, seed));
+        Ok([read(NODES[0])?, read(NODES[1])?, read(CLIENT)?])
     }
 
     /// Of both nodes: memory, and what was sent to the other one.

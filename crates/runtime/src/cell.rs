@@ -26,6 +26,7 @@ use whimbrel_wire::{
 
 use crate::core::{Core, lock};
 use crate::heavy::{self, Away, Heavy};
+use crate::hops::{self, How};
 use crate::perform;
 use crate::stores::{Store, Writer};
 use crate::trace::Trace;
@@ -401,6 +402,7 @@ impl Inner {
         let mut out = std::mem::take(&mut self.out);
         let mut said = None;
         if let Input::Message { from, message } = &input {
+            core.hop(How::Met, || hops::message(message));
             said = Said::of(*from, message);
         }
         handle(core, cell.entity, &mut self.seat, input, &mut out);

@@ -24,6 +24,7 @@ use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::config::{DaemonHostConfig, Durability};
 use crate::handler::MigrationSubprotocolHandler;
+use crate::hops::{self, Hops, How};
 use crate::identity::{EnvelopeUnsealFn, unsealer};
 use crate::kinds::Kinds;
 use crate::link::{Answer, Inbound, Lane, LinkFault, Links, Members, Pause};
@@ -64,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) tags: BTreeSet<String>,
     /// Where steps are written down, if that was asked for.
     pub(crate) trace: Option<Trace>,
+    /// Where the moments of moves are noted, likewise.
+    hops: Option<Hops>,
     pub(crate) claims: Claims,
     pub(crate) trust: Trust,
     hosts: bool,
@@ -111,6 +114,7 @@ pub(crate) struct Parts {
     pub(crate) hosts: bool,
     pub(crate) recorded: BTreeSet<EntityId>,
     pub(crate) trace: Option<Trace>,
+    pub(crate) hops: Option<Hops>,
     pub(crate) detector: DetectorSettings,
     pub(crate) seed: u64,
     pub(crate) trust: Trust,
@@ -119,7 +123,7 @@ pub(crate) struct Parts {
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { station, key, stores, members, tags, memory_bytes, hosts, .. } = parts;
-        let Parts { recorded, trace, detector, seed, trust, .. } = parts;
+        let Parts { recorded, trace, hops, detector, seed, trust, .. } = parts;
         let clock = Clock::started();
         Self {
             neighbours: Neighbours::new(station.node(), seed, detector, clock.now()),
@@ -135,6 +139,7 @@ impl Core {
             kinds: Kinds::default(),
             tags,
             trace,
+            hops,
             claims: Claims::new(memory_bytes),
             trust,
             hosts,
@@ -179,10 +184,20 @@ impl Core {
         std::mem::replace(&mut *self.links.write().unwrap_or_else(PoisonError::into_inner), links)
     }
 
+    /// Notes a moment, if somebody wants to know it.
+    pub(crate) fn hop(&self, how: How, what: impl FnOnce() -> &'static str) {
+        if let Some(hops) = &self.hops {
+            hops.note(how, what());
+        }
+    }
+
     /// Nothing more is written down.
     pub(crate) fn end_trace(&self) {
         if let Some(trace) = &self.trace {
             trace.end();
+        }
+        if let Some(hops) = &self.hops {
+            hops.end();
         }
     }
 
@@ -238,6 +253,7 @@ impl Core {
             tracing::warn!(%entity, ?warning, "dealt with");
             self.trust.saw_warning(entity, warning);
         }
+        self.hop(How::Told, || hops::event(&event));
         self.moves.hear(&event);
         // Nobody listening is fine.
         drop(self.events.send(RuntimeEvent { at: SystemTime::now(), entity, event }));
@@ -327,6 +343,7 @@ impl Core {
     /// Sends a message to another node. What does not get through is sent again by the machines.
     pub(crate) fn send(&self, to: NodeId, message: &Message) {
         let lane = lane(message);
+        self.hop(How::Said, || hops::message(message));
         if let Message::Migration(_) = message {
             self.handler().outbound(to, message);
             self.trust.saw_refusal(to, message);
@@ -363,6 +380,7 @@ impl Inbound for Inlet {
         }
         match decode_frame(&frame) {
             Ok(message) => {
+                core.hop(How::Heard, || hops::message(&message));
                 if let Message::Migration(envelope) = &message {
                     core.handler().inbound(from, envelope);
                     core.moves.listen(from, envelope);

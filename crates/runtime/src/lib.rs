@@ -9,6 +9,7 @@
 //! * `cell`: one daemon's seat and hosts under one lock, and the loop that does its outputs;
 //! * `workers`, `saver`, `bulk`, `alarms`: the threads that cells are run, saved, captured and
 //!   woken by;
+//! * `hops`: the moments of a move, noted for whoever wants to know where a pause goes;
 //! * `neighbours`: who seems up and what they offer, and where a daemon fits;
 //! * `roster`: who is a member, and how that is said;
 //! * `routes`: how often events were sent on before they were taken;
@@ -33,6 +34,7 @@ mod error;
 mod handle;
 mod handler;
 mod heavy;
+mod hops;
 mod identity;
 mod keys;
 mod kinds;

@@ -11,6 +11,7 @@ use whimbrel_wire::{NodeId, PublicKey, StoreId};
 use crate::config::MeshConfig;
 use crate::core::{Core, Inlet, Parts, lock};
 use crate::error::MeshError;
+use crate::hops::Hops;
 use crate::link::{HandshakeStatistics, LinkStatistics, Links, Member, Members};
 use crate::roster::Membership;
 use crate::routes::RouteStatistics;
@@ -86,6 +87,7 @@ impl Mesh {
             hosts: config.hosts,
             recorded: recorded.into_iter().collect(),
             trace: trace.transpose()?,
+            hops: config.hops.clone().map(Hops::begin),
             detector: config.detector,
             seed: random()? as u64,
             trust,

@@ -20,6 +20,7 @@ use crate::cell::{Cell, Inner, Reply, Work};
 use crate::core::{Core, lock};
 use crate::crash;
 use crate::heavy;
+use crate::hops::{self, How};
 use crate::identity::{self, Binding};
 use crate::keys::KeyChange;
 use crate::stores::Writer;
@@ -317,6 +318,8 @@ fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicke
         None
     };
     core.chores.note(&write);
+    let named = hops::write(&write);
+    core.hop(How::Asked, || named);
     tell_cleanup(core, cell, inner, &write);
     let writer = cell.store.writer.clone();
     match writer {
@@ -331,6 +334,7 @@ fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicke
             let saved = crash::saved(&write);
             let report = move |result| {
                 crash::here(saved);
+                core.hop(How::Saved, || named);
                 drop(hold);
                 core.post(&cell, Work::Input(Input::Saved { ticket, result }));
             };

@@ -21,7 +21,7 @@ fn core() -> Arc<Core> {
     let stores = Stores::open(None, store).unwrap();
     let station = Station::new(key.clone(), store, Settings::default());
     let (members, tags, recorded) = (Members::default(), BTreeSet::new(), BTreeSet::new());
-    let (memory_bytes, hosts, trace) = (u64::MAX, true, None);
+    let (memory_bytes, hosts, trace, hops) = (u64::MAX, true, None, None);
     let trust = crate::trust::Trust::open(&crate::trust::TrustConfig::default()).unwrap();
     let (detector, seed) = (DetectorSettings::default(), 1);
     let parts = Parts {
@@ -34,6 +34,7 @@ fn core() -> Arc<Core> {
         hosts,
         recorded,
         trace,
+        hops,
         detector,
         seed,
         trust,
