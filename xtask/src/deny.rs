@@ -4,7 +4,7 @@
 //! checked here, by the same list, and the rest is said loudly not to have run; likewise the advisories where
 //! their database cannot be fetched. What did not run is no failure, and no proof.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result, bail};
@@ -50,7 +50,7 @@ fn not_run(what: &str, why: &str) {
 
 /// Whether the licence of each crate that is built is among those of `deny.toml`.
 fn licences(tree: &Tree) -> Result<()> {
-    let allowed = allowed(&fs::read_to_string(tree.root().join("deny.toml"))?)?;
+    let (allowed, exceptions) = allowed(&fs::read_to_string(tree.root().join("deny.toml"))?)?;
     let mut list = tools::cargo(tree);
     list.args(
         "tree --locked --workspace --prefix none -e normal,build,dev --format {p}|{l}".split(' '),
@@ -62,7 +62,7 @@ fn licences(tree: &Tree) -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: BTreeSet<&str> = text.lines().filter(|line| line.contains('|')).collect();
     let refused: Vec<&&str> =
-        lines.iter().filter(|line| !line_is_allowed(line, &allowed)).collect();
+        lines.iter().filter(|line| !line_is_allowed(line, &allowed, &exceptions)).collect();
     if !refused.is_empty() {
         bail!("licences that deny.toml does not allow: {refused:?}");
     }
@@ -70,16 +70,34 @@ fn licences(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-fn line_is_allowed(line: &str, allowed: &BTreeSet<String>) -> bool {
-    let licence = line.rsplit_once('|').map_or("", |(_, licence)| licence.trim_end_matches(" (*)"));
+/// Whether the licence of a crate, `name version|licence`, is allowed for all or for it.
+fn line_is_allowed(
+    line: &str,
+    allowed: &BTreeSet<String>,
+    exceptions: &BTreeMap<String, BTreeSet<String>>,
+) -> bool {
+    let (package, licence) = line.rsplit_once('|').unwrap_or_default();
+    let licence = licence.trim_end_matches(" (*)");
+    let own = package.split(' ').next().and_then(|name| exceptions.get(name));
     is_allowed(licence, allowed)
+        || own.is_some_and(|own| is_allowed(licence.trim_end_matches('+'), own))
 }
 
-fn allowed(text: &str) -> Result<BTreeSet<String>> {
+type Names = BTreeSet<String>;
+
+/// What is allowed for all, and what besides for single crates.
+fn allowed(text: &str) -> Result<(Names, BTreeMap<String, Names>)> {
     let table: Table = text.parse().context("could not parse deny.toml")?;
-    let list = table.get("licenses").and_then(|it| it.get("allow")).and_then(Value::as_array);
-    let list = list.context("deny.toml has no licenses.allow")?;
-    Ok(list.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect())
+    let licences = table.get("licenses").context("deny.toml has no licenses")?;
+    let names = |it: Option<&Value>| -> Option<Names> {
+        let list = it.and_then(Value::as_array)?;
+        Some(list.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect())
+    };
+    let all = names(licences.get("allow")).context("deny.toml has no licenses.allow")?;
+    let exceptions = licences.get("exceptions").and_then(Value::as_array);
+    let exception =
+        |it: &Value| Some((it.get("crate")?.as_str()?.to_owned(), names(it.get("allow"))?));
+    Ok((all, exceptions.into_iter().flatten().filter_map(exception).collect()))
 }
 
 /// Whether an SPDX expression can be met with what is allowed. An older form has `/` for `OR`.
@@ -153,8 +171,13 @@ mod tests {
 
     #[test]
     fn the_list_is_that_of_cargo_deny() {
-        let text = "[licenses]\nallow = [\"MIT\", \"ISC\"]\n";
-        assert_eq!(allowed(text).unwrap().len(), 2);
+        let text = "[licenses]\nallow = [\"MIT\", \"ISC\"]\n\
+                    exceptions = [{ allow = [\"MPL-2.0\"], crate = \"foca\" }]\n";
+        let (all, exceptions) = allowed(text).unwrap();
+        assert_eq!((all.len(), exceptions.len()), (2, 1));
+        let is_good = |line: &str| line_is_allowed(line, &all, &exceptions);
+        assert!(is_good("a v1|MIT") && is_good("foca v2|MPL-2.0") && is_good("foca v2|MPL-2.0+"));
+        assert!(!is_good("a v1|MPL-2.0") && !is_good("foca v2|GPL-3.0"));
         assert!(allowed("[licenses]\n").is_err());
     }
 }
