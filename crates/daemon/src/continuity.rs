@@ -6,7 +6,7 @@
 //! * S1 (only proved): every status but *unverifiable* rests on two proofs that hold.
 
 use thiserror::Error;
-use whimbrel_wire::{EntityId, Epoch, Head, Sequence};
+use whimbrel_wire::{EntityId, Epoch, Head, Sequence, SignedDeed};
 
 use crate::proof::{ContinuityError, ContinuityProof};
 
@@ -118,13 +118,18 @@ fn compare(
     })
 }
 
-/// The epoch in which the daemon was taken back from the one in which `known` ends, if something that was put
-/// out in it is lost by that.
+/// The first epoch after those of `known` in which the daemon was taken or brought back from before the end of
+/// `known`: something that was put out is lost by that.
 fn taken_back(known: &ContinuityProof, later: &ContinuityProof) -> Option<Epoch> {
-    let last = known.deeds.last()?;
-    let taken = later.deeds.get(known.deeds.len())?;
-    let is_lost = taken.deed.takes_back(&last.deed) && taken.deed.head.sequence < known.to.sequence;
-    is_lost.then_some(taken.deed.epoch)
+    let from = known.deeds.len().checked_sub(1)?;
+    let pairs = later.deeds.get(from..)?.windows(2);
+    let is_lost = |pair: &&[SignedDeed]| match pair {
+        [given, taken] => {
+            taken.deed.forks_from(&given.deed) && taken.deed.head.sequence < known.to.sequence
+        }
+        _ => false,
+    };
+    pairs.into_iter().find(is_lost)?.last().map(|taken| taken.deed.epoch)
 }
 
 /// Whether a chain that holds goes through `point`.

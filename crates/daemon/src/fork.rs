@@ -1,14 +1,15 @@
 //! Decides what is said of a daemon that was brought back from an older state on an operator's word.
 //!
 //! Such a return is a deed by which the giver of a hand-over takes the daemon back, from the frozen copy that it
-//! kept. Whatever the heir took in since is lost. The deed is signed, begins a new epoch and is part of the
+//! kept; or by which the daemon's own key says that it goes on from an exported snapshot, because its owner is lost.
+//! Whatever the owner before took in since is lost. The deed is signed, begins a new epoch and is part of the
 //! title, so nobody has to be believed: whoever knows the title sees the fork, and the old copy can never act
 //! again.
 //!
 //! # Invariants
 //!
 //! * F1 (signed): a record verifies only if its deeds are a title from the birth on, and the last one takes back
-//!   what the one before it gave.
+//!   what the one before it gave, or is signed by the daemon itself.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -22,7 +23,7 @@ use crate::proof::{ContinuityError, verify_title};
 pub struct ForkRecord {
     /// Which daemon.
     pub entity: EntityId,
-    /// Its title up to the deed that took it back. That deed is the last one.
+    /// Its title up to the deed that took it or brought it back. That deed is the last one.
     pub deeds: Vec<SignedDeed>,
 }
 
@@ -57,7 +58,7 @@ pub struct ForkPoint {
     pub head: Head,
     /// Whose epoch was given up.
     pub loser: NodeId,
-    /// Who took the daemon back, and signed that.
+    /// Who took the daemon back, and signed that; the daemon's own key if it was brought back from a snapshot.
     pub by: PublicKey,
 }
 
@@ -66,7 +67,7 @@ impl ForkRecord {
     #[must_use]
     pub fn all(entity: EntityId, title: &[SignedDeed]) -> Vec<Self> {
         let pairs = title.windows(2).enumerate();
-        let taken = pairs.filter(|(_, pair)| pair[1].deed.takes_back(&pair[0].deed));
+        let taken = pairs.filter(|(_, pair)| pair[1].deed.forks_from(&pair[0].deed));
         taken.map(|(index, _)| Self { entity, deeds: title[..index + 2].to_vec() }).collect()
     }
 
@@ -84,7 +85,7 @@ impl ForkRecord {
         }
         verify_title(&self.deeds, entity)?;
         let [.., given, taken] = &self.deeds[..] else { return Err(ForkError::NoFork) };
-        if !taken.deed.takes_back(&given.deed) {
+        if !taken.deed.forks_from(&given.deed) {
             return Err(ForkError::NoFork);
         }
         Ok(ForkPoint {

@@ -61,6 +61,9 @@ const LUGGAGE_FORMAT: u8 = 1;
 /// The format for a daemon that has channels.
 const LUGGAGE_FORMAT_CHANNELS: u8 = 2;
 
+/// The format for a daemon that has been told to what it may listen.
+const LUGGAGE_FORMAT_PERMITS: u8 = 3;
+
 /// Runs one daemon.
 pub struct Host {
     entity: EntityId,
@@ -611,9 +614,13 @@ impl Host {
         let Some(channels) = &self.channels else {
             return encode(&HostLuggage { format, seed, timers }).into();
         };
-        let format = LUGGAGE_FORMAT_CHANNELS;
-        let channels = channels.written();
-        encode(&(HostLuggage { format, seed, timers }, channels)).into()
+        let written = channels.written();
+        let Some(permits) = &channels.permits else {
+            let format = LUGGAGE_FORMAT_CHANNELS;
+            return encode(&(HostLuggage { format, seed, timers }, written)).into();
+        };
+        let format = LUGGAGE_FORMAT_PERMITS;
+        encode(&(HostLuggage { format, seed, timers }, written, permits)).into()
     }
 
     /// Who the daemon is.
@@ -715,15 +722,19 @@ fn exceeded(answers: &[Bytes], desk: &Desk, timers: usize) -> Option<Limit> {
 
 fn read_luggage(bytes: &[u8]) -> Result<Kept, RestoreError> {
     const BROKEN: RestoreError = RestoreError::Malformed("what the host kept is broken");
-    let (luggage, channels) = if bytes.first() == Some(&LUGGAGE_FORMAT_CHANNELS) {
-        let kept: (HostLuggage, Box<Channels>) = decode(bytes).map_err(|_| BROKEN)?;
-        (kept.0, Some(kept.1))
-    } else {
-        let luggage: HostLuggage = decode(bytes).map_err(|_| BROKEN)?;
-        if luggage.format != LUGGAGE_FORMAT {
-            return Err(BROKEN);
+    let (luggage, channels) = match bytes.first() {
+        Some(&LUGGAGE_FORMAT) => (decode::<HostLuggage>(bytes).map_err(|_| BROKEN)?, None),
+        Some(&LUGGAGE_FORMAT_CHANNELS) => {
+            let (luggage, channels) = decode(bytes).map_err(|_| BROKEN)?;
+            (luggage, Some(channels))
         }
-        (luggage, None)
+        Some(&LUGGAGE_FORMAT_PERMITS) => {
+            let (luggage, mut channels, permits): (_, Box<Channels>, _) =
+                decode(bytes).map_err(|_| BROKEN)?;
+            channels.permits = Some(permits);
+            (luggage, Some(channels))
+        }
+        Some(_) | None => return Err(BROKEN),
     };
     let HostLuggage { seed, timers, .. } = luggage;
     let sorted = timers.is_sorted_by(|(a, _), (b, _)| a < b);

@@ -23,4 +23,4 @@ pub use roster::{
     NAME_BYTES_MAX, Roster, RosterConfig, RosterError, Says, SignedFact, SignedInvitation, Step,
     TOLD_MAX, Telling, Welcome,
 };
-pub use words::{WORD_MARK, Word, WordError};
+pub use words::{REVOKED_TOLD_MAX, WORD_MARK, Word, WordError};

@@ -17,6 +17,9 @@ pub const WORD_MARK: u8 = b'M';
 /// The version of these words.
 const WORD_VERSION: u8 = 1;
 
+/// Most blocks in one word.
+pub const REVOKED_TOLD_MAX: usize = 500;
+
 /// Something said about members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Word {
@@ -38,6 +41,12 @@ pub enum Word {
     Told(Vec<SignedFact>),
     /// These facts are held here, and saved, or what took their place.
     Holds(Vec<Digest>),
+    /// What is revoked here has this digest; what has it there?
+    RevokedAsked(Digest),
+    /// This.
+    RevokedAnswered(Digest),
+    /// Blocks of tokens that are revoked here, at most [`REVOKED_TOLD_MAX`].
+    Revoked(Vec<Digest>),
 }
 
 /// Why bytes are no word.
@@ -96,6 +105,9 @@ mod tests {
         let golden = golden.into_iter().chain([
             (Word::Told(Vec::new()), vec![3, 0]),
             (Word::Holds(vec![Digest::from_bytes([9; 32])]), [vec![4, 1], vec![9; 32]].concat()),
+            (Word::RevokedAsked(Digest::from_bytes([9; 32])), [vec![5], vec![9; 32]].concat()),
+            (Word::RevokedAnswered(Digest::from_bytes([9; 32])), [vec![6], vec![9; 32]].concat()),
+            (Word::Revoked(vec![Digest::from_bytes([9; 32])]), [vec![7, 1], vec![9; 32]].concat()),
         ]);
         for (word, bytes) in golden {
             let frame = word.frame();

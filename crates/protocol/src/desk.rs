@@ -103,7 +103,11 @@ impl Station {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Saving {
     Birth,
-    Turns { count: usize },
+    /// The copy of a daemon that is brought back.
+    Revival,
+    Turns {
+        count: usize,
+    },
     Snapshot,
     Housekeeping,
     Attempt(AttemptId),
@@ -197,6 +201,7 @@ impl Desk<'_> {
                 *attempt == of
             }
             Saving::Birth
+            | Saving::Revival
             | Saving::Turns { .. }
             | Saving::Snapshot
             | Saving::Housekeeping

@@ -215,7 +215,7 @@ impl Orchestration {
             // The heir lost its disk, and an operator took the daemon back.
             Stage::Finishing(given) => {
                 let next = desk.title.deed(given.deed.epoch.next());
-                if next.is_some_and(|next| next.deed.takes_back(&given.deed)) {
+                if next.is_some_and(|next| next.deed.forks_from(&given.deed)) {
                     return self.end(desk, MigrationFailureReason::Cancelled);
                 }
                 Next::Stay

@@ -438,6 +438,7 @@ impl Seat {
         let Some(saving) = self.saves.end(ticket) else { return };
         match saving {
             Saving::Birth => self.born(now, result, out),
+            Saving::Revival => self.revival_kept(now, result, out),
             Saving::Turns { count } => self.with_owner(now, out, |owner, desk| {
                 owner.saved(desk, count, result);
                 owner.settle_freeze(desk);
@@ -599,6 +600,9 @@ impl Seat {
                 let birth = second.deed.epoch == Epoch::FIRST;
                 let warning = Warning::Conflict { second: second.clone() };
                 self.own_desk(now, out).warn(warning);
+                if self.title.revives(Some(&**second)) {
+                    self.stop_for_revival(now, out);
+                }
                 if birth {
                     let (rival, digest) = (second.deed.owner(), second.digest());
                     self.stop_for_twins(now, [from, rival], digest, out);

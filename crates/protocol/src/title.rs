@@ -101,6 +101,21 @@ impl Title {
         self.deeds.get(index)
     }
 
+    /// Whether the deed that began `epoch` brought the daemon back from an older state.
+    #[must_use]
+    pub fn is_revival(&self, epoch: Epoch) -> bool {
+        self.revives(self.deed(epoch))
+    }
+
+    /// Whether a deed, known or not, would bring the daemon back after the deed that is known before it.
+    #[must_use]
+    pub fn revives(&self, deed: Option<&SignedDeed>) -> bool {
+        deed.is_some_and(|signed| {
+            let before = self.deed(Epoch::new(signed.deed.epoch.get().saturating_sub(1)));
+            before.is_some_and(|before| signed.deed.revives(&before.deed))
+        })
+    }
+
     /// The deeds after `epoch`, at most `count` of them.
     #[must_use]
     pub fn after(&self, epoch: Epoch, count: usize) -> &[SignedDeed] {

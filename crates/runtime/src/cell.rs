@@ -20,13 +20,13 @@ use whimbrel_protocol::{
 };
 use whimbrel_store::Hold;
 use whimbrel_wire::{
-    Answer, AttemptId, CausalEvent, ClientId, EntityId, Identity, Manifest, OriginHash, SeatRecord,
-    Time,
+    Answer, AttemptId, CausalEvent, ClientId, EntityId, Manifest, OriginHash, SeatRecord, Time,
 };
 
 use crate::core::{Core, lock};
 use crate::heavy::{self, Away, Heavy};
 use crate::hops::{self, How};
+use crate::identity::Secrets;
 use crate::perform;
 use crate::stores::{Store, Writer};
 use crate::trace::Trace;
@@ -58,8 +58,8 @@ pub(crate) struct Inner {
     /// Hosts that make a turn on another thread, and what waits for them.
     pub(crate) away: BTreeMap<AttemptId, Away>,
     pub(crate) heavy: Heavy,
-    /// Keys that came with copies.
-    pub(crate) arriving: BTreeMap<AttemptId, Identity>,
+    /// Keys that came with copies, and tokens.
+    pub(crate) arriving: BTreeMap<AttemptId, Secrets>,
     /// Chunks that no manifest on disk names yet.
     pub(crate) holds: BTreeMap<AttemptId, Hold>,
     /// The same, for a snapshot of the live copy that is being written.

@@ -30,6 +30,7 @@ use crate::kinds::Kinds;
 use crate::link::{Answer, Inbound, Lane, LinkFault, Links, Members, Pause};
 use crate::migration::Moves;
 use crate::neighbours::Neighbours;
+use crate::permits::Telling;
 use crate::roster::Membership;
 use crate::routes::Routes;
 use crate::stores::Stores;
@@ -69,6 +70,7 @@ pub(crate) struct Core {
     hops: Option<Hops>,
     pub(crate) claims: Claims,
     pub(crate) trust: Trust,
+    pub(crate) telling: Telling,
     hosts: bool,
     leaving: AtomicBool,
     /// From the opening of the node on.
@@ -142,6 +144,7 @@ impl Core {
             hops,
             claims: Claims::new(memory_bytes),
             trust,
+            telling: Telling::default(),
             hosts,
             leaving: AtomicBool::new(false),
             membership: OnceLock::new(),
@@ -410,13 +413,13 @@ impl Inbound for Inlet {
         })
     }
 
-    fn guest(&self, key: PublicKey, request: Bytes) -> Answer {
+    fn guest(&self, from: SocketAddr, key: PublicKey, request: Bytes) -> Answer {
         let core = self.0.upgrade();
         Box::pin(async move {
             let core = core?;
             // It waits for the disk.
             let answer = tokio::task::spawn_blocking(move || {
-                core.membership().map(|membership| membership.guest(&core, key, &request))
+                core.membership().map(|membership| membership.guest(&core, from, key, &request))
             });
             answer.await.ok()?
         })

@@ -10,6 +10,7 @@ use whimbrel_store::{FolderError, StoreError};
 use whimbrel_wire::{KindError, MigrationFailureReason, NodeId, OriginHash, SubscribeRefusal};
 
 use crate::link::LinkError;
+use crate::permits::TokenError;
 use crate::trust::TrustError;
 
 /// Why a node could not start.
@@ -117,6 +118,10 @@ pub enum DaemonError {
     /// up again.
     #[error("{0} seems down")]
     NodeDown(NodeId),
+    /// The node that owns the daemon seems alive: it is not brought back elsewhere. Fault: caller. Changed: nothing.
+    /// Again: when that node is lost.
+    #[error("{0} owns the daemon and seems alive")]
+    OwnerUp(NodeId),
     /// The owner does not say what the daemon wants of its node. Fault: surroundings. Changed: nothing. Again:
     /// yes.
     #[error("{0} does not say what the daemon wants")]
@@ -137,6 +142,9 @@ pub enum DaemonError {
     /// The daemon was not taken back. See the cause.
     #[error(transparent)]
     Reclaim(#[from] ReclaimError),
+    /// A daemon was not given a token, or none was taken from it. See the cause.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The move cannot be started. See the reason.
     #[error(transparent)]
     Migration(#[from] MigrationFailureReason),

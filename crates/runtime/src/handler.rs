@@ -16,12 +16,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use whimbrel_wire::{
-    EntityId, Identity, Message, MigrationEnvelope, MigrationFailureReason, MigrationMessage,
-    NodeId, PublicKey, Role, SubscriptionBinding,
+    EntityId, Message, MigrationEnvelope, MigrationFailureReason, MigrationMessage, NodeId,
+    PublicKey, Role, SubscriptionBinding,
 };
 
 use crate::core::Core;
-use crate::identity::{Binding, EnvelopeUnsealFn};
+use crate::identity::{Binding, EnvelopeUnsealFn, Secrets};
 use crate::runtime::DaemonRuntime;
 
 /// Told on the target of a copy that was restored and does not live yet.
@@ -128,18 +128,18 @@ impl MigrationSubprotocolHandler {
         envelope: &[u8],
         bound: &Binding,
         source: &PublicKey,
-    ) -> Result<Identity, String> {
+    ) -> Result<Secrets, String> {
         let unseal = match &self.hooks.identity {
             Some(context) => &context.unseal,
             None => &core.unseal,
         };
         let opened = guarded("identity", || unseal(envelope, bound, source));
-        let identity = opened.ok_or("what opens envelopes here broke")?;
-        let identity = identity.map_err(|error| error.to_string())?;
-        if identity.entity_id() != bound.entity {
+        let secrets = opened.ok_or("what opens envelopes here broke")?;
+        let secrets = secrets.map_err(|error| error.to_string())?;
+        if secrets.entity_id() != bound.entity {
             return Err("what opened the envelope gave the key of another daemon".to_owned());
         }
-        Ok(identity)
+        Ok(secrets)
     }
 
     /// A copy was restored.

@@ -14,6 +14,7 @@
 //! * `roster`: who is a member, and how that is said;
 //! * `routes`: how often events were sent on before they were taken;
 //! * [`trace`]: the steps of all seats, written down for whoever wants to check them;
+//! * `permits`: the tokens that daemons hold, and what they may listen to by them;
 //! * `trust`: who may do what at this node, and the audit log of what was done;
 //! * `mesh`, `runtime`, `handle`, `client`: what people call.
 
@@ -43,6 +44,8 @@ mod mesh;
 mod migration;
 mod neighbours;
 mod perform;
+mod permits;
+mod revive;
 mod roster;
 mod routes;
 mod runtime;
@@ -65,15 +68,21 @@ pub use handler::{
     OutboundCallback, OutboundMigrationMessage, PostRestoreCallback, PreCleanupCallback,
     ReadinessCallback,
 };
-pub use identity::{Binding, EnvelopeUnsealFn, IdentityError, unsealer};
+pub use identity::{
+    Binding, EnvelopeUnsealFn, IdentityError, Secrets, TOKENS_BYTES_MAX, TOKENS_MAX, TooManyTokens,
+    unsealer,
+};
 pub use mesh::Mesh;
 pub use migration::{MigrationHandle, Superpositions};
 pub use neighbours::{Neighbour, Target};
+pub use permits::TokenError;
 pub use roster::{JoinError, LeaveError, join};
 pub use routes::{FORWARDS_COUNTED, RouteStatistics};
 pub use runtime::DaemonRuntime;
 pub use superposition::{SuperpositionPhase, SuperpositionState};
-pub use trust::{AUDIT_FILE, AuditFile, Caller, TrustConfig, TrustError, audit_files};
+pub use trust::{
+    AUDIT_FILE, AuditFile, Caller, SIGHTINGS_FILE, TrustConfig, TrustError, audit_files,
+};
 pub use whimbrel_members::{
     DetectorSettings, JoinRefusal, Load, MeshId, Offer, Place, Placement, Report, RosterConfig,
     RosterError, Seems, Unfit, Wanted,

@@ -21,8 +21,9 @@ use crate::core::{Core, lock};
 use crate::crash;
 use crate::heavy;
 use crate::hops::{self, How};
-use crate::identity::{self, Binding};
+use crate::identity::{self, Binding, Secrets};
 use crate::keys::KeyChange;
+use crate::permits;
 use crate::stores::Writer;
 
 /// Does one output.
@@ -107,12 +108,17 @@ pub(crate) fn output(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, outp
         Output::Reclaimed { ticket, result } => reclaimed(inner, ticket, result),
         Output::Event(event) => {
             if matches!(event, Event::Live { .. }) {
-                // The keys that came with copies are in the vault, or of no use.
-                inner.arriving.clear();
+                went_live(core, cell, inner);
             }
             core.tell(cell.entity(), event);
         }
     }
+}
+
+/// The keys that came with copies are in the vault, or of no use.
+fn went_live(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner) {
+    inner.arriving.clear();
+    permits::look(core, cell, inner);
 }
 
 fn snapshot_taken(
@@ -348,8 +354,8 @@ fn save(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, ticket: SaveTicke
     }
 }
 
-/// The key of a daemon that lies in the vault of this node, if it does.
-fn kept_key(core: &Core, cell: &Cell) -> Option<whimbrel_wire::Identity> {
+/// The secrets of a daemon that lie in the vault of this node, if they do.
+pub(crate) fn kept_secrets(core: &Core, cell: &Cell) -> Option<Secrets> {
     let entity = cell.entity();
     let locked = match &cell.store.writer {
         Writer::Direct(memory) => lock(memory).key(&entity).ok().flatten(),
@@ -454,9 +460,9 @@ fn seal(core: &Arc<Core>, cell: &Arc<Cell>, inner: &mut Inner, to: NodeId, bound
     let seal = move |vault: &mut dyn Vault| {
         let locked = vault.key(&bound.entity).map_err(|error| error.to_string())?;
         let locked = locked.ok_or_else(|| "this node does not hold the key".to_owned())?;
-        let identity = identity::unlock(&key, &bound.entity, &locked);
-        let identity = identity.map_err(|error| error.to_string())?;
-        identity::seal(&key, &member.key, &identity, &bound).map_err(|error| error.to_string())
+        let secrets = identity::unlock(&key, &bound.entity, &locked);
+        let secrets = secrets.map_err(|error| error.to_string())?;
+        identity::seal(&key, &member.key, &secrets, &bound).map_err(|error| error.to_string())
     };
     match &cell.store.writer {
         Writer::Direct(memory) => {
@@ -511,7 +517,7 @@ fn admit(
     let wanted = body.requirements();
     core.carries(&wanted).map_err(MigrationFailureReason::Incompatible)?;
     let failed = |what: &str| MigrationFailureReason::IdentityTransportFailed(what.to_owned());
-    let identity = match (envelope, expected.and_then(|known| known.identity)) {
+    let secrets = match (envelope, expected.and_then(|known| known.identity)) {
         (Some(envelope), _) => {
             let source = inner.seat.title().deed(epoch).map(|signed| signed.deed.to);
             let source = source.ok_or_else(|| failed("the source is not known"))?;
@@ -519,16 +525,16 @@ fn admit(
             let bound = Binding { entity: cell.entity(), attempt, epoch, snapshot };
             handler.open(core, envelope, &bound, &source).map_err(|error| failed(&error))?
         }
-        (None, Some(identity)) if identity.entity_id() == cell.entity() => identity,
+        (None, Some(identity)) if identity.entity_id() == cell.entity() => identity.into(),
         (None, Some(_)) => return Err(failed("the identity that was given is of another daemon")),
         // A copy that has to come again finds the key where the first one left it.
-        (None, None) => match kept_key(core, cell) {
-            Some(identity) => identity,
+        (None, None) => match kept_secrets(core, cell) {
+            Some(secrets) => secrets,
             None => return Err(failed("no envelope came and no identity was given")),
         },
     };
     let claimed = core.claims.claim(cell.entity(), wanted.memory_bytes);
     claimed.map_err(|_| MigrationFailureReason::CapacityExceeded)?;
-    inner.arriving.insert(attempt, identity);
+    inner.arriving.insert(attempt, secrets);
     Ok(())
 }

@@ -102,13 +102,17 @@ impl DaemonRuntime {
         Ok(())
     }
 
-    /// Takes daemons from here on, and resumes those on disk. A second call changes nothing.
+    /// Takes daemons from here on, and resumes those on disk. A second call changes nothing. On a mesh that names
+    /// roots the members are asked first what was revoked while this node was away, for 3 s at most.
     ///
     /// # Errors
     ///
     /// [`DaemonError::ShuttingDown`].
     pub async fn start(&self) -> Result<(), DaemonError> {
         let life = &self.state.life;
+        if life.load(Ordering::Acquire) == REGISTERING {
+            crate::trust::spread::ask_first(self.core()).await;
+        }
         match life.compare_exchange(REGISTERING, READY, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {}
             Err(READY) => return Ok(()),
@@ -283,6 +287,19 @@ impl DaemonRuntime {
         let kind = Kind::new(daemon.name())?;
         let origin = spawn::Origin::Snapshot(daemon.into(), Box::new(snapshot));
         self.bear_adopted(identity, kind, config, origin, native(kind_factory)).await
+    }
+
+    /// A fresh body, on a runtime that hosts daemons and is up.
+    pub(crate) fn body_for(
+        &self,
+        identity: &Identity,
+        kind: &Kind,
+    ) -> Result<Box<dyn Body>, DaemonError> {
+        self.is_up()?;
+        if !self.core().hosts() {
+            return Err(DaemonError::HostsNone);
+        }
+        self.body(identity, kind)
     }
 
     fn body(&self, identity: &Identity, kind: &Kind) -> Result<Box<dyn Body>, DaemonError> {
@@ -799,7 +816,10 @@ fn native(factory: impl Fn() -> Box<dyn MeshDaemon> + Send + Sync + 'static) -> 
     Arc::new(move || factory().into())
 }
 
-fn same_identity(identity: &Identity, snapshot: &StateSnapshot) -> Result<(), DaemonError> {
+pub(crate) fn same_identity(
+    identity: &Identity,
+    snapshot: &StateSnapshot,
+) -> Result<(), DaemonError> {
     if identity.entity_id() == snapshot.entity_id() {
         Ok(())
     } else {

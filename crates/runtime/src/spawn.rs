@@ -58,6 +58,8 @@ pub(crate) async fn bear(
     let made = tokio::task::spawn_blocking(move || {
         let seed = seed(&identity, &digest);
         let mut host = make(&kind, entity, seed, &digest, origin)?;
+        // It holds no token yet: where channels are gated it is born with those that are open.
+        host.permit(shared.trust.permits(&[]));
         house(&shared, entity, &host)?;
         let frozen = host.capture().map_err(|error| DaemonError::Build(error.to_string()))?;
         let manifest = bulk::keep_capture(&own.store.chunks, frozen, Ledger::default())
@@ -70,7 +72,7 @@ pub(crate) async fn bear(
     let (catch_up, next_timer) = (host.catch_up(), host.next_timer());
     // The birth takes the key along, to the disk or to nowhere.
     cell.adjust(|inner| {
-        inner.arriving.insert(attempt, identity);
+        inner.arriving.insert(attempt, identity.into());
         inner.hosts.insert(attempt, host)
     });
     let (tell, told) = oneshot::channel();
@@ -96,7 +98,7 @@ pub(crate) async fn bear(
 }
 
 /// Whether this node offers what the daemon requires.
-fn house(core: &Core, entity: EntityId, host: &Host) -> Result<(), DaemonError> {
+pub(crate) fn house(core: &Core, entity: EntityId, host: &Host) -> Result<(), DaemonError> {
     let wanted = host.requirements();
     core.carries(&wanted).map_err(DaemonError::Unfit)?;
     let claimed = core.claims.claim(entity, wanted.memory_bytes);
@@ -141,7 +143,7 @@ fn config_note(entity: &EntityId) -> String {
 }
 
 /// Writes down how a daemon is hosted, for the next start.
-fn keep_config(cell: &Cell, config: DaemonHostConfig) -> Result<(), DaemonError> {
+pub(crate) fn keep_config(cell: &Cell, config: DaemonHostConfig) -> Result<(), DaemonError> {
     let Writer::Queued(saver) = &cell.store.writer else { return Ok(()) };
     let name = config_note(&cell.entity());
     // The second number bounded nothing and stands for folders that have it.

@@ -130,7 +130,7 @@ async fn a_hook_that_breaks_or_lies_keeps_the_daemon_where_it_is() {
     let [a, b] = &nodes[..] else { panic!("two nodes") };
     let entity = kv(a).await;
     let lying =
-        MigrationIdentityContext::new(Arc::new(|_, _, _| Ok(Identity::from_seed(&[9; 32]))));
+        MigrationIdentityContext::new(Arc::new(|_, _, _| Ok(Identity::from_seed(&[9; 32]).into())));
     let breaking = MigrationIdentityContext::new(Arc::new(|_, _, _| panic!("as asked")));
     for identity in [lying, breaking] {
         install(b, MigrationHandlerHooks { identity: Some(identity), ..Default::default() });

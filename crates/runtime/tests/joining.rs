@@ -13,7 +13,7 @@ use whimbrel_protocol::Standing;
 use whimbrel_runtime::link::Member;
 use whimbrel_runtime::{
     DaemonError, DaemonHostConfig, JoinError, JoinRefusal, LeaveError, Mesh, MeshConfig, MeshError,
-    MeshId, MigrationOpts, RosterError, join,
+    MeshId, MigrationOpts, RosterError, audit_files, join,
 };
 use whimbrel_wire::{NodeKey, PublicKey};
 
@@ -144,6 +144,31 @@ async fn only_the_invited_are_let_in() {
     // A mesh without an id has no door.
     let alone = stage::nodes(1, false).await;
     assert_eq!(alone[0].runtime.invite(HOUR, None, false).unwrap_err(), RosterError::NoMesh);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_is_refused_is_written_down_and_who_joined_too() {
+    let (log, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut config = config_in(1, &folder, &[]);
+    config.trust.folder = Some(log.path().to_owned());
+    let host = start(config, folder).await;
+    let named = invitation(&host, Some(key(4).public()));
+    assert!(matches!(guest(3, &named).await, Err(JoinError::Refused(JoinRefusal::Guest))));
+    drop(guest(4, &named).await.unwrap());
+    let entries = |of_sightings| {
+        let files = audit_files(log.path()).unwrap().into_iter();
+        let files = files.filter(|file| file.of_sightings == of_sightings);
+        files.flat_map(|file| file.read.entries).collect::<Vec<_>>()
+    };
+    until("the refusal is written down", || {
+        entries(true).iter().any(|it| it.what == "guest refused" && it.who == "127.0.0.1")
+    })
+    .await;
+    let joined = key(4).node_id().to_string();
+    until("who joined is written down", || {
+        entries(false).iter().any(|it| it.what == "joined" && it.who == joined)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,5 +22,6 @@ mod token;
 pub use act::{Act, Verb};
 pub use policy::{Holder, Policy};
 pub use refusal::{MintError, TrustRefusal};
-pub use scope::{Among, ChannelPattern, Scope};
+pub use scope::{Among, Scope};
 pub use token::{BlockId, PermissionToken};
+pub use whimbrel_wire::ChannelPattern;

@@ -11,12 +11,12 @@
 
 use std::collections::BTreeSet;
 
-use whimbrel_wire::{ChannelName, PublicKey};
+use whimbrel_wire::limits::PERMIT_NAMES_MAX;
+use whimbrel_wire::{ChannelName, ChannelPattern, Permit, PublicKey};
 
 use crate::act::{Act, Verb};
 use crate::limits::REVOKED_MAX;
 use crate::refusal::TrustRefusal;
-use crate::scope::ChannelPattern;
 use crate::token::{BlockId, PermissionToken};
 
 /// Whom a node trusts, and what it does not believe any more.
@@ -119,6 +119,26 @@ impl Policy {
             return Err(TrustRefusal::NotCovered { act: act.to_string() });
         }
         Ok(holder)
+    }
+
+    /// What a daemon that holds `tokens` may listen to by itself, at `now`; none where nothing is gated. A token
+    /// that is not believed gives nothing.
+    pub fn permits<'t>(
+        &self,
+        tokens: impl IntoIterator<Item = &'t PermissionToken>,
+        now: u64,
+    ) -> Option<Vec<Permit>> {
+        if !self.demands_tokens() {
+            return None;
+        }
+        let open = Permit {
+            publishers: Vec::new(),
+            channels: self.open_channels.iter().take(PERMIT_NAMES_MAX).cloned().collect(),
+            until: u64::MAX,
+        };
+        let open = Some(open).filter(|permit| !permit.channels.is_empty());
+        let held = tokens.into_iter().filter(|token| self.believe(token, now).is_ok());
+        Some(open.into_iter().chain(held.filter_map(|token| token.scope().permit())).collect())
     }
 
     fn is_open(&self, act: &Act) -> bool {

@@ -5,11 +5,9 @@
 //! * S1 (narrower): what lies within a scope covers no act that the scope does not cover.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use whimbrel_wire::limits::CHANNEL_NAME_BYTES_MAX;
-use whimbrel_wire::{ChannelName, EntityId, NodeId};
+use whimbrel_wire::{ChannelPattern, EntityId, NodeId, Permit};
 
 use crate::act::{Act, Verb};
 use crate::limits::LISTED_MAX;
@@ -22,11 +20,6 @@ pub enum Among<T: Ord> {
     /// These and no others; from one to [`LISTED_MAX`].
     These(BTreeSet<T>),
 }
-
-/// The name of a channel, or how the names of several begin.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ChannelPattern(String);
 
 /// What may be done, and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,44 +63,21 @@ impl<T: Ord> Among<T> {
         }
     }
 
+    /// Those that are listed; none for any.
+    fn to_list(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        match self {
+            Self::Any => Vec::new(),
+            Self::These(listed) => listed.iter().cloned().collect(),
+        }
+    }
+
     fn is_bounded(&self) -> bool {
         match self {
             Self::Any => true,
             Self::These(listed) => !listed.is_empty() && listed.len() <= LISTED_MAX,
-        }
-    }
-}
-
-impl ChannelPattern {
-    /// The pattern of a text: a name, or the beginning of names and `*`. None if it can be neither.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Option<Self> {
-        let text = text.into();
-        let begins = text.strip_suffix('*').unwrap_or(&text);
-        let fits = text.len() <= CHANNEL_NAME_BYTES_MAX && !text.is_empty();
-        (fits && !begins.contains('*') && !text.chars().any(char::is_control)).then_some(Self(text))
-    }
-
-    /// The text of it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether it means this channel.
-    #[must_use]
-    pub fn covers(&self, channel: &ChannelName) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(beginning) => channel.as_str().starts_with(beginning),
-            None => channel.as_str() == self.0,
-        }
-    }
-
-    /// Whether it means every channel that `other` means.
-    fn includes(&self, other: &Self) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(beginning) => other.0.strip_suffix('*').unwrap_or(&other.0).starts_with(beginning),
-            None => self == other,
         }
     }
 }
@@ -151,28 +121,18 @@ impl Scope {
             && self.until <= wider.until
     }
 
+    /// What a daemon that holds it may listen to; nothing if it does not say.
+    #[must_use]
+    pub fn permit(&self) -> Option<Permit> {
+        self.verbs.contains(&Verb::Subscribe).then(|| Permit {
+            publishers: self.daemons.to_list(),
+            channels: self.channels.to_list(),
+            until: self.until,
+        })
+    }
+
     /// Whether its lists are as long as they may be.
     pub(crate) fn is_bounded(&self) -> bool {
         self.daemons.is_bounded() && self.channels.is_bounded() && self.nodes.is_bounded()
-    }
-}
-
-impl TryFrom<String> for ChannelPattern {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        Self::new(text).ok_or("this is neither the name of a channel nor the beginning of names")
-    }
-}
-
-impl From<ChannelPattern> for String {
-    fn from(pattern: ChannelPattern) -> Self {
-        pattern.0
-    }
-}
-
-impl fmt::Display for ChannelPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

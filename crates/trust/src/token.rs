@@ -327,6 +327,18 @@ fn seal_digest(last: &Digest) -> Digest {
 }
 
 impl BlockId {
+    /// The id with this digest.
+    #[must_use]
+    pub const fn new(digest: Digest) -> Self {
+        Self(digest)
+    }
+
+    /// The digest of the block.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.0
+    }
+
     /// The id of 64 hexadecimal digits.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {

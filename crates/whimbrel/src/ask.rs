@@ -330,9 +330,14 @@ pub(crate) async fn forks(place: &Place, daemon: String) -> Result<()> {
     let mut lines = Vec::new();
     let see = |part| {
         if let Part::Fork(line) = part {
+            let from = if line.by.is_empty() {
+                "a snapshot".to_owned()
+            } else {
+                format!("what {} gave away", line.by)
+            };
             lines.push(format!(
-                "epoch {} goes on from position {} of what {} gave away; what {} took in during epoch {} is lost",
-                line.epoch, line.position, line.by, line.loser, line.lost
+                "epoch {} goes on from position {} of {from}; what {} took in during epoch {} is lost",
+                line.epoch, line.position, line.loser, line.lost
             ));
         }
     };
@@ -361,7 +366,14 @@ pub(crate) async fn import(
     file: &Path,
     kind: Option<String>,
     words: BirthWords,
+    (revive, accept_loss): (bool, bool),
 ) -> Result<()> {
+    if revive && !accept_loss {
+        return Err(Advice::wrong(
+            "bringing it back loses all that it took in since the snapshot",
+            "make sure that its node is lost for good, then add --accept-loss",
+        ));
+    }
     if words.seed_file.is_none() {
         return Err(Advice::wrong(
             "a snapshot holds the state of a daemon and not its key",
@@ -370,7 +382,7 @@ pub(crate) async fn import(
     }
     let file = std::path::absolute(file).context("could not find the folder")?;
     let birth = birth(words, false)?;
-    born(put(place, Ask::Import { file, kind, birth }).await?)
+    born(put(place, Ask::Import { file, kind, birth, revive }).await?)
 }
 
 pub(crate) async fn stop(place: &Place, daemon: String) -> Result<()> {

@@ -50,14 +50,20 @@ fn show(files: &[AuditFile], words: &AuditWords) -> Result<ExitCode> {
     let since = words.since.and_then(|since| SystemTime::now().checked_sub(since));
     let since = since.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     let since = since.map_or(0, |at| u64::try_from(at.as_micros()).unwrap_or(u64::MAX));
-    for entry in files.iter().flat_map(|file| &file.read.entries) {
+    let mut entries: Vec<(bool, &Entry)> = Vec::new();
+    for file in files {
+        entries.extend(file.read.entries.iter().map(|entry| (file.of_sightings, entry)));
+    }
+    // Two logs, each in its order; a clock that was set back does not change that.
+    entries.sort_by_key(|(_, entry)| entry.at_us);
+    for (of_sightings, entry) in entries {
         if entry.at_us < since {
             continue;
         }
         if words.json {
             say(&serde_json::to_string(entry).context("an entry cannot be written")?);
         } else {
-            say(&line(entry));
+            say(&line(entry, of_sightings));
         }
     }
     Ok(complain(files))
@@ -82,15 +88,19 @@ fn complain(files: &[AuditFile]) -> ExitCode {
 
 fn verify(files: &[AuditFile], folder: &Path) -> Result<ExitCode> {
     let ended = complain(files);
-    let first = files.first().map_or(0, |file| file.read.head.after) + 1;
-    let last = files.last().context("no file")?.read.standing;
-    if ended == ExitCode::SUCCESS {
-        say(&format!(
-            "the log in {} holds: entries {first} to {}, the last digest is {}",
-            folder.display(),
-            last.entries,
-            hex(last.digest.as_bytes())
-        ));
+    for (of_sightings, what) in [(false, "log"), (true, "log of sightings")] {
+        let mut of = files.iter().filter(|file| file.of_sightings == of_sightings);
+        let Some(first) = of.next() else { continue };
+        let last = of.next_back().unwrap_or(first).read.standing;
+        if ended == ExitCode::SUCCESS {
+            say(&format!(
+                "the {what} in {} holds: entries {} to {}, the last digest is {}",
+                folder.display(),
+                first.read.head.after + 1,
+                last.entries,
+                hex(last.digest.as_bytes())
+            ));
+        }
     }
     let said_broken = |entry: &&Entry| entry.what == "log broken" && entry.result == Outcome::Noted;
     for entry in files.iter().flat_map(|file| &file.read.entries).filter(said_broken) {
@@ -102,7 +112,7 @@ fn verify(files: &[AuditFile], folder: &Path) -> Result<ExitCode> {
     Ok(ended)
 }
 
-fn line(entry: &Entry) -> String {
+fn line(entry: &Entry, of_sightings: bool) -> String {
     let result = match entry.result {
         Outcome::Begun => "begun",
         Outcome::Done => "done",
@@ -113,7 +123,7 @@ fn line(entry: &Entry) -> String {
     let daemon: String = entry.daemon.chars().take(8).collect();
     let of = if entry.of == 0 { String::new() } else { format!(" (of {})", entry.of) };
     let words = [
-        format!("{:>6}", entry.number),
+        format!("{:>7}", format!("{}{}", if of_sightings { "s" } else { "" }, entry.number)),
         moment(entry.at_us),
         format!("{result:<8}"),
         entry.who.clone(),

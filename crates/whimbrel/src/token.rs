@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use whimbrel::runtime::admin::words::{Ask, TokenText, daemon_of, daemon_text};
+use whimbrel::runtime::admin::words::{Ask, HeldLine, Part, TokenText, daemon_of, daemon_text};
 use whimbrel::trust::{
     Among, BlockId, ChannelPattern, MintError, PermissionToken, Scope, TrustRefusal, Verb,
 };
@@ -54,11 +54,30 @@ pub(crate) enum TokenWords {
         #[arg(long, value_name = "KEY")]
         root: Option<String>,
     },
-    /// Have the node believe it no more, nor anything that was made from it. Other nodes are not told: revoke
-    /// it at each.
+    /// Have the node believe it no more, nor anything that was made from it. The node tells the other members.
     Revoke {
         /// The file with the token, or the id of a block.
         what: String,
+    },
+    /// Give a token to a daemon that runs at the node: its own code may then do what the token says, wherever it
+    /// moves.
+    Give {
+        /// Which daemon.
+        daemon: String,
+        /// The file with the token.
+        file: PathBuf,
+    },
+    /// Take a token from a daemon that runs at the node, and all that were made from the same block.
+    Take {
+        /// Which daemon.
+        daemon: String,
+        /// The file with the token, or the id of a block.
+        what: String,
+    },
+    /// Print which tokens a daemon holds that runs at the node, without their secrets.
+    Held {
+        /// Which daemon.
+        daemon: String,
     },
 }
 
@@ -127,15 +146,44 @@ pub(crate) async fn run(place: &Place, words: TokenWords) -> Result<()> {
         }
         TokenWords::Inspect { file, root } => inspect(&read(&file)?, root.as_deref()),
         TokenWords::Revoke { what } => {
-            let id = match BlockId::of(&what) {
-                Some(id) => id,
-                None => last_id(&read(Path::new(&what))?)?,
+            let block = block(&what)?;
+            ask::put(place, Ask::Revoke { block }).await?;
+            output::complain(
+                "revoked; members that are up are told at once, others when they are up again",
+            );
+            Ok(())
+        }
+        TokenWords::Give { daemon, file } => {
+            let token = text(&file)?;
+            ask::put(place, Ask::Give { daemon, token }).await?;
+            output::complain("given; it moves with the daemon");
+            Ok(())
+        }
+        TokenWords::Take { daemon, what } => {
+            let block = block(&what)?;
+            ask::put(place, Ask::Take { daemon, block }).await?;
+            output::complain("taken away");
+            Ok(())
+        }
+        TokenWords::Held { daemon } => {
+            let see = |part| {
+                if let Part::Token(HeldLine { holder, block }) = part {
+                    say(&format!("{block}  {holder}"));
+                }
             };
-            ask::put(place, Ask::Revoke { block: id.to_string() }).await?;
-            output::complain("revoked at this node; the others have to be told one by one");
+            ask::put_with(place, Ask::Held { daemon }, see).await?;
             Ok(())
         }
     }
+}
+
+/// The id that is written, or that of the last block of the token in a file.
+fn block(what: &str) -> Result<String> {
+    let id = match BlockId::of(what) {
+        Some(id) => id,
+        None => last_id(&read(Path::new(what))?)?,
+    };
+    Ok(id.to_string())
 }
 
 /// The token in a file that only its owner can read.

@@ -28,7 +28,12 @@ pub(crate) async fn migrate(place: &Place, ask: Ask, as_json: bool) -> Result<Ex
             live.show(&line(&progress, rate));
         }
         Part::Place(place) => output::complain(&place_line(place)),
-        Part::Node(_) | Part::Daemon(_) | Part::Event(_) | Part::Fork(_) | Part::Channel(_) => {}
+        Part::Node(_)
+        | Part::Daemon(_)
+        | Part::Event(_)
+        | Part::Fork(_)
+        | Part::Channel(_)
+        | Part::Token(_) => {}
     };
     let done = client.ask_with(ask, see).await;
     live.clear();

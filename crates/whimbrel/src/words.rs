@@ -348,13 +348,20 @@ enum SnapshotWords {
         /// Which file.
         file: PathBuf,
     },
-    /// Bear a daemon from a file; it needs the seed file of the daemon that was exported.
+    /// Bear a daemon from a file; it needs the seed file of the daemon that was exported. One that lives or lived
+    /// elsewhere is not born again; when its node is lost it is brought back by --revive.
     Import {
         /// Which file.
         file: PathBuf,
         /// Of which kind, if not the one that the file names.
         #[arg(long)]
         kind: Option<String>,
+        /// Its node is lost for good, with its disk: go on here from the file, in a new epoch.
+        #[arg(long)]
+        revive: bool,
+        /// What it took in since the file was written is lost.
+        #[arg(long, requires = "revive")]
+        accept_loss: bool,
         #[command(flatten)]
         birth: BirthWords,
     },
@@ -434,8 +441,8 @@ impl Words {
             What::Snapshot(SnapshotWords::Export { daemon, file }) => {
                 ask::export(&place, daemon, &file).await?;
             }
-            What::Snapshot(SnapshotWords::Import { file, kind, birth }) => {
-                ask::import(&place, &file, kind, birth).await?;
+            What::Snapshot(SnapshotWords::Import { file, kind, revive, accept_loss, birth }) => {
+                ask::import(&place, &file, kind, birth, (revive, accept_loss)).await?;
             }
             What::Gate(words) => return crate::chart::gate::run(&place, &words).await,
             What::Chart(words) => return crate::chart::run(&place, words).await,
@@ -573,6 +580,7 @@ mod tests {
             "whimbrel verify-trace node.trace",
             "whimbrel snapshot export store file",
             "whimbrel snapshot import file --kind kv --seed-file seed",
+            "whimbrel snapshot import file --seed-file seed --revive --accept-loss",
             "whimbrel demo --seconds 5 --rate 100 --state 1MiB --nodes 4",
             "whimbrel demo --file README.md",
             "whimbrel sim --nodes 5 --daemons 1000 --scenario drain.toml --seed 7 --json --trace file",
@@ -583,6 +591,9 @@ mod tests {
             "whimbrel token attenuate t --holder ci --may deliver --daemons ab --sealed --out u",
             "whimbrel token inspect t --root ab",
             "whimbrel token revoke t --data a --token t",
+            "whimbrel token give ab t --data a",
+            "whimbrel token take ab t --data a",
+            "whimbrel token held ab --data a",
             "whimbrel audit --since 20s --json --data a",
             "whimbrel audit --verify --data a",
             "whimbrel publish orders news a b --retain 10",

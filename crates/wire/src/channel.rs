@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::frame::{decode, encode};
 use crate::id::EntityId;
 use crate::limits::CHANNEL_NAME_BYTES_MAX;
+use crate::permit::Permit;
 
 /// How a word of a channel begins: a byte that begins no UTF-8 text, the name, the version.
 const MARK: &[u8; 9] = b"\xffchannel\x01";
@@ -83,6 +84,10 @@ pub enum SubscribeRefusal {
     /// A daemon does not hear itself. Fault: caller. Changed: nothing. Again: no.
     #[error("a daemon does not hear itself")]
     Itself,
+    /// The channel is gated, and the daemon holds no token that covers it. Fault: caller. Changed: nothing.
+    /// Again: after it was given one.
+    #[error("the daemon holds no token for the channel")]
+    NotPermitted,
 }
 
 /// What is said about a channel.
@@ -194,6 +199,18 @@ pub enum ChannelWord {
     Dismiss {
         /// Who is gone.
         subscriber: EntityId,
+    },
+    /// Subscriber → publisher: I would hear, and may not. The answer is a refusal.
+    Unpermitted {
+        /// Which channel.
+        channel: ChannelName,
+        /// Which subscription.
+        subscription: u64,
+    },
+    /// Host → daemon: from here on you may listen by yourself to these; without permits, to all.
+    Permit {
+        /// At most [`PERMITS_MAX`](crate::limits::PERMITS_MAX).
+        permits: Option<Vec<Permit>>,
     },
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A deed is the record "daemon D, epoch e+1, from S to T, at head H". The first one, the birth
 //! deed, is signed by the daemon's own key; each later one by the node key of the owner before
-//! it. Their chain is the title, and it can be verified from the daemon's public key alone. What
+//! it, by the giver who takes the daemon back, or by the daemon's own key once more, when it is brought back from
+//! an older state. Their chain is the title, and it can be verified from the daemon's public key alone. What
 //! follows from a title is decided elsewhere.
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use crate::frame::encode;
 use crate::id::{AttemptId, EntityId, Epoch, NodeId, StoreId};
 use crate::key::{Identity, NodeKey, PublicKey, Signature};
 use crate::link::Head;
+use crate::manifest::Manifest;
 
 /// The content of a hand-over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,6 +122,45 @@ impl Deed {
             && self.snapshot == given.snapshot
     }
 
+    /// The deed by which the daemon's own key says that it goes on from an older state, at another owner: the last
+    /// one, by `previous`, is lost. It goes on from `manifest`, on the node `to`.
+    #[must_use]
+    pub fn revival(
+        identity: &Identity,
+        previous: &SignedDeed,
+        (to, store): (PublicKey, StoreId),
+        attempt: AttemptId,
+        manifest: &Manifest,
+    ) -> SignedDeed {
+        let entity = identity.entity_id();
+        let deed = Self {
+            entity,
+            epoch: previous.deed.epoch.next(),
+            from: entity.key(),
+            to,
+            store,
+            attempt,
+            head: manifest.head,
+            snapshot: manifest.digest(),
+            previous: previous.digest(),
+        };
+        let signature = identity.sign(deed.digest().as_bytes());
+        SignedDeed { deed, signature }
+    }
+
+    /// Whether the daemon itself says this, and not the owner by `given`, the deed before it: it was brought back
+    /// from an older state, and all that that owner took in since is given up.
+    #[must_use]
+    pub fn revives(&self, given: &Self) -> bool {
+        self.from == self.entity.key() && self.from != given.to
+    }
+
+    /// Whether this gives up what was taken in under `given`, the deed before it.
+    #[must_use]
+    pub fn forks_from(&self, given: &Self) -> bool {
+        self.revives(given) || self.takes_back(given)
+    }
+
     /// The new owner.
     #[must_use]
     pub fn owner(&self) -> NodeId {
@@ -154,7 +195,7 @@ impl SignedDeed {
     }
 
     /// Whether this deed continues `previous`, which was verified before: signed by the owner whom
-    /// that one names, or by its giver, who takes back what it gave.
+    /// that one names, by its giver, who takes back what it gave, or by the daemon itself, which was brought back.
     ///
     /// # Errors
     ///
@@ -175,7 +216,7 @@ impl SignedDeed {
         if deed.entity != previous.deed.entity {
             return Err(DeedError::Entity);
         }
-        let may_sign = deed.from == previous.deed.to || deed.takes_back(&previous.deed);
+        let may_sign = deed.from == previous.deed.to || deed.forks_from(&previous.deed);
         let follows = deed.epoch == previous.deed.epoch.next()
             && may_sign
             && deed.previous == previous.digest();

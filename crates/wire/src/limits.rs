@@ -34,8 +34,8 @@ pub const TERMS_BYTES_MAX: usize = 256 * 1024;
 /// least of it and says so.
 pub const REPORT_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest sealed identity envelope, in bytes.
-pub const ENVELOPE_BYTES_MAX: usize = 512;
+/// Longest sealed identity envelope, in bytes: with the tokens that a daemon holds.
+pub const ENVELOPE_BYTES_MAX: usize = 9 * 1024;
 
 /// Most events in one `BufferedEvents`; beyond it the sender starts another message.
 pub const EVENTS_PER_MESSAGE_MAX: usize = 1024;
@@ -51,3 +51,9 @@ pub const CHANNEL_NAME_BYTES_MAX: usize = 255;
 
 /// Most messages on their way to a subscriber that hears [`Recent`](crate::Hearing::Recent).
 pub const HEARING_WINDOW_MAX: u32 = 256;
+
+/// Most permits of a daemon: what is open to all, and one for each token that it holds.
+pub const PERMITS_MAX: usize = 9;
+
+/// Most publishers, and most channels, that one permit names.
+pub const PERMIT_NAMES_MAX: usize = 256;

@@ -23,6 +23,8 @@
 //!   is missing between two is told with the later one.
 //! * C2 (all told): a subscriber that hears all is sent each number from its first one on.
 //! * C3 (bounded): to one that hears the recent ones at most its window is under way.
+//! * C4 (permitted): on a mesh that gates channels, no body is let onto the roster of one that its permits do not
+//!   cover at its own time.
 //!
 //! # Limits
 //!
@@ -43,8 +45,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use whimbrel_mutants::Mutant;
 use whimbrel_wire::{
-    CausalEvent, ChannelName, ChannelWord, EntityId, Hearing, Start, SubscriptionBinding,
-    SubscriptionState, encode,
+    CausalEvent, ChannelName, ChannelWord, EntityId, Hearing, Permit, Start, SubscribeRefusal,
+    SubscriptionBinding, SubscriptionState, Time, encode,
 };
 
 use crate::limits::{
@@ -64,6 +66,10 @@ pub(crate) type Words = Vec<(EntityId, Bytes)>;
 pub(crate) struct Channels {
     published: Publications,
     heard: Subscriptions,
+    /// What the body may listen to by itself; all where nothing is gated. It is kept beside the rest: most
+    /// daemons have none.
+    #[serde(skip)]
+    pub(crate) permits: Option<Vec<Permit>>,
 }
 
 /// What a body asked for during a turn.
@@ -114,6 +120,11 @@ impl Channels {
             ChannelWord::Heard { channel, count } => {
                 self.published.credit(from, &channel, count, &mut effect.words);
             }
+            ChannelWord::Unpermitted { channel, subscription } => {
+                let refusal = SubscribeRefusal::NotPermitted;
+                let word = ChannelWord::Refused { channel, subscription, refusal };
+                effect.words.push((from, word.to_payload()));
+            }
             ChannelWord::Subscribed { channel, subscription, next } => {
                 effect.news = self.heard.subscribed(from, channel, subscription, next);
             }
@@ -133,7 +144,8 @@ impl Channels {
             | ChannelWord::Ask { .. }
             | ChannelWord::Open { .. }
             | ChannelWord::Publish { .. }
-            | ChannelWord::Dismiss { .. } => return Err(NOT_YOURS),
+            | ChannelWord::Dismiss { .. }
+            | ChannelWord::Permit { .. } => return Err(NOT_YOURS),
         }
         Ok(effect)
     }
@@ -147,7 +159,8 @@ impl Channels {
                     return Err("the daemon has too many subscriptions");
                 }
                 let binding = SubscriptionBinding { publisher, channel };
-                self.heard.join(own, &binding, (hearing, start), &mut effect.words);
+                // The host has judged it.
+                self.heard.join(own, &binding, (hearing, start), true, &mut effect.words);
                 effect.answer = Some(self.answer(&binding));
             }
             ChannelWord::Leave { publisher, channel } => {
@@ -174,6 +187,12 @@ impl Channels {
             ChannelWord::Dismiss { subscriber } => {
                 self.published.dismiss(&subscriber);
             }
+            ChannelWord::Permit { permits } => {
+                if !permits.as_deref().is_none_or(Permit::are_bounded) {
+                    return Err("there are too many permits");
+                }
+                self.permits = permits;
+            }
             ChannelWord::Plain(_)
             | ChannelWord::Subscribe { .. }
             | ChannelWord::Subscribed { .. }
@@ -181,7 +200,8 @@ impl Channels {
             | ChannelWord::Unsubscribe { .. }
             | ChannelWord::Unsubscribed { .. }
             | ChannelWord::Message { .. }
-            | ChannelWord::Heard { .. } => return Err(NOT_YOURS),
+            | ChannelWord::Heard { .. }
+            | ChannelWord::Unpermitted { .. } => return Err(NOT_YOURS),
         }
         Ok(effect)
     }
@@ -228,14 +248,23 @@ impl Channels {
         (joins > 0 && joins + heard > SUBSCRIPTIONS_MAX).then_some(Limit::Subscriptions)
     }
 
-    /// Does what a body asked for.
-    pub(crate) fn grant(&mut self, own: EntityId, wish: Wish, words: &mut Words) {
+    /// Whether the body may listen to this by itself.
+    fn may_join(&self, binding: &SubscriptionBinding, now: Time) -> bool {
+        let SubscriptionBinding { publisher, channel } = binding;
+        self.permits.as_ref().is_none_or(|permits| {
+            permits.iter().any(|permit| permit.covers(publisher, channel, now))
+        })
+    }
+
+    /// Does what a body asked for, at its own time `now`.
+    pub(crate) fn grant(&mut self, own: EntityId, now: Time, wish: Wish, words: &mut Words) {
         match wish {
             Wish::Open { channel, retained } => self.published.open(&channel, retained),
             Wish::Publish { channel, payload } => self.published.publish(&channel, payload, words),
             Wish::Join { publisher, channel, hearing, start } => {
                 let binding = SubscriptionBinding { publisher, channel };
-                self.heard.join(own, &binding, (hearing, start), words);
+                let may = self.may_join(&binding, now);
+                self.heard.join(own, &binding, (hearing, start), may, words);
             }
             Wish::Leave { publisher, channel } => {
                 self.heard.leave(&SubscriptionBinding { publisher, channel }, words);
@@ -277,7 +306,8 @@ impl Channels {
 
     /// Whether what came from a peer or a disk is within the limits and agrees with itself.
     pub(crate) fn is_sound(&self) -> bool {
-        self.published.is_sound() && self.heard.is_sound()
+        let bounded = self.permits.as_deref().is_none_or(Permit::are_bounded);
+        self.published.is_sound() && self.heard.is_sound() && bounded
     }
 }
 

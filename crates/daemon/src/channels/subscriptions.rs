@@ -42,12 +42,14 @@ impl Subscriptions {
         self.by.get(binding).map(|subscription| subscription.hearing)
     }
 
-    /// Subscribes, unless that stands or is on its way.
+    /// Subscribes, unless that stands or is on its way. Who may not has the publisher refuse it: so a refusal
+    /// comes to the body as any other.
     pub(super) fn join(
         &mut self,
         own: EntityId,
         binding: &SubscriptionBinding,
         (hearing, start): (Hearing, Start),
+        may: bool,
         words: &mut Words,
     ) {
         match self.state(binding) {
@@ -62,7 +64,11 @@ impl Subscriptions {
             SubscriptionState::Refused(SubscribeRefusal::Itself)
         } else {
             let channel = binding.channel.clone();
-            let word = ChannelWord::Subscribe { channel, subscription: number, hearing, start };
+            let word = if may {
+                ChannelWord::Subscribe { channel, subscription: number, hearing, start }
+            } else {
+                ChannelWord::Unpermitted { channel, subscription: number }
+            };
             words.push((binding.publisher, word.to_payload()));
             SubscriptionState::Asked
         };

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use whimbrel_wire::limits::HEARING_WINDOW_MAX;
+use whimbrel_wire::limits::{HEARING_WINDOW_MAX, PERMITS_MAX};
 use whimbrel_wire::{
-    CausalEvent, ChannelName, ChannelWord, EntityId, Hearing, OriginHash, Start, SubscribeRefusal,
-    SubscriptionBinding, SubscriptionState, decode, encode,
+    CausalEvent, ChannelName, ChannelPattern, ChannelWord, EntityId, Hearing, OriginHash, Permit,
+    Start, SubscribeRefusal, SubscriptionBinding, SubscriptionState, Time, decode, encode,
 };
 
-use super::{Channels, News, Words};
+use super::{Channels, News, Wish, Words};
 use crate::limits::{CHANNELS_MAX, RETAINED_BYTES_MAX, RETAINED_MAX, SUBSCRIBERS_MAX};
 
 const PUBLISHER: EntityId = EntityId::from_bytes([9; 32]);
@@ -66,12 +66,31 @@ impl Aviary {
         self.say(who, word).unwrap()
     }
 
+    /// The body of `who` wants to listen, at this second of its time.
+    fn wish(&mut self, who: EntityId, second: u64) {
+        let wish = Wish::Join {
+            publisher: PUBLISHER,
+            channel: name(),
+            hearing: Hearing::All,
+            start: Start::Next,
+        };
+        let mut words = Words::new();
+        let now = Time::from_nanos(second * 1_000_000_000);
+        self.sides.entry(who).or_default().grant(who, now, wish, &mut words);
+        self.send(who, words);
+    }
+
     fn leave(&mut self, who: EntityId) -> SubscriptionState {
         self.say(who, ChannelWord::Leave { publisher: PUBLISHER, channel: name() }).unwrap()
     }
 
     fn ask(&mut self, who: EntityId) -> SubscriptionState {
         self.say(who, ChannelWord::Ask { publisher: PUBLISHER, channel: name() }).unwrap()
+    }
+
+    /// Carries everything, both ways.
+    fn carry_between(&mut self, one: EntityId, other: EntityId) {
+        while self.carry(one, other) || self.carry(other, one) {}
     }
 
     /// Carries the oldest word from one to the other. False if there is none.
@@ -386,4 +405,51 @@ proptest! {
         prop_assert_eq!(aviary.numbers(all), (1..=aviary.published).collect::<Vec<_>>());
         prop_assert_eq!(aviary.numbers(recent).last().copied(), Some(aviary.published), "it never catches up");
     }
+}
+
+#[test]
+fn a_body_is_let_onto_a_roster_only_as_permitted() {
+    let permit = |publisher, channel: &str, until| Permit {
+        publishers: vec![publisher],
+        channels: vec![ChannelPattern::new(channel).unwrap()],
+        until,
+    };
+    let cases = [
+        (None, true),
+        (Some(vec![]), false),
+        (Some(vec![permit(PUBLISHER, "birds", 10)]), true),
+        (Some(vec![permit(PUBLISHER, "fish", 10), permit(PUBLISHER, "bi*", 10)]), true),
+        (Some(vec![permit(PUBLISHER, "birds", 9)]), false),
+        (Some(vec![permit(PUBLISHER, "fish", 10)]), false),
+        (Some(vec![permit(subscriber(3), "birds", 10)]), false),
+    ];
+    for (permits, may) in cases {
+        let mut aviary = Aviary::default();
+        let who = subscriber(1);
+        aviary.open(0);
+        let effect =
+            aviary.sides.entry(who).or_default().obey(who, ChannelWord::Permit { permits });
+        assert_eq!(effect.unwrap().words, []);
+        aviary.wish(who, 10);
+        aviary.carry_between(who, PUBLISHER);
+        let refusal = SubscribeRefusal::NotPermitted;
+        let (publisher, channel) = (PUBLISHER, name());
+        let told = if may {
+            News::Subscribed { publisher, channel, next: 1 }
+        } else {
+            News::Refused { publisher, channel, refusal }
+        };
+        assert_eq!(aviary.told[&who], [told]);
+        // Its host judges by itself.
+        assert_eq!(aviary.join(who, Hearing::All, Start::Next) == SubscriptionState::Asked, !may);
+    }
+}
+
+#[test]
+fn permits_beyond_their_bounds_are_declined() {
+    let permit = Permit { publishers: Vec::new(), channels: Vec::new(), until: 1 };
+    let many = ChannelWord::Permit { permits: Some(vec![permit; PERMITS_MAX + 1]) };
+    let mut channels = Channels::default();
+    channels.obey(subscriber(1), many).unwrap_err();
+    assert_eq!(channels.permits, None);
 }

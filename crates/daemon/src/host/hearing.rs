@@ -5,7 +5,7 @@
 //! is spoilt and the word comes again as a poisoned one, which changes the ledger and is not told.
 
 use whimbrel_wire::{
-    CausalEvent, ChannelWord, Hearing, Sender, SubscriptionBinding, SubscriptionState, Time,
+    CausalEvent, ChannelWord, Hearing, Permit, Sender, SubscriptionBinding, SubscriptionState, Time,
 };
 
 use super::{Host, HostError, POISONED, Turned};
@@ -85,9 +85,22 @@ impl Host {
         let mut wishes = std::mem::take(&mut self.desk.wishes);
         let channels = self.channels.get_or_insert_default();
         for wish in wishes.drain(..) {
-            channels.grant(self.entity, wish, words);
+            channels.grant(self.entity, self.time, wish, words);
         }
         self.desk.wishes = wishes;
+    }
+
+    /// What the body may listen to by itself; none where that is everything.
+    #[must_use]
+    pub fn permits(&self) -> Option<&[Permit]> {
+        self.channels.as_deref()?.permits.as_deref()
+    }
+
+    /// Says so to a newborn, before its first capture. Later it is told by a turn.
+    pub fn permit(&mut self, permits: Option<Vec<Permit>>) {
+        if permits.is_some() || self.permits().is_some() {
+            self.channels.get_or_insert_default().permits = permits;
+        }
     }
 
     pub(super) fn exceeded_channels(&self, wishes: &[Wish]) -> Option<super::Limit> {

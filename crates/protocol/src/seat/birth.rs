@@ -1,12 +1,19 @@
 //! Decides how a daemon begins on this node, and how it is stopped or deleted here.
+//!
+//! It begins by a birth, or is *brought back*: its last owner is lost, and whoever has its key and an older state
+//! has the key sign that it goes on from there. That deed follows the last one that is known, so it begins a new
+//! epoch, fences the owner that was lost, and is in the title for all to see. What cannot be known here is whether
+//! that owner gave the daemon on meanwhile: then two deeds begin one epoch, and the heir stops when it hears.
 
 use super::*;
 
 impl Seat {
     pub(super) fn spawn(&mut self, now: Time, bearing: Bearing, out: &mut Vec<Output>) {
-        let fresh = matches!(self.tenure, Tenure::Stranger) && self.title.last().is_none();
-        let mut title = Title::unknown(self.entity);
         let deed = &bearing.birth.deed;
+        let revives = deed.epoch > Epoch::FIRST;
+        let known = self.title.last().is_some();
+        let fresh = matches!(self.tenure, Tenure::Stranger) && known == revives;
+        let mut title = self.title.clone();
         let ours = deed.to == self.station.public() && deed.store == self.station.store();
         let error = if !fresh {
             Some(SpawnError::Exists)
@@ -20,7 +27,13 @@ impl Seat {
         }
         let (deed, manifest) = (bearing.birth.clone(), bearing.manifest.clone());
         self.tenure = Tenure::Bearing(Box::new(bearing));
-        self.own_desk(now, out).save(Saving::Birth, Write::Birth { deed, manifest });
+        let (saving, write) = if revives {
+            let (entity, attempt, epoch) = (self.entity, deed.deed.attempt, manifest.epoch);
+            (Saving::Revival, Write::SaveCopy { entity, attempt, epoch, manifest })
+        } else {
+            (Saving::Birth, Write::Birth { deed, manifest })
+        };
+        self.own_desk(now, out).save(saving, write);
     }
 
     pub(super) fn born(
@@ -33,6 +46,9 @@ impl Seat {
             return;
         };
         let ticket = bearing.ticket;
+        if bearing.birth.deed.epoch > Epoch::FIRST {
+            return self.revived(now, bearing, result, out);
+        }
         if let Err(error) = result {
             // The birth may be on disk: the record says.
             self.open(now, out);
@@ -54,6 +70,78 @@ impl Seat {
         out.push(Output::Event(Event::Live { epoch, head }));
         self.announce(now, out);
         self.title_grew(now, out);
+    }
+
+    /// The copy of a daemon that is brought back is saved, or not: then the deed is.
+    pub(super) fn revival_kept(
+        &mut self,
+        now: Time,
+        result: Result<(), WriteError>,
+        out: &mut Vec<Output>,
+    ) {
+        let Tenure::Bearing(bearing) = &self.tenure else { return };
+        let deed = bearing.birth.clone();
+        // Another deed may have been heard of meanwhile.
+        let follows = self.title.last().is_some_and(|last| deed.follows(last).is_ok());
+        let error = match result {
+            Ok(()) if follows => {
+                let mut deeds = self.title.deeds().to_vec();
+                deeds.push(deed);
+                return self.own_desk(now, out).save(Saving::Birth, Write::Accept { deeds });
+            }
+            Ok(()) => SpawnError::Deed,
+            Err(error) => SpawnError::Store(error),
+        };
+        self.not_revived(now, error, out);
+    }
+
+    /// The deed by which a daemon is brought back is saved, or not.
+    fn revived(
+        &mut self,
+        now: Time,
+        bearing: Box<Bearing>,
+        result: Result<(), WriteError>,
+        out: &mut Vec<Output>,
+    ) {
+        let ticket = bearing.ticket;
+        let here = self.station.node();
+        let deed = bearing.birth.clone();
+        match result {
+            Ok(()) if self.learn(now, here, &[deed], out).is_ok() => {
+                out.push(Output::Spawned { ticket, result: Ok(()) });
+                self.announce(now, out);
+                self.open(now, out);
+            }
+            // Two deeds begin one epoch: the record has this one, and is read when the node starts.
+            Ok(()) => out.push(Output::Spawned { ticket, result: Err(SpawnError::Deed) }),
+            Err(error) => {
+                self.tenure = Tenure::Bearing(bearing);
+                self.not_revived(now, SpawnError::Store(error), out);
+            }
+        }
+    }
+
+    fn not_revived(&mut self, now: Time, error: SpawnError, out: &mut Vec<Output>) {
+        let before = std::mem::replace(&mut self.tenure, Tenure::Stranger);
+        let Tenure::Bearing(bearing) = before else { return };
+        let (ticket, entity, attempt) = (bearing.ticket, self.entity, bearing.birth.deed.attempt);
+        if matches!(error, SpawnError::Store(WriteError::Unknown(_))) {
+            // It may be on disk: the record says.
+            self.open(now, out);
+        } else {
+            let write = Write::DropCopy { entity, attempt };
+            self.own_desk(now, out).save(Saving::DropCopy(attempt), write);
+        }
+        out.push(Output::Spawned { ticket, result: Err(error) });
+    }
+
+    /// Somebody brought the daemon back while this node owned it by another deed of the same epoch: it acts no more.
+    pub(super) fn stop_for_revival(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.with_owner(now, out, |owner, desk| {
+            if !matches!(owner.life, Life::Parked { .. }) {
+                owner.park(desk, "it was brought back elsewhere from an older state".to_owned());
+            }
+        });
     }
 
     /// Tells the members who owns the daemon.

@@ -509,6 +509,10 @@ impl Seat {
         if !kept && !Mutant::AnyStore.is_on() {
             return self.own_desk(now, out).warn(Warning::LostTitle { epoch });
         }
+        // This node made it, and lost what it had then: nobody else has the copy.
+        if self.prospect.as_ref().is_some_and(|title| title.is_revival(epoch)) {
+            return self.own_desk(now, out).warn(Warning::LostTitle { epoch });
+        }
         if newest.deed.from == self.station.public() || epoch == Epoch::FIRST {
             return;
         }
@@ -536,8 +540,13 @@ impl Seat {
             && Some(owner.epoch) < epoch
             && !Mutant::OldEpochAccepted.is_on()
         {
+            let is_revived = self.title.is_revival(owner.epoch.next());
             self.tell_taken_back(now, out);
             self.leave(now, out);
+            if is_revived {
+                // What it kept goes as after any hand-over: when the new owner says that it has the deed.
+                self.open(now, out);
+            }
         }
         self.overtaken(now, out);
         let over: Vec<AttemptId> = self

@@ -47,6 +47,10 @@ impl Seat {
         let until = now + self.station.settings.search_max;
         let error = match &mut self.tenure {
             Tenure::Departed(departed) if departed.obeyed => ReclaimError::Obeyed,
+            // It was brought back elsewhere: that was not given by this node.
+            Tenure::Departed(departed) if self.title.is_revival(departed.deed.deed.epoch) => {
+                ReclaimError::NotDeparted
+            }
             Tenure::Departed(departed) if departed.reclaiming.is_some() => ReclaimError::Busy,
             Tenure::Departed(departed) => {
                 departed.reclaiming = Some(Reclaiming { ticket, attempt, until, deed: None });
@@ -126,7 +130,7 @@ impl Seat {
         let (durable, given) = (owner.durable, self.title.deed(owner.epoch));
         let back = self.title.deed(owner.epoch.next());
         let Some((given, back)) = given.zip(back) else { return };
-        if back.deed.takes_back(&given.deed) {
+        if back.deed.forks_from(&given.deed) {
             let turns = durable.get().saturating_sub(back.deed.head.position.get());
             let warning = Warning::TakenBack { epoch: back.deed.epoch, turns };
             self.own_desk(now, out).warn(warning);

@@ -114,6 +114,12 @@ impl Seat {
         }
     }
 
+    /// Whether the daemon runs here and is on its way to another node: what is secret of it may have been sealed.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        matches!(&self.tenure, Tenure::Owner(owner) if owner.departure.is_some())
+    }
+
     /// Snapshots whose chunks a collection of garbage must leave alone, beyond those on record.
     #[must_use]
     pub fn manifests_in_use(&self) -> Vec<Manifest> {

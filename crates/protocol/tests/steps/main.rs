@@ -12,6 +12,7 @@ mod owner;
 mod pace;
 mod reasons;
 mod reclaim;
+mod revive;
 mod seat;
 mod source;
 mod stage;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use whimbrel_protocol::{
     Append, Capture, DeliverError, Event, Input, MoveError, MoveOptions, Output, ReclaimError,
-    ReplayStep, Restored, SaveTicket, Seat, SendError, Settings, Standing, Station, Ticket,
-    TurnFailure, Turned, Unprepared, Warning,
+    ReplayStep, Restored, SaveTicket, Seat, SendError, Settings, SpawnError, Standing, Station,
+    Ticket, TurnFailure, Turned, Unprepared, Warning,
 };
 use whimbrel_store::{Chunks, Journal, Memory, MemoryChunks, Titles};
 use whimbrel_wire::{
@@ -648,6 +648,29 @@ impl Stage {
         let (birth, manifest) = (Box::new(birth), Box::new(manifest));
         let (wall, catch_up) = (Time::ZERO, CatchUp::Replay);
         self.feed(node, Input::Spawn { ticket, birth, manifest, wall, catch_up, next_timer: None });
+    }
+
+    /// Somebody at `node` has the daemon brought back from its birth; how that ended is in [`Stage::spawned`].
+    pub(crate) fn revive(&mut self, node: usize) -> Ticket {
+        let ticket = self.ticket();
+        let last = self.nodes[node].seat.title().last().cloned().unwrap();
+        let (_, manifest, _) = self.birth(node);
+        let manifest = Manifest { epoch: last.deed.epoch, ..manifest };
+        let here = (self.nodes[node].key.public(), self.nodes[node].store);
+        let attempt = AttemptId::new(0xbac);
+        let birth = Deed::revival(&self.identity, &last, here, attempt, &manifest);
+        let (birth, manifest) = (Box::new(birth), Box::new(manifest));
+        let (wall, catch_up) = (Time::ZERO, CatchUp::Replay);
+        self.feed(node, Input::Spawn { ticket, birth, manifest, wall, catch_up, next_timer: None });
+        ticket
+    }
+
+    pub(crate) fn spawned(&self, ticket: Ticket) -> Vec<Result<(), SpawnError>> {
+        let ends = self.seen.iter().filter_map(|seen| match &seen.output {
+            Output::Spawned { ticket: of, result } if *of == ticket => Some(result.clone()),
+            _ => None,
+        });
+        ends.collect()
     }
 
     /// A caller on `node` delivers `payload`; the answer is in [`Stage::delivered`].

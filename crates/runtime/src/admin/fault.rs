@@ -12,6 +12,7 @@ use whimbrel_trust::TrustRefusal;
 use whimbrel_wire::{MigrationFailureReason, WriteError};
 
 use crate::error::{DaemonError, MigrationError};
+use crate::permits::TokenError;
 use crate::roster::LeaveError;
 use crate::trust::TrustError;
 
@@ -246,11 +247,13 @@ impl From<DaemonError> for AdminFault {
                 "start the node, or wait until whimbrel nodes shows it alive",
             )
             .blaming(Fault::Surroundings, Again::Later),
+            DaemonError::OwnerUp(_) => owner_up(text),
             DaemonError::NoPlace(placement) => no_place(&placement),
             DaemonError::Store(_) => store_failed(text),
             DaemonError::Reclaim(error) => reclaim_failed(&error),
             DaemonError::Migration(reason) => Self::from(MigrationError::Failed(reason)),
             DaemonError::Trust(error) => Self::from(error),
+            DaemonError::Token(error) => token_failed(&error),
         }
     }
 }
@@ -291,6 +294,29 @@ impl From<TrustError> for AdminFault {
                     .perhaps()
             }
         }
+    }
+}
+
+fn owner_up(text: String) -> AdminFault {
+    let next = "move it with whimbrel migrate; bring it back only when its node is lost for good";
+    AdminFault::caller(Code::Elsewhere, text, next)
+}
+
+fn token_failed(error: &TokenError) -> AdminFault {
+    let text = chain(error);
+    match error {
+        TokenError::NotHere => {
+            AdminFault::caller(Code::Elsewhere, text, "ask the node on which it runs")
+        }
+        TokenError::Moving => AdminFault::caller(Code::Busy, text, "ask again when it has moved")
+            .blaming(Fault::Nobody, Again::Later),
+        TokenError::TooMany(_) => {
+            AdminFault::caller(Code::Malformed, text, "take one away first: whimbrel token take")
+        }
+        TokenError::NoSuch => {
+            AdminFault::caller(Code::Malformed, text, "whimbrel token held shows what it holds")
+        }
+        TokenError::Store(_) => store_failed(text),
     }
 }
 

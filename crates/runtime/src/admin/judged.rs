@@ -9,9 +9,9 @@ use whimbrel_trust::{Act, BlockId};
 use super::fault::{AdminFault, Code};
 use super::office::{Office, key_of};
 use super::server::Replies;
-use super::words::{Birth, Done, Part, Payload};
+use super::words::{Ask, Birth, Done, HeldLine, Part, Payload};
 use crate::config::MigrationOpts;
-use crate::trust::Caller;
+use crate::trust::{Caller, TrustError};
 
 impl Office {
     pub(super) fn node_for(&self, caller: &Caller) -> Result<Done, AdminFault> {
@@ -44,11 +44,34 @@ impl Office {
     }
 
     pub(super) async fn revoke_for(caller: &Caller, block: &str) -> Result<Done, AdminFault> {
-        let id = BlockId::of(block).ok_or_else(|| {
-            let next = "whimbrel token inspect prints the ids of a token's blocks";
-            AdminFault::caller(Code::Malformed, "this is no id of a block", next)
-        })?;
-        caller.revoke(id).await?;
+        caller.revoke(block_of(block)?).await?;
+        Ok(Done::Nothing)
+    }
+
+    /// What has to do with the tokens that daemons hold.
+    pub(super) async fn of_tokens(
+        &self,
+        ask: Ask,
+        caller: &Caller,
+        replies: &Replies,
+    ) -> Result<Done, AdminFault> {
+        if let Ask::Give { daemon, token } = ask {
+            let entity = self.daemon(&daemon)?;
+            self.at_home(entity)?;
+            caller.give_token(entity, token.token().map_err(TrustError::from)?).await?;
+        } else if let Ask::Take { daemon, block } = ask {
+            let entity = self.daemon(&daemon)?;
+            self.at_home(entity)?;
+            caller.take_token(entity, block_of(&block)?).await?;
+        } else if let Ask::Held { daemon } = ask {
+            let entity = self.daemon(&daemon)?;
+            caller.may(&Act::observe(Some(entity)))?;
+            self.at_home(entity)?;
+            for (holder, block) in self.runtime().tokens_of(entity.origin_hash()).await? {
+                let block = block.to_string();
+                replies.part(Part::Token(HeldLine { holder, block })).await;
+            }
+        }
         Ok(Done::Nothing)
     }
 
@@ -142,9 +165,11 @@ impl Office {
         file: PathBuf,
         kind: Option<String>,
         birth: Birth,
+        revive: bool,
     ) -> Result<Done, AdminFault> {
-        let what = format!("import from {}", file.display());
-        let call = self.import(file, kind, birth);
+        let verb = if revive { "bring back" } else { "import" };
+        let what = format!("{verb} from {}", file.display());
+        let call = self.import(file, kind, birth, revive);
         caller.administer(Act::admin(None), &what, call).await
     }
 
@@ -207,4 +232,11 @@ impl Office {
         let call = self.expel(node);
         caller.administer(Act::admin(None), &format!("expel {node}"), call).await
     }
+}
+
+fn block_of(text: &str) -> Result<BlockId, AdminFault> {
+    BlockId::of(text).ok_or_else(|| {
+        let next = "whimbrel token inspect prints the ids of a token's blocks";
+        AdminFault::caller(Code::Malformed, "this is no id of a block", next)
+    })
 }

@@ -144,13 +144,18 @@ impl Office {
             Ask::Verify { daemon } => self.verify_for(caller, &daemon).await,
             Ask::Forks { daemon } => self.forks_for(caller, &daemon, replies).await,
             Ask::Export { daemon, file } => self.export_for(caller, &daemon, file).await,
-            Ask::Import { file, kind, birth } => self.import_for(caller, file, kind, birth).await,
+            Ask::Import { file, kind, birth, revive } => {
+                self.import_for(caller, file, kind, birth, revive).await
+            }
             Ask::Open { .. }
             | Ask::Publish { .. }
             | Ask::Subscribe { .. }
             | Ask::Unsubscribe { .. }
             | Ask::Dismiss { .. }
             | Ask::Channels { .. } => self.of_channels(ask, caller, replies).await,
+            Ask::Give { .. } | Ask::Take { .. } | Ask::Held { .. } => {
+                self.of_tokens(ask, caller, replies).await
+            }
             Ask::Stop { daemon } => self.stop_for(caller, &daemon).await,
             Ask::Delete { daemon } => self.delete_for(caller, &daemon).await,
             Ask::Reclaim { daemon } => self.reclaim_for(caller, &daemon).await,
@@ -473,7 +478,7 @@ impl Office {
                 epoch: point.epoch.get(),
                 position: point.head.position.get(),
                 loser: name(point.loser),
-                by: name(point.by.node_id()),
+                by: if point.by == entity.key() { String::new() } else { name(point.by.node_id()) },
             };
             replies.part(Part::Fork(line)).await;
         }
@@ -506,6 +511,7 @@ impl Office {
         file: PathBuf,
         kind: Option<String>,
         birth: Birth,
+        revive: bool,
     ) -> Result<Done, AdminFault> {
         let (identity, config) = self.prepare(&birth)?;
         let bytes = on_thread(move || read_whole(&file)).await?;
@@ -513,6 +519,10 @@ impl Office {
             let next = "use a file that whimbrel snapshot export wrote, whole and unchanged";
             AdminFault::caller(Code::Snapshot, chain(&error), next)
         })?;
+        if revive {
+            let back = self.runtime.revive(identity, snapshot, config).await?;
+            return self.christen(&birth, back.entity_id());
+        }
         let kind = kind.unwrap_or_else(|| snapshot.kind().to_string());
         let born = self.runtime.spawn_from_snapshot(&kind, identity, snapshot, config).await?;
         self.christen(&birth, born.entity_id())

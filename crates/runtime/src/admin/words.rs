@@ -153,7 +153,7 @@ pub enum Ask {
         /// Where to; an absolute path.
         file: PathBuf,
     },
-    /// Bear a daemon from a snapshot.
+    /// Bear a daemon from a snapshot, or bring it back.
     Import {
         /// Where it is; an absolute path.
         file: PathBuf,
@@ -161,6 +161,9 @@ pub enum Ask {
         kind: Option<String>,
         /// How it is hosted, who it is and what it is called here.
         birth: Birth,
+        /// Its owner is lost for good: it goes on here in a new epoch, and what it took in since is given up.
+        #[serde(default)]
+        revive: bool,
     },
     /// Open a channel of a daemon that lives here, or change what it retains.
     Open {
@@ -216,6 +219,25 @@ pub enum Ask {
     /// subscriber and each subscription.
     Channels {
         /// Which.
+        daemon: String,
+    },
+    /// Give a token to a daemon that runs here. It moves with it.
+    Give {
+        /// Which daemon.
+        daemon: String,
+        /// The token.
+        token: TokenText,
+    },
+    /// Take from a daemon that runs here the tokens that have a block.
+    Take {
+        /// Which daemon.
+        daemon: String,
+        /// The id of the block, 64 hexadecimal digits.
+        block: String,
+    },
+    /// Which tokens does a daemon hold that runs here? One part for each.
+    Held {
+        /// Which daemon.
         daemon: String,
     },
     /// Stop a daemon. It stays on disk.
@@ -310,6 +332,17 @@ pub enum Part {
     Fork(ForkLine),
     /// A channel, and who is at its other end.
     Channel(ChannelLine),
+    /// A token that a daemon holds.
+    Token(HeldLine),
+}
+
+/// A token that a daemon holds, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLine {
+    /// For whom it was made, and for whom it was narrowed then.
+    pub holder: String,
+    /// The id of its last block.
+    pub block: String,
 }
 
 /// How a request ended well.
@@ -483,7 +516,7 @@ pub struct ForkLine {
     pub position: u64,
     /// Whose epoch was given up.
     pub loser: String,
-    /// Who took it back, and signed that.
+    /// Who took it back, and signed that; empty if it was brought back from a snapshot, by its own key.
     pub by: String,
 }
 

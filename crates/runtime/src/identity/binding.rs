@@ -2,11 +2,11 @@
 
 use whimbrel_wire::{AttemptId, Digest, EntityId, Epoch, PublicKey};
 
-/// Starts the encoding, so that it cannot be taken for bytes of another purpose or version.
-const LABEL: &[u8; 28] = b"whimbrel identity envelope 1";
+/// Starts the encoding, so that it cannot be taken for bytes of another purpose. The version follows, as a digit.
+const LABEL: &[u8; 27] = b"whimbrel identity envelope ";
 
-/// How long the encoding is: the label, three keys, an attempt, an epoch and a digest.
-const ENCODED_BYTES: usize = LABEL.len() + 3 * 32 + 16 + 8 + 32;
+/// How long the encoding is: the label, the version, three keys, an attempt, an epoch and a digest.
+const ENCODED_BYTES: usize = LABEL.len() + 1 + 3 * 32 + 16 + 8 + 32;
 
 /// The one move for which an envelope is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Binding {
     ///
     /// | bytes | what |
     /// |---|---|
-    /// | 28 | the label `whimbrel identity envelope 1` |
+    /// | 28 | the label `whimbrel identity envelope ` and the version of the envelope, 1 or 2, as a digit |
     /// | 32 | ed25519 key of the source |
     /// | 32 | ed25519 key of the target |
     /// | 32 | `entity` |
@@ -36,11 +36,17 @@ impl Binding {
     ///
     /// Each part has a fixed length, so no two moves have the same encoding. The keys of the nodes
     /// stand in it because a key and its negative are one and the same on the other curve.
-    pub(super) fn encode(&self, source: &PublicKey, target: &PublicKey) -> [u8; ENCODED_BYTES] {
+    pub(super) fn encode(
+        &self,
+        version: u8,
+        source: &PublicKey,
+        target: &PublicKey,
+    ) -> [u8; ENCODED_BYTES] {
         let mut bytes = [0; ENCODED_BYTES];
         let mut rest = bytes.as_mut_slice();
         for part in [
             LABEL.as_slice(),
+            &[b'0' + version % 10],
             source.as_bytes(),
             target.as_bytes(),
             self.entity.as_bytes(),

@@ -1,14 +1,14 @@
 //! Decides what an envelope is: HPKE (RFC 9180) in its authenticated mode, between two node keys.
 //!
 //! Suite: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305. `info` is the encoding of the
-//! [`Binding`] with the keys of both nodes, so the key of the cipher depends on all of it; the
+//! [`Binding`] with the keys of both nodes and the version, so the key of the cipher depends on all of it; the
 //! associated data is empty.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | version: 1 |
+//! | 1 | version: 1 without tokens, 2 with |
 //! | 32 | the ephemeral X25519 key (`enc`) |
-//! | 32 | the daemon's seed, encrypted |
+//! | 32 or more | the [`Secrets`], encrypted |
 //! | 16 | the tag |
 
 use std::sync::Arc;
@@ -20,34 +20,30 @@ use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use whimbrel_wire::limits::ENVELOPE_BYTES_MAX;
-use whimbrel_wire::{Identity, NodeKey, PublicKey};
+use whimbrel_wire::{NodeKey, PublicKey};
 use zeroize::Zeroizing;
 
 use super::binding::Binding;
 use super::curve;
 use super::error::IdentityError;
 use super::random::Random;
+use super::secrets::Secrets;
 
-/// The version of the envelope that this node writes, and the only one that it reads.
-const VERSION: u8 = 1;
-
-/// The length of an envelope of this version.
+/// The length of an envelope of version 1; one of version 2 is longer.
 pub(super) const ENVELOPE_BYTES: usize = 1 + 32 + 32 + 16;
-
-const _: () = assert!(ENVELOPE_BYTES <= ENVELOPE_BYTES_MAX);
 
 type Encapped = <X25519HkdfSha256 as Kem>::EncappedKey;
 type Tag = AeadTag<ChaCha20Poly1305>;
 
-/// The ephemeral key, the encrypted seed and the tag.
-type Parts<'a> = (&'a [u8; 32], &'a [u8; 32], &'a [u8; 16]);
+/// The version, the ephemeral key, the encrypted secrets and the tag.
+type Parts<'a> = (u8, &'a [u8; 32], &'a [u8], &'a [u8; 16]);
 
 /// Opens an envelope that came from the node with the given key, for the given move.
 ///
 /// The key of this node is inside and cannot be taken out, so whoever opens envelopes need not hold
 /// it. See [`unsealer`].
 pub type EnvelopeUnsealFn =
-    Arc<dyn Fn(&[u8], &Binding, &PublicKey) -> Result<Identity, IdentityError> + Send + Sync>;
+    Arc<dyn Fn(&[u8], &Binding, &PublicKey) -> Result<Secrets, IdentityError> + Send + Sync>;
 
 /// What opens the envelopes that are sealed to `key`.
 #[must_use = "it does nothing until an envelope comes"]
@@ -55,7 +51,7 @@ pub fn unsealer(key: NodeKey) -> EnvelopeUnsealFn {
     Arc::new(move |envelope, bound, source| open(&key, source, envelope, bound))
 }
 
-/// Seals `identity` so that only `target` can open it, can tell that `source` sealed it, and only
+/// Seals `secrets` so that only `target` can open it, can tell that `source` sealed it, and only
 /// for the move `bound`.
 ///
 /// Two envelopes of one move differ; both open.
@@ -68,27 +64,27 @@ pub fn unsealer(key: NodeKey) -> EnvelopeUnsealFn {
 pub(crate) fn seal(
     source: &NodeKey,
     target: &PublicKey,
-    identity: &Identity,
+    secrets: &Secrets,
     bound: &Binding,
 ) -> Result<Bytes, IdentityError> {
-    let found = identity.entity_id();
+    let found = secrets.entity_id();
     if found != bound.entity {
         return Err(IdentityError::WrongDaemon { expected: bound.entity, found });
     }
-    seal_seed(source, target, &identity.seed(), bound)
+    seal_plain(source, target, secrets.version(), secrets.to_plain(), bound)
 }
 
-/// Seals the seed of whichever daemon it is.
-pub(super) fn seal_seed(
+/// Seals the secrets of whichever daemon it is.
+pub(super) fn seal_plain(
     source: &NodeKey,
     target: &PublicKey,
-    seed: &Zeroizing<[u8; 32]>,
+    version: u8,
+    mut sealed: Zeroizing<Vec<u8>>,
     bound: &Binding,
 ) -> Result<Bytes, IdentityError> {
     let to = curve::public(target)?;
     let secret = curve::secret(source).map_err(|_| IdentityError::Cipher)?;
     let public = X25519HkdfSha256::sk_to_pk(&secret);
-    let mut sealed = seed.clone();
     let mut random = Random::default();
     let result = hpke::single_shot_seal_inout_detached_with_rng::<
         ChaCha20Poly1305,
@@ -97,7 +93,7 @@ pub(super) fn seal_seed(
     >(
         &OpModeS::Auth((secret, public)),
         &to,
-        &bound.encode(&source.public(), target),
+        &bound.encode(version, &source.public(), target),
         InOutBuf::from(sealed.as_mut_slice()),
         &[],
         &mut random,
@@ -105,7 +101,7 @@ pub(super) fn seal_seed(
     random.finish()?;
     let (encapped, tag) = result.map_err(|_| IdentityError::Cipher)?;
     let (encapped, tag) = (encapped.to_bytes(), tag.to_bytes());
-    Ok(Bytes::from([&[VERSION], encapped.as_slice(), sealed.as_slice(), tag.as_slice()].concat()))
+    Ok(Bytes::from([&[version], encapped.as_slice(), sealed.as_slice(), tag.as_slice()].concat()))
 }
 
 /// Opens an envelope that `source` sealed to `target` for the move `bound`.
@@ -116,36 +112,31 @@ pub(super) fn seal_seed(
 /// [`WrongLength`](IdentityError::WrongLength) before anything is computed;
 /// [`UnusableKey`](IdentityError::UnusableKey) for a bad `source`;
 /// [`NotAuthentic`](IdentityError::NotAuthentic) for another node, another move or altered bytes;
+/// [`Malformed`](IdentityError::Malformed) when an honest envelope holds no tokens where they should be;
 /// [`WrongDaemon`](IdentityError::WrongDaemon) when an honest envelope holds another daemon's key.
 pub(super) fn open(
     target: &NodeKey,
     source: &PublicKey,
     envelope: &[u8],
     bound: &Binding,
-) -> Result<Identity, IdentityError> {
-    let (encapped, sealed, tag) = split(envelope)?;
+) -> Result<Secrets, IdentityError> {
+    let (version, encapped, sealed, tag) = split(envelope)?;
     let from = curve::public(source)?;
     let secret = curve::secret(target).map_err(|_| IdentityError::Cipher)?;
     let encapped = Encapped::from_bytes(encapped).map_err(|_| IdentityError::NotAuthentic)?;
     let tag = Tag::from_bytes(tag).map_err(|_| IdentityError::NotAuthentic)?;
-    let mut seed = Zeroizing::new(*sealed);
+    let mut plain = Zeroizing::new(sealed.to_vec());
     hpke::single_shot_open_inout_detached::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Auth(from),
         &secret,
         &encapped,
-        &bound.encode(source, &target.public()),
-        InOutBuf::from(seed.as_mut_slice()),
+        &bound.encode(version, source, &target.public()),
+        InOutBuf::from(plain.as_mut_slice()),
         &[],
         &tag,
     )
     .map_err(|_| IdentityError::NotAuthentic)?;
-    let identity = Identity::from_seed(&seed);
-    let found = identity.entity_id();
-    if found == bound.entity {
-        Ok(identity)
-    } else {
-        Err(IdentityError::WrongDaemon { expected: bound.entity, found })
-    }
+    Secrets::from_plain(version, &bound.entity, &plain)
 }
 
 /// Takes the parts apart, or says what is wrong with their length or version.
@@ -155,12 +146,14 @@ fn split(envelope: &[u8]) -> Result<Parts<'_>, IdentityError> {
         return Err(IdentityError::TooLong { bytes });
     }
     let wrong = IdentityError::WrongLength { bytes, expected: ENVELOPE_BYTES };
-    let (version, rest) = envelope.split_first().ok_or(wrong)?;
-    if *version != VERSION {
-        return Err(IdentityError::UnknownVersion { version: *version });
+    let (&version, rest) = envelope.split_first().ok_or(wrong)?;
+    if !matches!(version, 1 | 2) {
+        return Err(IdentityError::UnknownVersion { version });
+    }
+    if bytes < ENVELOPE_BYTES || (bytes == ENVELOPE_BYTES) != (version == 1) {
+        return Err(wrong);
     }
     let (encapped, rest) = rest.split_first_chunk().ok_or(wrong)?;
-    let (sealed, rest) = rest.split_first_chunk().ok_or(wrong)?;
-    let tag = rest.try_into().map_err(|_| wrong)?;
-    Ok((encapped, sealed, tag))
+    let (sealed, tag) = rest.split_last_chunk().ok_or(wrong)?;
+    Ok((version, encapped, sealed, tag))
 }

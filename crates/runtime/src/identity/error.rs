@@ -29,7 +29,7 @@ pub enum IdentityError {
     /// The envelope, or the locked key, is empty, cut off or too long for its version.
     ///
     /// Fault: peer or disk. Changed: nothing. Again: no, not with these bytes.
-    #[error("the wrapped key has {bytes} bytes, not {expected}")]
+    #[error("the wrapped key has {bytes} bytes, and one of its version {expected} or more")]
     WrongLength {
         /// How long it is.
         bytes: usize,
@@ -48,6 +48,11 @@ pub enum IdentityError {
     /// the node's key of that time.
     #[error("the locked key is not one that this node locked for this daemon")]
     NotLockedHere,
+    /// What was wrapped is authentic, and what follows the key is no tokens.
+    ///
+    /// Fault: peer or us. Changed: nothing. Again: no.
+    #[error("what follows the key of the daemon is no tokens")]
+    Malformed,
     /// It holds the key of another daemon.
     ///
     /// Fault: caller when sealing, peer when opening. Changed: nothing. Again: no.

@@ -1,11 +1,11 @@
-//! Decides how the secret key of a daemon leaves this process: sealed to the node it moves to, or
-//! locked for this node's own disk.
+//! Decides how the secrets of a daemon, its key and the tokens that it holds, leave this process: sealed to the
+//! node it moves to, or locked for this node's own disk.
 //!
 //! When a key is sealed, sent, stored or wiped is for others; this module keeps nothing.
 //!
 //! ```text
 //!   source                                       target
-//!   Identity ── seal ─▶ envelope ── the offer ──▶ open ─▶ Identity
+//!   Secrets ─── seal ─▶ envelope ── the offer ──▶ open ─▶ Secrets
 //!      │ lock                                               │ lock
 //!      ▼                                                    ▼
 //!   the source's disk                            the target's disk
@@ -33,6 +33,7 @@ mod envelope;
 mod error;
 mod random;
 mod rest;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -41,3 +42,4 @@ pub(crate) use envelope::seal;
 pub use envelope::{EnvelopeUnsealFn, unsealer};
 pub use error::IdentityError;
 pub(crate) use rest::{lock, unlock};
+pub use secrets::{Secrets, TOKENS_BYTES_MAX, TOKENS_MAX, TooManyTokens};

@@ -1,4 +1,4 @@
-//! Decides how the key of a daemon lies on the disk of its node.
+//! Decides how the key of a daemon, and the tokens that it holds, lie on the disk of its node.
 //!
 //! XChaCha20-Poly1305 under a key that BLAKE3 derives from the node's secret key. The nonce is
 //! random; at 192 bits two never meet, however often keys are locked. The associated data is the
@@ -6,9 +6,9 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | version: 1 |
+//! | 1 | version: 1 without tokens, 2 with |
 //! | 24 | the nonce |
-//! | 32 | the daemon's seed, encrypted |
+//! | 32 or more | the [`Secrets`], encrypted |
 //! | 16 | the tag |
 //!
 //! It protects a copy of the daemon's store that is read without the node's key. Whoever has both
@@ -16,48 +16,47 @@
 
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
-use whimbrel_wire::{EntityId, Identity, NodeKey};
+use whimbrel_wire::{EntityId, NodeKey};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::error::IdentityError;
 use super::random::Random;
+use super::secrets::Secrets;
 
-/// The version that this node writes, and the only one that it reads.
-const VERSION: u8 = 1;
-
-/// The length of a locked key of this version.
+/// The length of a locked key of version 1; one of version 2 is longer.
 pub(super) const LOCKED_BYTES: usize = 1 + 24 + 32 + 16;
 
-/// The nonce, the encrypted seed and the tag.
-type Parts<'a> = (&'a [u8; 24], &'a [u8; 32], &'a [u8; 16]);
+/// The version, the nonce, the encrypted secrets and the tag.
+type Parts<'a> = (u8, &'a [u8; 24], &'a [u8], &'a [u8; 16]);
 
 /// Separates this use of the node's key from every other. It is part of what lies on the disk.
 const CONTEXT: &str = "whimbrel 2026-11-21 identity of a daemon at rest 1";
 
-/// Locks `identity` so that only `node` can unlock it.
+/// Locks `secrets` so that only `node` can unlock them.
 ///
 /// # Errors
 ///
 /// [`Randomness`](IdentityError::Randomness).
-pub(crate) fn lock(node: &NodeKey, identity: &Identity) -> Result<Vec<u8>, IdentityError> {
-    lock_seed(node, &identity.entity_id(), &identity.seed())
+pub(crate) fn lock(node: &NodeKey, secrets: &Secrets) -> Result<Vec<u8>, IdentityError> {
+    lock_plain(node, &secrets.entity_id(), secrets.version(), secrets.to_plain())
 }
 
-/// Locks the seed of whichever daemon it is, in the name of `entity`.
-pub(super) fn lock_seed(
+/// Locks the secrets of whichever daemon it is, in the name of `entity`.
+pub(super) fn lock_plain(
     node: &NodeKey,
     entity: &EntityId,
-    seed: &Zeroizing<[u8; 32]>,
+    version: u8,
+    mut sealed: Zeroizing<Vec<u8>>,
 ) -> Result<Vec<u8>, IdentityError> {
     let mut nonce = [0; 24];
     let mut random = Random::default();
     random.fill(&mut nonce);
     random.finish()?;
-    let mut sealed = seed.clone();
+    let associated = associated(version, entity);
     let tag = cipher(node)
-        .encrypt_inout_detached(&nonce.into(), &associated(entity), sealed.as_mut_slice().into())
+        .encrypt_inout_detached(&nonce.into(), &associated, sealed.as_mut_slice().into())
         .map_err(|_| IdentityError::Cipher)?;
-    Ok([&[VERSION], nonce.as_slice(), sealed.as_slice(), tag.as_slice()].concat())
+    Ok([&[version], nonce.as_slice(), sealed.as_slice(), tag.as_slice()].concat())
 }
 
 /// Unlocks what `node` locked of the daemon `entity`.
@@ -72,24 +71,18 @@ pub(crate) fn unlock(
     node: &NodeKey,
     entity: &EntityId,
     locked: &[u8],
-) -> Result<Identity, IdentityError> {
-    let (nonce, sealed, tag) = split(locked)?;
-    let mut seed = Zeroizing::new(*sealed);
+) -> Result<Secrets, IdentityError> {
+    let (version, nonce, sealed, tag) = split(locked)?;
+    let mut plain = Zeroizing::new(sealed.to_vec());
     cipher(node)
         .decrypt_inout_detached(
             &(*nonce).into(),
-            &associated(entity),
-            seed.as_mut_slice().into(),
+            &associated(version, entity),
+            plain.as_mut_slice().into(),
             &(*tag).into(),
         )
         .map_err(|_| IdentityError::NotLockedHere)?;
-    let identity = Identity::from_seed(&seed);
-    let found = identity.entity_id();
-    if found == *entity {
-        Ok(identity)
-    } else {
-        Err(IdentityError::WrongDaemon { expected: *entity, found })
-    }
+    Secrets::from_plain(version, entity, &plain)
 }
 
 /// The cipher under the key that `node` has for this. It wipes itself.
@@ -104,21 +97,24 @@ fn cipher(node: &NodeKey) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new((&*key).into())
 }
 
-fn associated(entity: &EntityId) -> [u8; 33] {
-    let mut bytes = [VERSION; 33];
+fn associated(version: u8, entity: &EntityId) -> [u8; 33] {
+    let mut bytes = [version; 33];
     bytes[1..].copy_from_slice(entity.as_bytes());
     bytes
 }
 
 /// Takes the parts apart, or says what is wrong with their length or version.
 fn split(locked: &[u8]) -> Result<Parts<'_>, IdentityError> {
-    let wrong = IdentityError::WrongLength { bytes: locked.len(), expected: LOCKED_BYTES };
-    let (version, rest) = locked.split_first().ok_or(wrong)?;
-    if *version != VERSION {
-        return Err(IdentityError::UnknownVersion { version: *version });
+    let bytes = locked.len();
+    let wrong = IdentityError::WrongLength { bytes, expected: LOCKED_BYTES };
+    let (&version, rest) = locked.split_first().ok_or(wrong)?;
+    if !matches!(version, 1 | 2) {
+        return Err(IdentityError::UnknownVersion { version });
+    }
+    if bytes < LOCKED_BYTES || (bytes == LOCKED_BYTES) != (version == 1) {
+        return Err(wrong);
     }
     let (nonce, rest) = rest.split_first_chunk().ok_or(wrong)?;
-    let (sealed, rest) = rest.split_first_chunk().ok_or(wrong)?;
-    let tag = rest.try_into().map_err(|_| wrong)?;
-    Ok((nonce, sealed, tag))
+    let (sealed, tag) = rest.split_last_chunk().ok_or(wrong)?;
+    Ok((version, nonce, sealed, tag))
 }

@@ -3,12 +3,16 @@
 use std::mem::needs_drop;
 
 use ed25519_dalek::VerifyingKey;
+use whimbrel_trust::{PermissionToken, Scope};
 use whimbrel_wire::limits::ENVELOPE_BYTES_MAX;
 use whimbrel_wire::{AttemptId, Digest, EntityId, Epoch, Identity, NodeKey, PublicKey};
+use zeroize::Zeroizing;
 
-use super::envelope::{ENVELOPE_BYTES, open, seal_seed};
-use super::rest::{LOCKED_BYTES, lock_seed};
-use super::{Binding, IdentityError, curve, lock, seal, unlock, unsealer};
+use super::envelope::{ENVELOPE_BYTES, open, seal_plain};
+use super::rest::{LOCKED_BYTES, lock_plain};
+use super::{
+    Binding, IdentityError, Secrets, TOKENS_MAX, TooManyTokens, curve, lock, seal, unlock, unsealer,
+};
 
 /// An envelope and a locked key that the first version made of the cast below.
 const ENVELOPE_OF_VERSION_1: &str = "0166dd1675868862d5e75282f4b2c6cb8db05296c54de1fa04abd454e38e8a577e15edccee0a64ee5fe14009e41acc8cfac17c5a99cb971aac043e2942a344c18421e47412feba5ba3a604f80465336a9b";
@@ -26,12 +30,26 @@ fn third() -> NodeKey {
     NodeKey::from_seed(&[3; 32])
 }
 
-fn daemon() -> Identity {
-    Identity::from_seed(&[4; 32])
+fn daemon() -> Secrets {
+    Identity::from_seed(&[4; 32]).into()
 }
 
-fn other_daemon() -> Identity {
-    Identity::from_seed(&[5; 32])
+fn other_daemon() -> Secrets {
+    Identity::from_seed(&[5; 32]).into()
+}
+
+fn token(number: u8) -> PermissionToken {
+    let root = NodeKey::from_seed(&[9; 32]);
+    PermissionToken::mint(&root, "a daemon", Scope::everything(99), &Zeroizing::new([number; 32]))
+        .unwrap()
+}
+
+/// A daemon that holds tokens.
+fn rich() -> Secrets {
+    let mut secrets = daemon();
+    secrets.give(token(10)).unwrap();
+    secrets.give(token(11)).unwrap();
+    secrets
 }
 
 fn bound() -> Binding {
@@ -65,7 +83,7 @@ fn unhex(text: &str) -> Vec<u8> {
 #[test]
 fn a_key_comes_out_of_its_envelope_as_it_went_in() {
     let key = open(&target(), &source().public(), &envelope(), &bound()).unwrap();
-    assert_eq!(key.seed(), daemon().seed());
+    assert_eq!(key.identity().seed(), daemon().identity().seed());
     assert_eq!(envelope().len(), ENVELOPE_BYTES);
 }
 
@@ -73,14 +91,14 @@ fn a_key_comes_out_of_its_envelope_as_it_went_in() {
 fn a_node_can_seal_to_itself() {
     let envelope = seal(&source(), &source().public(), &daemon(), &bound()).unwrap();
     let key = open(&source(), &source().public(), &envelope, &bound()).unwrap();
-    assert_eq!(key.seed(), daemon().seed());
+    assert_eq!(key.identity().seed(), daemon().identity().seed());
 }
 
 #[test]
 fn an_unsealer_opens_with_the_key_inside_it() {
     let unseal = unsealer(target());
     let key = unseal(&envelope(), &bound(), &source().public()).unwrap();
-    assert_eq!(key.seed(), daemon().seed());
+    assert_eq!(key.identity().seed(), daemon().identity().seed());
     let error = unseal(&envelope(), &bound(), &third().public()).unwrap_err();
     assert_eq!(error, IdentityError::NotAuthentic);
 }
@@ -149,7 +167,7 @@ fn an_envelope_is_for_one_move_and_refused_in_another() {
 
 #[test]
 fn the_encoding_of_a_move_is_what_the_documentation_says() {
-    let encoded = bound().encode(&source().public(), &target().public());
+    let encoded = bound().encode(1, &source().public(), &target().public());
     let mut expected = b"whimbrel identity envelope 1".to_vec();
     expected.extend(source().public().as_bytes());
     expected.extend(target().public().as_bytes());
@@ -198,7 +216,7 @@ fn an_envelope_beyond_the_limit_is_refused_whatever_it_says() {
 
 #[test]
 fn an_envelope_of_a_newer_node_is_named_as_such() {
-    for version in [0, 2, 255] {
+    for version in [0, 3, 255] {
         let mut envelope = envelope();
         envelope[0] = version;
         assert_eq!(opened(&envelope), Err(IdentityError::UnknownVersion { version }));
@@ -227,8 +245,8 @@ fn the_key_of_another_daemon_is_not_sealed() {
 
 #[test]
 fn an_envelope_is_of_one_daemon_and_the_key_of_another_is_refused() {
-    let seed = other_daemon().seed();
-    let envelope = seal_seed(&source(), &target().public(), &seed, &bound()).unwrap();
+    let plain = other_daemon().to_plain();
+    let envelope = seal_plain(&source(), &target().public(), 1, plain, &bound()).unwrap();
     let (expected, found) = (daemon().entity_id(), other_daemon().entity_id());
     assert_eq!(opened(&envelope), Err(IdentityError::WrongDaemon { expected, found }));
 }
@@ -286,7 +304,7 @@ fn no_second_spelling_of_a_point_is_usable() {
 fn a_key_comes_back_from_the_disk_as_it_was_locked() {
     let locked = lock(&source(), &daemon()).unwrap();
     let key = unlock(&source(), &daemon().entity_id(), &locked).unwrap();
-    assert_eq!(key.seed(), daemon().seed());
+    assert_eq!(key.identity().seed(), daemon().identity().seed());
     assert_eq!(locked.len(), LOCKED_BYTES);
 }
 
@@ -314,7 +332,7 @@ fn a_locked_key_put_in_the_place_of_another_is_refused() {
 #[test]
 fn a_locked_key_is_of_one_daemon_and_that_of_another_is_refused() {
     let (expected, found) = (daemon().entity_id(), other_daemon().entity_id());
-    let locked = lock_seed(&source(), &expected, &other_daemon().seed()).unwrap();
+    let locked = lock_plain(&source(), &expected, 1, other_daemon().to_plain()).unwrap();
     assert_eq!(unlocked(&locked), Err(IdentityError::WrongDaemon { expected, found }));
 }
 
@@ -353,19 +371,109 @@ fn an_envelope_is_no_locked_key_and_a_locked_key_no_envelope() {
 fn nothing_left_by_what_holds_a_secret_when_it_is_dropped() {
     fn wipes<T: zeroize::ZeroizeOnDrop>() {}
     // The buffers of this module; `secret` hands out hpke's key, `cipher` the other one.
-    wipes::<zeroize::Zeroizing<[u8; 32]>>();
+    wipes::<Zeroizing<[u8; 32]>>();
     wipes::<chacha20poly1305::XChaCha20Poly1305>();
     wipes::<ed25519_dalek::SigningKey>();
     assert!(needs_drop::<curve::Secret>());
     assert!(needs_drop::<Identity>());
+    assert!(needs_drop::<Secrets>());
+    assert!(needs_drop::<PermissionToken>());
+    wipes::<Zeroizing<Vec<u8>>>();
     assert!(needs_drop::<NodeKey>());
 }
 
 #[test]
 fn an_error_says_nothing_of_the_seed() {
-    let seed = other_daemon().seed();
-    let envelope = seal_seed(&source(), &target().public(), &seed, &bound()).unwrap();
+    let plain = other_daemon().to_plain();
+    let envelope = seal_plain(&source(), &target().public(), 1, plain, &bound()).unwrap();
     let error = opened(&envelope).unwrap_err();
     let text = format!("{error} {error:?}");
     assert!(!text.contains("0505") && !text.contains("5, 5"), "{text}");
+}
+
+#[test]
+fn tokens_come_out_of_an_envelope_and_off_the_disk_as_they_went_in() {
+    let envelope = seal(&source(), &target().public(), &rich(), &bound()).unwrap();
+    let locked = lock(&source(), &rich()).unwrap();
+    let opened = open(&target(), &source().public(), &envelope, &bound()).unwrap();
+    let unlocked = unlock(&source(), &daemon().entity_id(), &locked).unwrap();
+    for secrets in [opened, unlocked] {
+        assert_eq!(secrets.tokens(), rich().tokens());
+        assert_eq!(secrets.identity().seed(), daemon().identity().seed());
+    }
+    // Nothing of a token can be read in either.
+    for bytes in [envelope.to_vec(), locked] {
+        for readable in [&b"a daemon"[..], &[10; 8], &[11; 8]] {
+            assert!(!bytes.windows(8).any(|window| window == readable));
+        }
+    }
+}
+
+#[test]
+fn tokens_are_bound_to_node_move_and_daemon_as_the_key_is() {
+    let envelope = seal(&source(), &target().public(), &rich(), &bound()).unwrap();
+    assert_eq!(opened(&envelope), Ok(daemon().entity_id()));
+    let elsewhere = open(&third(), &source().public(), &envelope, &bound());
+    assert_eq!(elsewhere.unwrap_err(), IdentityError::NotAuthentic);
+    for other in [
+        Binding { attempt: bound().attempt.derived(), ..bound() },
+        Binding { epoch: bound().epoch.next(), ..bound() },
+        Binding { snapshot: Digest::ZERO, ..bound() },
+    ] {
+        let error = open(&target(), &source().public(), &envelope, &other).unwrap_err();
+        assert_eq!(error, IdentityError::NotAuthentic, "{other:?}");
+    }
+    let locked = lock(&source(), &rich()).unwrap();
+    let error = unlock(&source(), &other_daemon().entity_id(), &locked).unwrap_err();
+    assert_eq!(error, IdentityError::NotLockedHere);
+}
+
+#[test]
+fn no_flipped_bit_and_no_cut_of_wrapped_tokens_is_believed() {
+    let envelope = seal(&source(), &target().public(), &rich(), &bound()).unwrap().to_vec();
+    let locked = lock(&source(), &rich()).unwrap();
+    for byte in 0..envelope.len().max(locked.len()) {
+        for (bytes, read) in [(&envelope, opened as fn(&[u8]) -> _), (&locked, unlocked)] {
+            let mut altered = bytes.clone();
+            if byte < bytes.len() {
+                altered[byte] ^= 1;
+                assert!(read(&altered).is_err(), "byte {byte}");
+                assert!(read(&bytes[..byte]).is_err(), "{byte} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_version_does_not_pass_for_the_other_one() {
+    // The key alone under the version for tokens, and tokens under that for the key alone.
+    let plain = [daemon().to_plain(), rich().to_plain()];
+    for (version, plain) in [(2, &plain[0]), (1, &plain[1])] {
+        let envelope =
+            seal_plain(&source(), &target().public(), version, plain.clone(), &bound()).unwrap();
+        assert!(matches!(opened(&envelope), Err(IdentityError::WrongLength { .. })));
+        let locked = lock_plain(&source(), &daemon().entity_id(), version, plain.clone()).unwrap();
+        assert!(matches!(unlocked(&locked), Err(IdentityError::WrongLength { .. })));
+    }
+    // What follows the key is no tokens.
+    for tail in [&b"x"[..], &[0, 0], &[4, 0, 1, 2, 3], &[4, 0, 1, 2, 3, 4]] {
+        let plain = Zeroizing::new([&daemon().to_plain()[..], tail].concat());
+        let envelope = seal_plain(&source(), &target().public(), 2, plain, &bound()).unwrap();
+        assert_eq!(opened(&envelope), Err(IdentityError::Malformed), "{tail:?}");
+    }
+}
+
+#[test]
+fn a_daemon_holds_so_many_tokens_and_no_more() {
+    let mut secrets = daemon();
+    for number in 0..TOKENS_MAX {
+        secrets.give(token(number as u8 + 1)).unwrap();
+        secrets.give(token(number as u8 + 1)).unwrap();
+    }
+    assert_eq!(secrets.give(token(99)), Err(TooManyTokens));
+    assert_eq!(secrets.tokens().len(), TOKENS_MAX);
+    assert!(seal(&source(), &target().public(), &secrets, &bound()).is_ok());
+    assert_eq!(secrets.take(&token(1).ids()[0]), 1);
+    assert_eq!(secrets.take(&token(1).ids()[0]), 0);
+    secrets.give(token(99)).unwrap();
 }

@@ -40,7 +40,7 @@ pub trait Inbound: Send + Sync + 'static {
     }
 
     /// A stranger that has proved to have this key asks to be let in. The answer; none to say nothing.
-    fn guest(&self, _key: PublicKey, _request: Bytes) -> Answer {
+    fn guest(&self, _from: SocketAddr, _key: PublicKey, _request: Bytes) -> Answer {
         Box::pin(std::future::ready(None))
     }
 

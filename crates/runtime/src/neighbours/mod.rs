@@ -28,6 +28,7 @@ use self::wants::Wants;
 use crate::clock::Clock;
 use crate::core::{Core, lock};
 use crate::link::{Datagram, Lane, Links};
+use crate::trust::spread;
 
 /// Time between two reports of this node.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
@@ -81,12 +82,16 @@ impl Neighbours {
                     membership.held(from, &facts);
                 }
             }
+            Ok(Word::RevokedAsked(theirs)) => spread::compare(core, from, theirs, true),
+            Ok(Word::RevokedAnswered(theirs)) => spread::compare(core, from, theirs, false),
+            Ok(Word::Revoked(blocks)) => spread::told(core, from, blocks),
             Err(error) => tracing::warn!(%from, %error, "a word about members was refused"),
         }
     }
 
     pub(crate) fn link_up(&self, core: &Core, node: NodeId) {
         self.step(core, Input::LinkUp(node));
+        spread::link_up(core, node);
     }
 
     pub(crate) fn silence(&self, silent: bool) {
@@ -178,6 +183,7 @@ pub(crate) async fn run(core: Weak<Core>) {
             if let Some(membership) = here.membership() {
                 membership.tell_again(&here);
             }
+            spread::ask_again(&here);
             if let Some(signed) = neighbours.own.report(&here).await {
                 neighbours.step(&here, Input::Report(Box::new(signed)));
             }

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, Semaphore};
 use whimbrel_members::{
     Contact, JoinRefusal, JoinRequest, Roster, RosterConfig, SignedFact, Step, Telling, Word,
 };
+use whimbrel_trust::chain::Outcome;
 use whimbrel_wire::{Digest, NodeId, PublicKey, decode, encode};
 
 pub use self::guest::{JoinError, join};
@@ -151,8 +152,14 @@ impl Membership {
         }
     }
 
-    /// Somebody with this key asks to be let in. The answer.
-    pub(crate) fn guest(&self, core: &Arc<Core>, guest: PublicKey, request: &[u8]) -> Bytes {
+    /// Somebody with this key asks to be let in. The answer; it is in the audit log as well.
+    pub(crate) fn guest(
+        &self,
+        core: &Arc<Core>,
+        from: SocketAddr,
+        guest: PublicKey,
+        request: &[u8],
+    ) -> Bytes {
         let wall = Clock::wall_micros();
         let admitted = match decode::<JoinRequest>(request) {
             Ok(request) => self.step(core, |roster| roster.admit(wall, guest, &request)),
@@ -161,14 +168,18 @@ impl Membership {
         let answer = match admitted {
             Ok(welcome) => {
                 tracing::info!(node = %guest.node_id(), "a node has joined");
+                let detail = format!("with the key {guest}, from {}", from.ip());
+                core.trust.note(guest.node_id().to_string(), "joined", Outcome::Done, detail);
                 Ok(welcome)
             }
             Err(Untaken::Refused(refusal)) => {
                 tracing::warn!(node = %guest.node_id(), %refusal, "a guest was refused");
+                core.trust.saw_guest(from, guest.node_id(), &refusal);
                 Err(refusal)
             }
             Err(Untaken::NotSaved(error)) => {
                 tracing::warn!(%error, "a guest was refused");
+                core.trust.saw_guest(from, guest.node_id(), &JoinRefusal::NotSaved);
                 Err(JoinRefusal::NotSaved)
             }
         };

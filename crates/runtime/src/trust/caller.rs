@@ -18,13 +18,14 @@ use whimbrel_trust::chain::{Entry, Outcome};
 use whimbrel_trust::{Act, BlockId, Holder, PermissionToken, TrustRefusal};
 use whimbrel_wire::{Answer, ChannelName, EntityId, NodeId};
 
-use super::{Trust, TrustError, text};
+use super::{Trust, TrustError, spread, text};
 use crate::channels::SubscribeOptions;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::MigrationOpts;
 use crate::error::DaemonError;
 use crate::migration::MigrationHandle;
+use crate::permits;
 use crate::runtime::DaemonRuntime;
 
 /// How somebody without a token is called where none is demanded.
@@ -259,8 +260,35 @@ impl Caller {
         self.administer(Act::admin(Some(entity)), &what, call).await
     }
 
-    /// Has this node believe no token any more that has the block `id`. Other nodes are not told: revoke
-    /// there too.
+    /// Gives a token to a daemon that runs here, as [`DaemonRuntime::give_token`].
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Trust`]; then as there.
+    pub async fn give_token(
+        &self,
+        entity: EntityId,
+        token: PermissionToken,
+    ) -> Result<(), DaemonError> {
+        let id = token.ids().last().map(ToString::to_string).unwrap_or_default();
+        let what = format!("give token {id}");
+        let call = self.runtime.give_token(entity.origin_hash(), token);
+        self.administer(Act::admin(Some(entity)), &what, call).await
+    }
+
+    /// Takes tokens from a daemon that runs here, as [`DaemonRuntime::take_token`].
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Trust`]; then as there.
+    pub async fn take_token(&self, entity: EntityId, block: BlockId) -> Result<(), DaemonError> {
+        let what = format!("take token {block}");
+        let call = self.runtime.take_token(entity.origin_hash(), block);
+        self.administer(Act::admin(Some(entity)), &what, call).await
+    }
+
+    /// Has this node believe no token any more that has the block `id`. The other members are told: those that are
+    /// up at once, others when they are up again.
     ///
     /// # Errors
     ///
@@ -268,7 +296,12 @@ impl Caller {
     pub async fn revoke(&self, id: BlockId) -> Result<(), DaemonError> {
         let call = async {
             let core = self.runtime.core().clone();
-            let revoking = tokio::task::spawn_blocking(move || core.trust.revoke(id));
+            let revoking = tokio::task::spawn_blocking(move || {
+                core.trust.revoke_all(&[id])?;
+                spread::tell(&core, &[id.digest()], None);
+                permits::look_at_all(&core);
+                Ok(())
+            });
             revoking.await.map_err(|_| DaemonError::ShuttingDown)?.map_err(DaemonError::Trust)
         };
         self.administer(Act::admin(None), &format!("revoke {id}"), call).await

@@ -8,10 +8,15 @@
 //! [hold together](whimbrel_trust::chain) is set aside as it is, and a new one begun whose first
 //! entry says so.
 //!
+//! There are two logs, each with a chain of its own: what is administered ([`AUDIT_FILE`]), and what was refused or
+//! seen ([`SIGHTINGS_FILE`]), which strangers can fill. So nobody who may do nothing can have records of what was
+//! done thrown away.
+//!
 //! # Limits
 //!
-//! * [`WAITING_MAX`] entries wait; more are refused, and sightings of peers counted instead.
-//! * [`FILE_BYTES_MAX`]: then a new file is begun; of the old ones [`FILES_MAX`] are kept.
+//! * [`WAITING_MAX`] entries wait; more are refused. Sightings take at most half of the places, and those beyond are
+//!   counted.
+//! * [`FILE_BYTES_MAX`]: then a new file is begun; of the old ones [`FILES_MAX`] are kept, of each log.
 //! * [`REMEMBERED_MAX`] entries are kept where there is no folder.
 //! * [`DETAIL_BYTES_MAX`]: longer texts are cut. Control characters are written as `?`: JSON has six letters for one,
 //!   and a line of them would be too long to be read again.
@@ -19,7 +24,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -34,8 +39,17 @@ use crate::clock::Clock;
 use crate::core::lock;
 use crate::durable;
 
-/// The file to which is being written.
+/// The file to which is being written what is administered.
 pub const AUDIT_FILE: &str = "audit.log";
+
+/// The file to which is being written what was refused or seen.
+pub const SIGHTINGS_FILE: &str = "sightings.log";
+
+/// How the files of each log are called.
+const STEMS: [&str; 2] = ["audit", "sightings"];
+
+/// Held while a node writes to the folder.
+const LOCK_FILE: &str = "audit.lock";
 
 /// Entries that wait to be written.
 const WAITING_MAX: usize = 1_024;
@@ -62,42 +76,59 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Log {
     jobs: Mutex<Option<SyncSender<Job>>>,
     missed: Arc<AtomicU64>,
+    /// Sightings that wait.
+    seen: Arc<AtomicUsize>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Job {
-    entry: Entry,
-    /// Whoever waits; without one it is a sighting.
-    tell: Option<oneshot::Sender<Result<u64, String>>>,
+enum Job {
+    /// Something administrative, and whoever waits for it to be written down.
+    Administered(Entry, Option<oneshot::Sender<Result<u64, String>>>),
+    Seen(Entry),
 }
 
 impl Log {
     pub(super) fn open(folder: Option<&Path>) -> io::Result<Self> {
-        let pages = match folder {
-            Some(folder) => Pages::File(Book::open(folder)?),
-            None => Pages::Memory { standing: Standing::START, entries: Vec::new() },
-        };
+        let lock = folder.map(claim).transpose()?;
+        let [administered, seen_pages] = STEMS;
+        let (pages, seen_pages) =
+            (Pages::open(folder, administered)?, Pages::open(folder, seen_pages)?);
         let (jobs, waiting) = sync_channel(WAITING_MAX);
-        let missed = Arc::new(AtomicU64::new(0));
-        let writer = Writer { pages, sightings: Sightings::default(), missed: Arc::clone(&missed) };
+        let (missed, seen) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
+        let writer = Writer {
+            pages,
+            seen_pages,
+            sightings: Sightings::default(),
+            missed: Arc::clone(&missed),
+            seen: Arc::clone(&seen),
+            _lock: lock,
+        };
         let thread = std::thread::Builder::new()
             .name("whimbrel-audit".to_owned())
             .spawn(move || writer.serve(&waiting))?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), missed, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), missed, seen, thread: Mutex::new(Some(thread)) })
     }
 
     /// Writes an entry down and gives its number, once the disk holds it.
     pub(super) async fn enter(&self, entry: Entry) -> Result<u64, String> {
         let (tell, told) = oneshot::channel();
-        let job = Job { entry, tell: Some(tell) };
-        self.give(job)?;
+        self.give(Job::Administered(entry, Some(tell)))?;
         told.await.unwrap_or_else(|_| Err("it is closed".to_owned()))
+    }
+
+    /// Writes something administrative down for which nobody waits.
+    pub(super) fn note(&self, entry: Entry) {
+        if let Err(error) = self.give(Job::Administered(entry, None)) {
+            tracing::error!(%error, "the audit log lacks an entry");
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Writes a sighting down, or counts it.
     pub(super) fn saw(&self, entry: Entry) {
-        let job = Job { entry, tell: None };
-        if self.give(job).is_err() {
+        let waits = self.seen.fetch_add(1, Ordering::AcqRel);
+        if waits >= WAITING_MAX / 2 || self.give(Job::Seen(entry)).is_err() {
+            self.seen.fetch_sub(1, Ordering::AcqRel);
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -129,8 +160,12 @@ impl Drop for Log {
 /// What the thread has.
 struct Writer {
     pages: Pages,
+    seen_pages: Pages,
     sightings: Sightings,
     missed: Arc<AtomicU64>,
+    seen: Arc<AtomicUsize>,
+    /// Lasts as long as the thread that writes.
+    _lock: Option<File>,
 }
 
 enum Pages {
@@ -157,18 +192,46 @@ impl Writer {
 
     fn group(&mut self, jobs: Vec<Job>, ended: bool) {
         let now = Instant::now();
-        let (mut entries, mut tell) = (Vec::new(), Vec::new());
-        for Job { entry, tell: who } in jobs {
-            let told = match &who {
-                Some(_) => Some(entry),
-                None => self.sightings.see(now, entry),
-            };
-            if let Some(entry) = told {
-                entries.push(cut(entry));
-                tell.push(who);
+        let (mut entries, mut tell, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        for job in jobs {
+            match job {
+                Job::Administered(entry, who) => {
+                    entries.push(cut(entry));
+                    tell.push(who);
+                }
+                Job::Seen(entry) => {
+                    self.seen.fetch_sub(1, Ordering::AcqRel);
+                    seen.extend(self.sightings.see(now, entry).map(cut));
+                }
             }
         }
-        entries.extend(self.sightings.end(now, ended).into_iter().map(cut));
+        self.administered(entries, tell);
+        seen.extend(self.sightings.end(now, ended).into_iter().map(cut));
+        self.sighted(seen);
+    }
+
+    fn administered(
+        &mut self,
+        mut entries: Vec<Entry>,
+        tell: Vec<Option<oneshot::Sender<Result<u64, String>>>>,
+    ) {
+        if entries.is_empty() {
+            return;
+        }
+        let written = self.pages.write(&mut entries);
+        if let Err(error) = &written {
+            tracing::error!(%error, "could not write the audit log");
+        }
+        for (entry, who) in entries.iter().zip(tell) {
+            let number = entry.number;
+            // Whoever went away need not be told.
+            let _ = who.map(|who| {
+                who.send(written.as_ref().map(|()| number).map_err(ToString::to_string))
+            });
+        }
+    }
+
+    fn sighted(&mut self, mut entries: Vec<Entry>) {
         let missed = self.missed.swap(0, Ordering::Relaxed);
         if missed > 0 {
             entries.push(note("sightings missed", format!("{missed} came too fast")));
@@ -176,22 +239,21 @@ impl Writer {
         if entries.is_empty() {
             return;
         }
-        let written = self.pages.write(&mut entries);
-        if let Err(error) = &written {
-            tracing::error!(%error, "could not write the audit log");
-            self.missed.fetch_add(missed, Ordering::Relaxed);
-        }
-        for (entry, who) in entries.iter().zip(tell) {
-            if let Some(who) = who {
-                let number = entry.number;
-                // Whoever went away need not be told.
-                let _ = who.send(written.as_ref().map(|()| number).map_err(ToString::to_string));
-            }
+        if let Err(error) = self.seen_pages.write(&mut entries) {
+            tracing::error!(%error, "could not write down what was seen");
+            self.missed.fetch_add(missed.max(entries.len() as u64), Ordering::Relaxed);
         }
     }
 }
 
 impl Pages {
+    fn open(folder: Option<&Path>, stem: &'static str) -> io::Result<Self> {
+        Ok(match folder {
+            Some(folder) => Self::File(Book::open(folder, stem)?),
+            None => Self::Memory { standing: Standing::START, entries: Vec::new() },
+        })
+    }
+
     /// All of them, durable, or none.
     fn write(&mut self, entries: &mut [Entry]) -> io::Result<()> {
         match self {
@@ -209,9 +271,24 @@ impl Pages {
     }
 }
 
+/// Nobody else writes to this folder while the file is held: two that did would break each other's chain.
+fn claim(folder: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(folder.join(LOCK_FILE))?;
+    file.try_lock().map_err(|_| {
+        let what = format!("another node writes its audit log to {}", folder.display());
+        io::Error::new(io::ErrorKind::ResourceBusy, what)
+    })?;
+    Ok(file)
+}
+
+fn current(folder: &Path, stem: &str) -> PathBuf {
+    folder.join(format!("{stem}.log"))
+}
+
 /// The files of a log.
 struct Book {
     folder: PathBuf,
+    stem: &'static str,
     file: File,
     length: u64,
     standing: Standing,
@@ -220,8 +297,8 @@ struct Book {
 }
 
 impl Book {
-    fn open(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(AUDIT_FILE);
+    fn open(folder: &Path, stem: &'static str) -> io::Result<Self> {
+        let path = current(folder, stem);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -229,10 +306,10 @@ impl Book {
         };
         let read = chain::read(&bytes);
         if let Some(broken) = &read.broken {
-            return Self::anew(folder, broken, read.standing);
+            return Self::anew(folder, stem, broken, read.standing);
         }
         if read.bytes == 0 {
-            return Self::begin(folder, last_standing(folder)?);
+            return Self::begin(folder, stem, last_standing(folder, stem)?);
         }
         let file = OpenOptions::new().append(true).open(&path)?;
         let length = read.bytes as u64;
@@ -240,34 +317,34 @@ impl Book {
             file.set_len(length)?;
             file.sync_all()?;
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            file,
-            length,
-            standing: read.standing,
-            is_spoilt: false,
-        })
+        let (folder, standing) = (folder.to_owned(), read.standing);
+        Ok(Self { folder, stem, file, length, standing, is_spoilt: false })
     }
 
     /// A new file after one that was tampered with.
-    fn anew(folder: &Path, broken: &Broken, standing: Standing) -> io::Result<Self> {
-        let name = format!("audit-broken-{}.log", Clock::wall_micros());
-        fs::rename(folder.join(AUDIT_FILE), folder.join(&name))?;
+    fn anew(
+        folder: &Path,
+        stem: &'static str,
+        broken: &Broken,
+        standing: Standing,
+    ) -> io::Result<Self> {
+        let name = format!("{stem}-broken-{}.log", Clock::wall_micros());
+        fs::rename(current(folder, stem), folder.join(&name))?;
         tracing::error!(%broken, set_aside = %name, "the audit log does not hold together");
-        let mut book = Self::begin(folder, standing)?;
+        let mut book = Self::begin(folder, stem, standing)?;
         let detail = format!("{broken}; the file was set aside as {name}");
         book.write(&mut [note("log broken", detail)])?;
         Ok(book)
     }
 
     /// An empty file that goes on from `standing`.
-    fn begin(folder: &Path, standing: Standing) -> io::Result<Self> {
-        let (path, made) = (folder.join(AUDIT_FILE), folder.join("audit.new"));
+    fn begin(folder: &Path, stem: &'static str, standing: Standing) -> io::Result<Self> {
+        let (path, made) = (current(folder, stem), folder.join(format!("{stem}.new")));
         let (head, standing) = standing.head();
         durable::replace(&path, &made, &[&head])?;
         let length = head.len() as u64;
         let file = OpenOptions::new().append(true).open(&path)?;
-        Ok(Self { folder: folder.to_owned(), file, length, standing, is_spoilt: false })
+        Ok(Self { folder: folder.to_owned(), stem, file, length, standing, is_spoilt: false })
     }
 
     fn write(&mut self, entries: &mut [Entry]) -> io::Result<()> {
@@ -303,34 +380,40 @@ impl Book {
         Ok(())
     }
 
-    /// Begins the next file, and throws the oldest away.
+    /// Begins the next file, and throws the oldest away. Whatever of it fails, nothing is written to the old file
+    /// any more and nothing of it is lost: the next entry tries again from where this got to.
     fn turn_over(&mut self) -> io::Result<()> {
-        let old = self.folder.join(format!("audit-{:020}.log", self.standing.entries));
-        fs::rename(self.folder.join(AUDIT_FILE), old)?;
-        *self = Self::begin(&self.folder, self.standing)?;
-        let mut old = old_files(&self.folder)?;
-        while old.len() > FILES_MAX {
-            fs::remove_file(old.remove(0))?;
+        let old = self.folder.join(format!("{}-{:020}.log", self.stem, self.standing.entries));
+        if !old.try_exists()? {
+            fs::rename(current(&self.folder, self.stem), old)?;
+        }
+        *self = Self::begin(&self.folder, self.stem, self.standing)?;
+        let old = old_files(&self.folder, self.stem)?;
+        for path in old.iter().take(old.len().saturating_sub(FILES_MAX)) {
+            if let Err(error) = fs::remove_file(path) {
+                tracing::warn!(%error, file = %path.display(), "an old log could not be removed");
+            }
         }
         Ok(())
     }
 }
 
 /// Where the log stood when its last whole file was turned over.
-fn last_standing(folder: &Path) -> io::Result<Standing> {
-    match old_files(folder)?.last() {
+fn last_standing(folder: &Path, stem: &str) -> io::Result<Standing> {
+    match old_files(folder, stem)?.last() {
         Some(path) => Ok(chain::read(&fs::read(path)?).standing),
         None => Ok(Standing::START),
     }
 }
 
 /// The files that were turned over, the oldest first.
-fn old_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn old_files(folder: &Path, stem: &str) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let number = name.strip_prefix("audit-").and_then(|rest| rest.strip_suffix(".log"));
+        let rest = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-'));
+        let number = rest.and_then(|rest| rest.strip_suffix(".log"));
         let is_old =
             number.is_some_and(|it| it.len() == 20 && it.bytes().all(|b| b.is_ascii_digit()));
         if is_old {
@@ -348,28 +431,33 @@ pub struct AuditFile {
     pub path: PathBuf,
     /// What it holds, and whether that holds together.
     pub read: chain::Read,
-    /// Whether it goes on from where the file before it ended. True of the first.
+    /// Whether it goes on from where the file before it ended. True of the first of each log.
     pub follows: bool,
+    /// Whether it holds what was refused or seen, and not what was administered.
+    pub of_sightings: bool,
 }
 
-/// All files of the audit log in the folder of a node, the oldest first. The node may run.
+/// All files of the audit log in the folder of a node, the oldest first: those of what was administered, then those
+/// of what was refused or seen. The node may run.
 ///
 /// # Errors
 ///
 /// Those of the file system.
 pub fn audit_files(folder: &Path) -> io::Result<Vec<AuditFile>> {
-    let mut paths = old_files(folder)?;
-    if folder.join(AUDIT_FILE).exists() {
-        paths.push(folder.join(AUDIT_FILE));
-    }
     let mut files: Vec<AuditFile> = Vec::new();
-    for path in paths {
-        let read = chain::read(&fs::read(&path)?);
-        let before = files.last().map(|file| file.read.standing);
-        let follows = before.is_none_or(|before| {
-            before.entries == read.head.after && hex(before.digest.as_bytes()) == read.head.previous
-        });
-        files.push(AuditFile { path, read, follows });
+    for stem in STEMS {
+        let mut paths = old_files(folder, stem)?;
+        paths.extend(Some(current(folder, stem)).filter(|path| path.exists()));
+        let mut before: Option<Standing> = None;
+        for path in paths {
+            let read = chain::read(&fs::read(&path)?);
+            let follows = before.is_none_or(|before| {
+                let previous = hex(before.digest.as_bytes());
+                before.entries == read.head.after && previous == read.head.previous
+            });
+            before = Some(read.standing);
+            files.push(AuditFile { path, read, follows, of_sightings: stem != STEMS[0] });
+        }
     }
     Ok(files)
 }
@@ -422,12 +510,12 @@ mod tests {
                 assert_eq!(entered, start * 4 + number + 1);
                 assert_eq!(entries(folder.path()).len() as u64, entered, "before it is answered");
             }
-            log.saw(entry("a sighting that is not waited for"));
+            log.note(entry("what is not waited for"));
             log.close();
             fs::remove_file(folder.path().join("audit.new")).unwrap_err();
             let kept = entries(folder.path());
-            assert_eq!(kept.last().unwrap().what, "a sighting that is not waited for");
-            // The sighting counts too; take it off for the sums above.
+            assert_eq!(kept.last().unwrap().what, "what is not waited for");
+            // It counts too; take it off for the sums above.
             let path = folder.path().join(AUDIT_FILE);
             let bytes = fs::read(&path).unwrap();
             let last = bytes[..bytes.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap();
@@ -485,20 +573,20 @@ mod tests {
     #[test]
     fn old_files_are_bounded_and_the_chain_goes_through_them() {
         let folder = tempfile::tempdir().unwrap();
-        let mut book = Book::open(folder.path()).unwrap();
+        let mut book = Book::open(folder.path(), STEMS[0]).unwrap();
         for number in 0..FILES_MAX as u64 + 5 {
             book.length = FILE_BYTES_MAX;
             book.write(&mut [entry(&number.to_string())]).unwrap();
         }
         let kept = entries(folder.path());
-        assert_eq!(old_files(folder.path()).unwrap().len(), FILES_MAX);
+        assert_eq!(old_files(folder.path(), STEMS[0]).unwrap().len(), FILES_MAX);
         assert_eq!(kept.last().unwrap().number, FILES_MAX as u64 + 5);
         // A node that died between the two steps of turning over goes on all the same.
         drop(book);
         let standing = audit_files(folder.path()).unwrap().last().unwrap().read.standing;
         let old = folder.path().join(format!("audit-{:020}.log", standing.entries));
         fs::rename(folder.path().join(AUDIT_FILE), old).unwrap();
-        let mut book = Book::open(folder.path()).unwrap();
+        let mut book = Book::open(folder.path(), STEMS[0]).unwrap();
         book.write(&mut [entry("after")]).unwrap();
         assert_eq!(entries(folder.path()).last().unwrap().number, standing.entries + 1);
     }
@@ -506,7 +594,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_written_is_refused_and_nothing_is_left_of_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mut book = Book::open(folder.path()).unwrap();
+        let mut book = Book::open(folder.path(), STEMS[0]).unwrap();
         book.write(&mut [entry("before")]).unwrap();
         // A file on which every write fails, as on a full disk.
         let whole = std::mem::replace(
@@ -520,5 +608,72 @@ mod tests {
         let kept = entries(folder.path());
         let what: Vec<&str> = kept.iter().map(|entry| entry.what.as_str()).collect();
         assert_eq!(what, ["before", "after"]);
+    }
+
+    #[tokio::test]
+    async fn strangers_take_no_place_and_no_file_of_what_is_administered() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(Some(folder.path())).unwrap();
+        log.enter(entry("spawn")).await.unwrap();
+        for number in 0..20 * WAITING_MAX {
+            log.saw(Entry { who: format!("10.0.0.{number}"), ..entry("not let in") });
+        }
+        // However many are waiting, there is room for this one.
+        log.enter(entry("delete")).await.unwrap();
+        log.close();
+        let files = audit_files(folder.path()).unwrap();
+        let of = |file: &AuditFile| {
+            file.read.entries.iter().map(|entry| entry.what.clone()).collect::<Vec<_>>()
+        };
+        let [administered, seen] = &files[..] else { panic!("{files:?}") };
+        assert!(!administered.of_sightings && seen.of_sightings);
+        assert_eq!(of(administered), ["spawn", "delete"]);
+        assert!(of(seen).contains(&"not let in".to_owned()));
+    }
+
+    #[test]
+    fn half_of_the_places_are_kept_for_what_is_administered() {
+        // Nobody takes what waits.
+        let (jobs, _waiting) = sync_channel(WAITING_MAX);
+        let (missed, seen) = (Arc::default(), Arc::default());
+        let log = Log { jobs: Mutex::new(Some(jobs)), missed, seen, thread: Mutex::default() };
+        (0..2 * WAITING_MAX).for_each(|_| log.saw(entry("not let in")));
+        assert_eq!(
+            log.missed.load(Ordering::Relaxed),
+            2 * WAITING_MAX as u64 - WAITING_MAX as u64 / 2
+        );
+        (0..WAITING_MAX / 2).for_each(|_| log.note(entry("joined")));
+        assert_eq!(
+            log.missed.load(Ordering::Relaxed),
+            2 * WAITING_MAX as u64 - WAITING_MAX as u64 / 2
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_turned_over_is_not_written_to_and_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = Book::open(folder.path(), STEMS[0]).unwrap();
+        book.write(&mut [entry("one")]).unwrap();
+        // The next file cannot be made, first before the old one has its name, and then after.
+        let in_the_way = folder.path().join("audit.new");
+        fs::create_dir(&in_the_way).unwrap();
+        for _ in 0..3 {
+            book.length = FILE_BYTES_MAX;
+            assert!(book.write(&mut [entry("lost")]).is_err());
+        }
+        fs::remove_dir(&in_the_way).unwrap();
+        book.write(&mut [entry("two")]).unwrap();
+        let what: Vec<String> = entries(folder.path()).into_iter().map(|it| it.what).collect();
+        assert_eq!(what, ["one", "two"]);
+    }
+
+    #[test]
+    fn two_nodes_do_not_write_to_one_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(Some(folder.path())).unwrap();
+        let second = Log::open(Some(folder.path())).map(drop).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::ResourceBusy);
+        log.close();
+        Log::open(Some(folder.path())).unwrap().close();
     }
 }

@@ -51,6 +51,12 @@ impl Trust {
         self.saw(from.ip().to_string(), "not let in", None, why.to_owned());
     }
 
+    /// A guest proved its key, asked to be let in, and was refused. It is told apart by its address: keys cost
+    /// nothing.
+    pub(crate) fn saw_guest(&self, from: SocketAddr, node: NodeId, refusal: &impl Display) {
+        self.saw(from.ip().to_string(), "guest refused", None, format!("{node}: {refusal}"));
+    }
+
     /// A message came to nothing, and whoever said it takes no part in the attempt.
     pub(crate) fn saw_stray(&self, said: Said, entity: EntityId) {
         let Said { from, attempt, word } = said;

@@ -7,7 +7,7 @@
 //! * [`Caller`]: somebody with or without a token; each of its acts is judged, administrative ones are written
 //!   down before and after;
 //! * `misdeeds`: what peers do that they may not; `log`: the audit log on disk; `sightings`: how often the same misdeed of the same peer is written down;
-//! * `revoked`: what was revoked, on disk.
+//! * `revoked`: what was revoked, on disk; `spread`: how members come to know of it.
 //!
 //! # Invariants
 //!
@@ -20,6 +20,7 @@ mod log;
 mod misdeeds;
 mod revoked;
 mod sightings;
+pub(crate) mod spread;
 
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
@@ -28,10 +29,10 @@ use std::time::SystemTime;
 use thiserror::Error;
 use whimbrel_trust::chain::{Entry, Outcome};
 use whimbrel_trust::{Act, BlockId, ChannelPattern, Holder, PermissionToken, Policy, TrustRefusal};
-use whimbrel_wire::{EntityId, PublicKey};
+use whimbrel_wire::{EntityId, Permit, PublicKey};
 
 pub use caller::Caller;
-pub use log::{AUDIT_FILE, AuditFile, audit_files};
+pub use log::{AUDIT_FILE, AuditFile, SIGHTINGS_FILE, audit_files};
 
 use crate::clock::Clock;
 use log::Log;
@@ -75,6 +76,7 @@ pub enum TrustError {
 pub(crate) struct Trust {
     policy: RwLock<Policy>,
     revoked: Revoked,
+    pub(crate) spread: spread::Spread,
     log: Log,
 }
 
@@ -84,7 +86,8 @@ impl Trust {
         let mut policy = Policy::new(config.roots.clone(), config.open_channels.clone());
         let revoked = Revoked::open(config.folder.as_deref(), &mut policy)?;
         let log = Log::open(config.folder.as_deref())?;
-        Ok(Self { policy: RwLock::new(policy), revoked, log })
+        let spread = spread::Spread::default();
+        Ok(Self { policy: RwLock::new(policy), revoked, spread, log })
     }
 
     /// Whether `act` may be done with a token that was believed when it was shown.
@@ -96,6 +99,11 @@ impl Trust {
         self.policy().believe(token, now())
     }
 
+    /// What a daemon that holds `tokens` may listen to by itself.
+    pub(crate) fn permits(&self, tokens: &[PermissionToken]) -> Option<Vec<Permit>> {
+        self.policy().permits(tokens, now())
+    }
+
     pub(crate) fn demands_tokens(&self) -> bool {
         self.policy().demands_tokens()
     }
@@ -104,13 +112,24 @@ impl Trust {
         self.policy.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Believes no token with this block any more, on disk before this returns.
-    fn revoke(&self, id: BlockId) -> Result<(), TrustError> {
-        if !self.policy.write().unwrap_or_else(PoisonError::into_inner).revoke(id) {
+    /// Believes no token with one of these blocks any more, on disk before this returns.
+    fn revoke_all(&self, ids: &[BlockId]) -> Result<(), TrustError> {
+        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
+        let revoked = ids.iter().all(|id| policy.revoke(*id));
+        drop(policy);
+        self.revoked.changed();
+        if !revoked {
             return Err(TrustError::NotRevoked("too many are revoked already".to_owned()));
         }
         // It may be believed no more and yet not be on disk: the disk was full, or somebody else is at it.
-        self.revoked.add(id).map_err(|error| TrustError::NotRevoked(error.to_string()))
+        self.revoked.add(ids).map_err(|error| TrustError::NotRevoked(error.to_string()))
+    }
+
+    /// Something happened that is to be known, and that nobody waits for.
+    pub(crate) fn note(&self, who: String, what: &str, result: Outcome, detail: String) {
+        let what = what.to_owned();
+        let at_us = Clock::wall_micros();
+        self.log.note(Entry { at_us, who, what, result, detail, ..Entry::default() });
     }
 
     /// A peer or a stranger did what it may not.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use whimbrel_trust::{BlockId, Policy};
+use whimbrel_wire::{Digest, DigestWriter, Purpose};
 
 use crate::core::lock;
 
@@ -21,6 +22,8 @@ pub(super) struct Revoked {
     file: Option<PathBuf>,
     /// What the file is known to hold.
     held: Mutex<BTreeSet<BlockId>>,
+    /// Of all that is revoked, while that is known.
+    digest: Mutex<Option<Digest>>,
 }
 
 impl Revoked {
@@ -48,19 +51,22 @@ impl Revoked {
                 open.sync_all()?;
             }
         }
-        Ok(Self { file, held: Mutex::new(policy.revoked().collect()) })
+        Ok(Self { file, held: Mutex::new(policy.revoked().collect()), digest: Mutex::default() })
     }
 
-    /// Adds one, if the file does not hold it; it is on disk before this returns.
-    pub(super) fn add(&self, id: BlockId) -> io::Result<()> {
+    /// Adds those that the file does not hold; they are on disk before this returns.
+    pub(super) fn add(&self, ids: &[BlockId]) -> io::Result<()> {
         let Some(path) = &self.file else { return Ok(()) };
         let mut held = lock(&self.held);
-        if held.contains(&id) {
+        let fresh: BTreeSet<BlockId> =
+            ids.iter().filter(|id| !held.contains(id)).copied().collect();
+        if fresh.is_empty() {
             return Ok(());
         }
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let before = file.metadata()?.len();
-        let written = file.write_all(format!("{id}\n").as_bytes()).and_then(|()| file.sync_all());
+        let lines: String = fresh.iter().map(|id| format!("{id}\n")).collect();
+        let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_all());
         if let Err(error) = written {
             // Half a line would spoil the next one.
             let _ = file.set_len(before);
@@ -70,8 +76,26 @@ impl Revoked {
         if let Some(folder) = path.parent().filter(|_| held.is_empty()) {
             File::open(folder)?.sync_all()?;
         }
-        held.insert(id);
+        held.extend(fresh);
         Ok(())
+    }
+
+    /// Something was revoked.
+    pub(super) fn changed(&self) {
+        *lock(&self.digest) = None;
+    }
+
+    /// The digest of `all`, which is asked for only when it is not known.
+    pub(super) fn digest(&self, all: impl FnOnce() -> Vec<Digest>) -> Digest {
+        let mut known = lock(&self.digest);
+        *known.get_or_insert_with(|| {
+            let mut writer = DigestWriter::new(Purpose::Token);
+            writer.write(b"revoked");
+            for id in all() {
+                writer.write(id.as_bytes());
+            }
+            writer.finish()
+        })
     }
 }
 
@@ -93,15 +117,15 @@ mod tests {
     fn what_was_revoked_is_so_after_a_start_and_half_a_line_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let (revoked, _) = open(folder.path()).unwrap();
-        revoked.add(id(1)).unwrap();
-        revoked.add(id(2)).unwrap();
+        revoked.add(&[id(1)]).unwrap();
+        revoked.add(&[id(2), id(1)]).unwrap();
         let path = folder.path().join(REVOKED_FILE);
         let mut bytes = fs::read(&path).unwrap();
         bytes.extend_from_slice(b"0303");
         fs::write(&path, bytes).unwrap();
         let (revoked, policy) = open(folder.path()).unwrap();
         assert_eq!(policy.revoked().collect::<Vec<_>>(), [id(1), id(2)]);
-        revoked.add(id(4)).unwrap();
+        revoked.add(&[id(4)]).unwrap();
         let (_, policy) = open(folder.path()).unwrap();
         assert_eq!(policy.revoked().count(), 3);
     }
@@ -114,10 +138,10 @@ mod tests {
             TrustConfig { folder: Some(folder.path().to_owned()), ..TrustConfig::default() };
         let trust = Trust::open(&config).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(matches!(trust.revoke(id(1)), Err(TrustError::NotRevoked(_))));
+        assert!(matches!(trust.revoke_all(&[id(1)]), Err(TrustError::NotRevoked(_))));
         fs::remove_dir(&path).unwrap();
-        trust.revoke(id(1)).unwrap();
-        trust.revoke(id(1)).unwrap();
+        trust.revoke_all(&[id(1)]).unwrap();
+        trust.revoke_all(&[id(1)]).unwrap();
         let (_, policy) = open(folder.path()).unwrap();
         assert_eq!(policy.revoked().collect::<Vec<_>>(), [id(1)]);
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", id(1)));

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use whimbrel_daemon::{
-    Coming, Context, MeshDaemon, Misfit, Objection, ProcessError, Requirements, RestoreError,
+    Coming, Context, MeshDaemon, Misfit, News, Objection, ProcessError, Requirements, RestoreError,
 };
-use whimbrel_wire::{CausalEvent, StateVersion};
+use whimbrel_wire::{CausalEvent, ChannelName, EntityId, Hearing, Start, StateVersion};
 
 /// A host for daemons written in another language, as a binding would keep it.
 #[derive(Default)]
@@ -223,5 +223,72 @@ impl MeshDaemon for Echo {
         event: &CausalEvent,
     ) -> Result<Vec<Bytes>, ProcessError> {
         Ok(vec![event.payload.clone()])
+    }
+}
+
+/// A daemon whose own code listens to what it is told to, and remembers what came of it.
+#[derive(Default)]
+pub(crate) struct Seeker {
+    lines: Vec<String>,
+}
+
+impl Seeker {
+    pub(crate) const NAME: &'static str = "seeker";
+
+    /// What makes it listen.
+    pub(crate) fn seek(publisher: EntityId, channel: &str) -> Bytes {
+        [publisher.as_bytes(), channel.as_bytes()].concat().into()
+    }
+}
+
+impl MeshDaemon for Seeker {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn process(
+        &mut self,
+        context: &mut Context<'_>,
+        event: &CausalEvent,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        if event.payload == "?" {
+            return Ok(vec![Bytes::from(self.lines.join("\n"))]);
+        }
+        let seek = || {
+            let (publisher, name) = event.payload.split_first_chunk()?;
+            let channel = ChannelName::new(std::str::from_utf8(name).ok()?).ok()?;
+            Some((EntityId::from_bytes(*publisher), channel))
+        };
+        let (publisher, channel) =
+            seek().ok_or_else(|| ProcessError::new("a publisher, a name"))?;
+        context.unsubscribe(publisher, channel.clone());
+        context.subscribe(publisher, channel, Hearing::All, Start::Next);
+        Ok(Vec::new())
+    }
+
+    fn hear(
+        &mut self,
+        _context: &mut Context<'_>,
+        news: &News,
+    ) -> Result<Vec<Bytes>, ProcessError> {
+        self.lines.push(match news {
+            News::Message { channel, event, .. } => {
+                format!("{channel}: {}", String::from_utf8_lossy(&event.payload))
+            }
+            News::Subscribed { channel, .. } => format!("{channel} stands"),
+            News::Refused { channel, refusal, .. } => format!("{channel}: {refusal}"),
+            other => format!("{other:?}"),
+        });
+        Ok(Vec::new())
+    }
+
+    fn snapshot(&self) -> Option<Bytes> {
+        Some(Bytes::from(self.lines.join("\n")))
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        let text = std::str::from_utf8(state).map_err(|_| RestoreError::declined("not text"))?;
+        self.lines = text.lines().map(str::to_owned).collect();
+        Ok(())
     }
 }

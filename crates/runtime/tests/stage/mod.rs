@@ -123,7 +123,7 @@ impl Node {
 pub(crate) struct Leftover {
     members: Vec<Member>,
     pub(crate) folder: Option<TempDir>,
-    key: NodeKey,
+    pub(crate) key: NodeKey,
     listen: SocketAddr,
 }
 

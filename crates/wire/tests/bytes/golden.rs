@@ -10,14 +10,14 @@ use std::path::Path;
 
 use bytes::Bytes;
 use whimbrel_wire::{
-    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, ChannelWord, ChunkList,
-    ChunkRef, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch, EvolutionWord, Frozen,
-    Head, Hearing, Identity, InputOrigin, Kind, Ledger, Luggage, Manifest, Message,
+    Answer, AttemptId, CatchUp, CausalEvent, CausalLink, ChannelName, ChannelPattern, ChannelWord,
+    ChunkList, ChunkRef, ClientId, Deed, DeliveryMessage, Digest, EntityId, Epoch, EvolutionWord,
+    Frozen, Head, Hearing, Identity, InputOrigin, Kind, Ledger, Luggage, Manifest, Message,
     MigrationEnvelope, MigrationFailureReason, MigrationMessage, MigrationPhase, NodeId, NodeKey,
-    Offer, OriginHash, Outgoing, Position, Progress, PublicKey, Purpose, Refusal, Role, Sender,
-    Sequence, Session, SignedDeed, Stamp, Start, StateRef, StateVersion, StoreId, SubscribeRefusal,
-    SubscriptionBinding, SubscriptionState, Time, TimerId, TitleMessage, Turn, decode,
-    decode_frame, encode, encode_frame,
+    Offer, OriginHash, Outgoing, Permit, Position, Progress, PublicKey, Purpose, Refusal, Role,
+    Sender, Sequence, Session, SignedDeed, Stamp, Start, StateRef, StateVersion, StoreId,
+    SubscribeRefusal, SubscriptionBinding, SubscriptionState, Time, TimerId, TitleMessage, Turn,
+    decode, decode_frame, encode, encode_frame,
 };
 
 const ORIGIN: OriginHash = OriginHash::new(0x0102_0304);
@@ -338,6 +338,8 @@ fn channel_words() -> Vec<(&'static str, ChannelWord)> {
     let (hearing, start) = (Hearing::Recent { window: 8 }, Start::After(6));
     let refusal = SubscribeRefusal::Window;
     let publisher = ENTITY;
+    let pattern = ChannelPattern::new("news/*").unwrap();
+    let permit = Permit { publishers: vec![ENTITY], channels: vec![pattern], until: 300 };
     vec![
         ("plain", ChannelWord::Plain(payload.clone())),
         ("subscribe", ChannelWord::Subscribe { channel: news(), subscription, hearing, start }),
@@ -361,6 +363,9 @@ fn channel_words() -> Vec<(&'static str, ChannelWord)> {
         ("open", ChannelWord::Open { channel: news(), retained: 16 }),
         ("publish", ChannelWord::Publish { channel: news(), payload }),
         ("dismiss", ChannelWord::Dismiss { subscriber: publisher }),
+        ("unpermitted", ChannelWord::Unpermitted { channel: news(), subscription }),
+        ("permit-all", ChannelWord::Permit { permits: None }),
+        ("permit", ChannelWord::Permit { permits: Some(vec![permit]) }),
     ]
 }
 

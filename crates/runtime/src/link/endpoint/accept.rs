@@ -58,7 +58,7 @@ enum AdmitError {
 pub(super) async fn accept(shared: Arc<Shared>) {
     let places_max = shared.limits.handshakes_max;
     let places = Arc::new(Semaphore::new(places_max));
-    let guests = Arc::new(Semaphore::new(guest::GUESTS_MAX));
+    let guests = Arc::new(guest::Guests::default());
     while let Some(incoming) = shared.endpoint.accept().await {
         if guest::is_guest(&incoming) {
             guest::let_in(&shared, incoming, &guests);

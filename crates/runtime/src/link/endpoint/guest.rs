@@ -6,23 +6,24 @@
 //!
 //! # Limits
 //!
-//! * [`GUESTS_MAX`] are heard at a time, each for `handshake_time_max` and [`ANSWER_MAX`] together at most, and only
-//!   after it proved its address.
+//! * [`GUESTS_MAX`] are heard at a time, [`FROM_ONE_PLACE_MAX`] of them from one address (of IPv6: one network of 64
+//!   bits), and only after it proved its address. Each has `handshake_time_max` to say what it wants, the host
+//!   [`ANSWER_MAX`] to answer, and the guest [`FAREWELL_MAX`] to hang up.
 //! * [`REQUEST_BYTES_MAX`], [`ANSWER_BYTES_MAX`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{ConnectionId, Endpoint, Incoming, VarInt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::debug;
 use whimbrel_wire::{NodeKey, PublicKey};
 
 use super::links::Shared;
 use super::settings;
+use crate::core::lock;
 use crate::link::limits::LinkLimits;
 use crate::link::tls::{self, Credentials, SERVER_NAME};
 
@@ -33,7 +34,10 @@ const GUEST_MARK: [u8; 8] = *b"whimbrel";
 const ID_BYTES: usize = 20;
 
 /// Guests that are heard at a time.
-pub(super) const GUESTS_MAX: usize = 4;
+pub(super) const GUESTS_MAX: usize = 8;
+
+/// Of them from one address.
+const FROM_ONE_PLACE_MAX: usize = 2;
 
 /// The longest request.
 const REQUEST_BYTES_MAX: usize = 4 * 1024;
@@ -43,6 +47,55 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a host may take to answer, after the handshake.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// How long a guest may take to hang up once it was answered.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+/// The guests that are being heard.
+#[derive(Default)]
+pub(super) struct Guests(Mutex<Vec<IpAddr>>);
+
+/// A place at the door. It is free again when this is dropped.
+struct Place {
+    guests: Arc<Guests>,
+    from: IpAddr,
+}
+
+impl Guests {
+    /// A place for somebody from there, if there is one.
+    fn admit(self: &Arc<Self>, from: IpAddr) -> Result<Place, &'static str> {
+        let from = whence(from);
+        let mut heard = lock(&self.0);
+        if heard.len() >= GUESTS_MAX {
+            return Err("too many guests at once");
+        }
+        if heard.iter().filter(|other| **other == from).count() >= FROM_ONE_PLACE_MAX {
+            return Err("too many guests from one address at once");
+        }
+        heard.push(from);
+        Ok(Place { guests: Arc::clone(self), from })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut heard = lock(&self.guests.0);
+        if let Some(index) = heard.iter().position(|other| *other == self.from) {
+            heard.swap_remove(index);
+        }
+    }
+}
+
+/// What counts as one address: whoever has one of IPv6 has a network of them.
+fn whence(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
 
 /// Why a host was not reached.
 ///
@@ -67,7 +120,7 @@ pub(super) fn is_guest(incoming: &Incoming) -> bool {
 }
 
 /// Hears a guest out, if there is a place and the door is open.
-pub(super) fn let_in(shared: &Arc<Shared>, incoming: Incoming, places: &Arc<Semaphore>) {
+pub(super) fn let_in(shared: &Arc<Shared>, incoming: Incoming, guests: &Arc<Guests>) {
     if !shared.inbound.is_open_to_guests() {
         return incoming.refuse();
     }
@@ -76,19 +129,24 @@ pub(super) fn let_in(shared: &Arc<Shared>, incoming: Incoming, places: &Arc<Sema
         drop(incoming.retry());
         return;
     }
-    match Arc::clone(places).try_acquire_owned() {
+    let from = incoming.remote_address();
+    match guests.admit(from.ip()) {
         Ok(place) => drop(shared.runtime.spawn(hear(Arc::clone(shared), incoming, place))),
-        Err(_) => incoming.refuse(),
+        Err(why) => {
+            shared.inbound.stranger(from, why);
+            incoming.refuse();
+        }
     }
 }
 
-async fn hear(shared: Arc<Shared>, incoming: Incoming, place: OwnedSemaphorePermit) {
+async fn hear(shared: Arc<Shared>, incoming: Incoming, place: Place) {
     let from = incoming.remote_address();
-    let heard = Box::pin(hear_out(&shared, incoming));
-    match timeout(shared.limits.handshake_time_max + ANSWER_MAX, heard).await {
-        Ok(Ok(())) => debug!(%from, "a guest was heard"),
-        Ok(Err(error)) => debug!(%from, %error, "a guest was not heard"),
-        Err(_) => debug!(%from, "a guest took too long"),
+    match Box::pin(hear_out(&shared, incoming)).await {
+        Ok(()) => debug!(%from, "a guest was heard"),
+        Err(error) => {
+            debug!(%from, %error, "a guest was not heard");
+            shared.inbound.stranger(from, &error);
+        }
     }
     drop(place);
 }
@@ -105,12 +163,20 @@ async fn hear_out(shared: &Arc<Shared>, incoming: Incoming) -> Result<(), String
     let (connection, request) =
         timeout(shared.limits.handshake_time_max, handshake).await.map_err(|it| wrong(&it))??;
     let key = tls::peer_key(&connection).ok_or("it has no key")?;
-    let answer = shared.inbound.guest(key, request.into()).await.ok_or("there is no answer")?;
-    let mut stream = connection.open_uni().await.map_err(|it| wrong(&it))?;
-    stream.write_all(&answer).await.map_err(|it| wrong(&it))?;
-    stream.finish().map_err(|it| wrong(&it))?;
-    // The guest hangs up when it has heard it.
-    connection.closed().await;
+    let answering = Box::pin(async {
+        let from = connection.remote_address();
+        let answer = shared.inbound.guest(from, key, request.into()).await;
+        let answer = answer.ok_or("there is no answer")?;
+        let mut stream = connection.open_uni().await.map_err(|it| wrong(&it))?;
+        stream.write_all(&answer).await.map_err(|it| wrong(&it))?;
+        stream.finish().map_err(|it| wrong(&it))?;
+        // All of it arrived.
+        drop(stream.stopped().await);
+        Ok::<_, String>(())
+    });
+    timeout(ANSWER_MAX, answering).await.map_err(|it| wrong(&it))??;
+    // The guest hangs up when it has heard it; one that does not keeps nobody else out.
+    drop(timeout(FAREWELL_MAX, connection.closed()).await);
     Ok(())
 }
 
@@ -167,4 +233,34 @@ async fn call(
     let talked = talked.unwrap_or_else(|_| Err(failed(&"it took too long")));
     drop(timeout(limits.close_time_max, endpoint.wait_idle()).await);
     talked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_places_leaves_some_to_others_and_gives_them_back() {
+        let guests = Arc::new(Guests::default());
+        let from = |text: &str| guests.admit(text.parse().unwrap());
+        let mut places: Vec<Place> = Vec::new();
+        for _ in 0..FROM_ONE_PLACE_MAX {
+            places.push(from("10.0.0.1").unwrap());
+        }
+        assert!(from("10.0.0.1").is_err());
+        assert!(from("::ffff:10.0.0.1").is_err(), "the same one, as IPv6 writes it");
+        for host in 1..=FROM_ONE_PLACE_MAX {
+            places.push(from(&format!("2001:db8::{host}")).unwrap());
+        }
+        assert!(from("2001:db8::ffff").is_err(), "a neighbour in its network");
+        places.push(from("2001:db8:0:1::1").unwrap());
+        while places.len() < GUESTS_MAX {
+            places.push(from(&format!("10.0.1.{}", places.len())).unwrap());
+        }
+        assert!(from("10.0.2.1").is_err(), "no more than there are");
+        places.remove(0);
+        drop(from("10.0.0.1").unwrap());
+        places.clear();
+        assert!(lock(&guests.0).is_empty());
+    }
 }
