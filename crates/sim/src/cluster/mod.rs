@@ -885,7 +885,7 @@ fn listens_to(host: &daemon::Host) -> Vec<(SubscriptionBinding, Hearing, Subscri
 }
 
 impl Happening {
-    fn arrive(to: usize, from: NodeId, message: Message) -> Self {
+    pub(crate) fn arrive(to: usize, from: NodeId, message: Message) -> Self {
         let entity = message.entity();
         Self::Arrive { to, entity, input: Box::new(Input::Message { from, message }) }
     }

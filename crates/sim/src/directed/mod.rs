@@ -50,6 +50,7 @@ pub const STORIES: &[(&str, Story)] = &[
     ("every-two-letters-exchanged", letters::exchanged),
     ("letters-of-the-first-move-again", again::replayed),
     ("a-retry-after-a-cut", again::retry),
+    ("pieces-of-a-cut-transfer-in-the-next", again::stale_pieces),
     ("a-crash-at-every-output", crashes::everywhere),
     ("the-orchestrator-dies", crashes::orchestrator),
     ("every-save-fails-once", disks::fates),
