@@ -19,6 +19,7 @@ use crate::channels::News;
 use crate::context::Context;
 use crate::contract::{ProcessError, Requirements};
 use crate::restore::{RestoreError, StateReader};
+use crate::schedule::Schedule;
 
 /// What a host runs.
 pub trait Body: Send {
@@ -106,6 +107,17 @@ pub trait Body: Send {
     /// for it.
     fn is_heavy(&self) -> bool {
         false
+    }
+
+    /// How its turns want to be made, if they may take long.
+    fn schedule(&self) -> Schedule {
+        Schedule::default()
+    }
+
+    /// How much it has done since it was built, in units of its kind: what a node may hold it to so much of in a
+    /// second. It may begin again at zero.
+    fn work(&self) -> u64 {
+        0
     }
 
     /// How it is, for people: a few words, at most a line.

@@ -7,12 +7,14 @@
 //! * [`Roster`]: who is a member, by the config and by what was said since, as a pure machine;
 //! * [`Report`]: what a node offers and how busy it is, signed by it;
 //! * [`place`]: where a daemon fits, and why not elsewhere;
+//! * [`Burden`]: how much work there is, and how much of it another node should have;
 //! * [`Word`]: what nodes say to each other about this.
 
 mod detector;
 mod placement;
 mod report;
 mod roster;
+mod sharing;
 mod words;
 
 pub use detector::{Detector, DetectorSettings, Input, Output, Seems, View};
@@ -23,4 +25,5 @@ pub use roster::{
     NAME_BYTES_MAX, Roster, RosterConfig, RosterError, Says, SignedFact, SignedInvitation, Step,
     TOLD_MAX, Telling, Welcome,
 };
+pub use sharing::Burden;
 pub use words::{REVOKED_TOLD_MAX, WORD_MARK, Word, WordError};

@@ -10,6 +10,7 @@ use whimbrel_wire::{Digest, EntityId, decode, encode};
 
 use crate::placement::Wanted;
 use crate::roster::SignedFact;
+use crate::sharing::Burden;
 
 /// What a frame about members begins with.
 pub const WORD_MARK: u8 = b'M';
@@ -47,6 +48,20 @@ pub enum Word {
     RevokedAnswered(Digest),
     /// Blocks of tokens that are revoked here, at most [`REVOKED_TOLD_MAX`].
     Revoked(Vec<Digest>),
+    /// This node would take daemons whose turns may take long. Answered by [`Word::WorkGiven`].
+    WorkWanted {
+        /// How much it has to do.
+        burden: Burden,
+        /// How many daemons it would take at most.
+        room: u32,
+    },
+    /// So many were told to move to the node that asked. They come as in every move, or not at all.
+    WorkGiven {
+        /// How much the node that says so had to do before.
+        burden: Burden,
+        /// How many.
+        given: u32,
+    },
 }
 
 /// Why bytes are no word.
@@ -108,6 +123,14 @@ mod tests {
             (Word::RevokedAsked(Digest::from_bytes([9; 32])), [vec![5], vec![9; 32]].concat()),
             (Word::RevokedAnswered(Digest::from_bytes([9; 32])), [vec![6], vec![9; 32]].concat()),
             (Word::Revoked(vec![Digest::from_bytes([9; 32])]), [vec![7, 1], vec![9; 32]].concat()),
+            (
+                Word::WorkWanted { burden: Burden { turns: 300, threads: 2 }, room: 16 },
+                vec![8, 0xac, 2, 2, 16],
+            ),
+            (
+                Word::WorkGiven { burden: Burden { turns: 1, threads: 2 }, given: 0 },
+                vec![9, 1, 2, 0],
+            ),
         ]);
         for (word, bytes) in golden {
             let frame = word.frame();

@@ -64,20 +64,11 @@ struct Save {
 
 impl Bulk {
     pub(crate) fn start(&self) -> std::io::Result<Vec<JoinHandle<()>>> {
-        self.start_threads("whimbrel-bulk", THREADS)
-    }
-
-    /// Starts so many threads of this name.
-    pub(crate) fn start_threads(
-        &self,
-        name: &str,
-        count: usize,
-    ) -> std::io::Result<Vec<JoinHandle<()>>> {
-        (0..count.max(1))
+        (0..THREADS)
             .map(|index| {
                 let shared = Arc::clone(&self.0);
                 std::thread::Builder::new()
-                    .name(format!("{name}-{index}"))
+                    .name(format!("whimbrel-bulk-{index}"))
                     .spawn(move || shared.work())
             })
             .collect()

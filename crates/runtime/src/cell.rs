@@ -382,6 +382,8 @@ impl Inner {
             }
             Work::Back { copy, host, input, took } => {
                 heavy::back(core, cell, self, (copy, *host), took);
+                // A move that waited for the host is heard of before the turn, which would be followed by the next.
+                self.perform(core, cell);
                 self.step(core, cell, input);
             }
             Work::Send { client, payload, reply } => {

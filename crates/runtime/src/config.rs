@@ -46,6 +46,11 @@ pub struct MeshConfig {
     pub workers: usize,
     /// Threads for the turns of daemons whose turns may take long: isolates.
     pub heavy_workers: usize,
+    /// How much work these do in a second, all together, in units of the daemons: looks of isolates. Without it, as
+    /// much as they can.
+    pub work_per_second: Option<u64>,
+    /// Whether this node takes work from others when it has little of that kind, and lets them take of its own.
+    pub steals: bool,
     /// What it offers to daemons that have requirements.
     pub tags: BTreeSet<String>,
     /// The file into which the steps of its machines are written, up to
@@ -83,6 +88,8 @@ impl MeshConfig {
             detector: DetectorSettings::default(),
             workers: 2,
             heavy_workers: 2,
+            work_per_second: None,
+            steals: false,
             tags: BTreeSet::new(),
             trace: None,
             hops: None,

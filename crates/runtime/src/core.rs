@@ -23,6 +23,7 @@ use crate::chores::Chores;
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::config::{DaemonHostConfig, Durability};
+use crate::crew::Crew;
 use crate::handler::MigrationSubprotocolHandler;
 use crate::hops::{self, Hops, How};
 use crate::identity::{EnvelopeUnsealFn, unsealer};
@@ -33,6 +34,7 @@ use crate::neighbours::Neighbours;
 use crate::permits::Telling;
 use crate::roster::Membership;
 use crate::routes::Routes;
+use crate::stealing::Stealing;
 use crate::stores::Stores;
 use crate::trace::Trace;
 use crate::trust::Trust;
@@ -79,7 +81,8 @@ pub(crate) struct Core {
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) bulk: Bulk,
     /// Where turns are made that take long.
-    pub(crate) heavy: Bulk,
+    pub(crate) heavy: Crew,
+    pub(crate) stealing: Stealing,
     pub(crate) chores: Arc<Chores>,
     pub(crate) moves: Moves,
     pub(crate) neighbours: Neighbours,
@@ -120,12 +123,13 @@ pub(crate) struct Parts {
     pub(crate) detector: DetectorSettings,
     pub(crate) seed: u64,
     pub(crate) trust: Trust,
+    pub(crate) steals: bool,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { station, key, stores, members, tags, memory_bytes, hosts, .. } = parts;
-        let Parts { recorded, trace, hops, detector, seed, trust, .. } = parts;
+        let Parts { recorded, trace, hops, detector, seed, trust, steals, .. } = parts;
         let clock = Clock::started();
         Self {
             neighbours: Neighbours::new(station.node(), seed, detector, clock.now()),
@@ -151,7 +155,8 @@ impl Core {
             workers: Arc::default(),
             alarms: Arc::default(),
             bulk: Bulk::default(),
-            heavy: Bulk::default(),
+            heavy: Crew::default(),
+            stealing: Stealing::new(steals),
             chores: Arc::default(),
             moves: Moves::default(),
             routes: Routes::default(),

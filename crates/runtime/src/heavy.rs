@@ -15,12 +15,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use whimbrel_daemon::{Host, Requirements};
+use whimbrel_daemon::{Host, Requirements, Schedule};
 use whimbrel_protocol::{Input, Output, Ticket};
 use whimbrel_wire::{AttemptId, Kind, NodeId};
 
 use crate::cell::{Cell, Inner, Work};
 use crate::core::Core;
+use crate::crew::Shift;
 use crate::perform;
 
 /// Work after which a snapshot is taken.
@@ -46,6 +47,8 @@ const LEAVING: Duration = Duration::from_secs(5);
 pub(crate) struct Heavy {
     /// When there was last a sign that the daemon is leaving.
     leaving: Option<Instant>,
+    /// When a move last waited for the host: its turns come first then.
+    hurried: Option<Instant>,
     /// How long its last turn took.
     took: Duration,
     /// How long it worked since the last snapshot.
@@ -61,6 +64,7 @@ pub(crate) struct Known {
     pub(crate) kind: Kind,
     pub(crate) particulars: Option<String>,
     pub(crate) requirements: Requirements,
+    pub(crate) schedule: Schedule,
 }
 
 impl Known {
@@ -69,6 +73,7 @@ impl Known {
             kind: host.kind().clone(),
             particulars: host.body().particulars(),
             requirements: host.requirements(),
+            schedule: host.body().schedule(),
         }
     }
 }
@@ -79,6 +84,19 @@ pub(crate) struct Away {
     known: Known,
     /// What is to be done with it when it is back.
     waiting: VecDeque<Output>,
+    /// Its turn, unless it rests before it.
+    shift: Option<Arc<Shift>>,
+}
+
+impl Away {
+    /// Its turn, if that waits for a thread.
+    pub(crate) fn waiting_shift(&self) -> Option<&Shift> {
+        self.shift.as_deref().filter(|shift| shift.is_waiting())
+    }
+
+    pub(crate) const fn schedule(&self) -> Schedule {
+        self.known.schedule
+    }
 }
 
 impl Inner {
@@ -105,9 +123,15 @@ pub(crate) fn take_over(
     if is_sign_of_leaving(&output) {
         inner.heavy.leaving = Some(Instant::now());
     }
+    if matches!(output, Output::Prepare { .. }) {
+        inner.heavy.hurried = Some(Instant::now());
+    }
     let Some(copy) = copy_of(&output) else { return Some(output) };
     if let Some(away) = inner.away.get_mut(&copy) {
         away.waiting.push_back(output);
+        if let Some(shift) = away.shift.as_ref().filter(|shift| shift.is_waiting()) {
+            core.heavy.hasten(shift);
+        }
         return None;
     }
     if !is_heavy(inner, copy) {
@@ -152,8 +176,7 @@ fn copy_of(output: &Output) -> Option<AttemptId> {
 fn is_sign_of_leaving(output: &Output) -> bool {
     matches!(
         output,
-        Output::Prepare { .. }
-            | Output::Seal { .. }
+        Output::Seal { .. }
             | Output::ReadPieces { .. }
             | Output::SendPiece { .. }
             | Output::ReadTurns { .. }
@@ -170,26 +193,36 @@ fn send_away(
     work: impl FnOnce(&mut Host) -> Input + Send + 'static,
 ) {
     let Some(mut host) = inner.hosts.remove(&copy) else { return };
-    inner.away.insert(copy, Away { known: Known::of(&host), waiting: VecDeque::new() });
+    let known = Known::of(&host);
+    let priority = known.schedule.priority;
+    inner.away.insert(copy, Away { known, waiting: VecDeque::new(), shift: None });
     let leaves = inner.heavy.leaving.is_some_and(|at| at.elapsed() < LEAVING);
     let rests = leaves && is_new && inner.heavy.took >= LONG_MIN;
     let rest = if rests { inner.heavy.took * RESTS } else { Duration::ZERO };
     let (shared, cell) = (Arc::clone(core), Arc::clone(cell));
     let job = move || {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), host.body().work());
         let input = work(&mut host);
+        shared.heavy.pace(begun, host.body().work().saturating_sub(before));
         let took = begun.elapsed();
         shared.post(&cell, Work::Back { copy, host: Box::new(host), input, took });
     };
-    match core.tokio.get().filter(|_| !rest.is_zero()) {
-        Some(runtime) => {
-            let core = Arc::clone(core);
-            runtime.spawn(async move {
-                tokio::time::sleep(rest.min(REST_MAX)).await;
-                core.heavy.run(job);
-            });
-        }
-        None => core.heavy.run(job),
+    if let Some(runtime) = core.tokio.get().filter(|_| !rest.is_zero()) {
+        let core = Arc::clone(core);
+        runtime.spawn(async move {
+            tokio::time::sleep(rest.min(REST_MAX)).await;
+            drop(core.heavy.run_first(job));
+        });
+        return;
+    }
+    // What a copy has to catch up with, and a move that waits, come before what others have to do.
+    let hurries = inner.heavy.hurried.is_some_and(|at| at.elapsed() < LEAVING);
+    let shift = match is_new && !hurries {
+        true => core.heavy.run(priority, job),
+        false => core.heavy.run_first(job),
+    };
+    if let Some(away) = inner.away.get_mut(&copy) {
+        away.shift = Some(shift);
     }
 }
 
@@ -213,6 +246,11 @@ pub(crate) fn back(
     for output in waiting.unwrap_or_default() {
         perform::output(core, cell, inner, output);
     }
+}
+
+/// The departure of this attempt freezes the daemon first: it takes a snapshot then, and needs none before.
+pub(crate) fn freezes_first(inner: &mut Inner, attempt: AttemptId) {
+    inner.heavy.prepared = Some(attempt);
 }
 
 /// Whether a departure has to wait for a snapshot; then one is asked for.

@@ -18,7 +18,7 @@ use crate::routes::RouteStatistics;
 use crate::stores::{Stores, Writer};
 use crate::trace::{TRACE_BYTES_MAX, Trace};
 use crate::trust::Trust;
-use crate::{alarms, chores, neighbours, roster, workers};
+use crate::{alarms, chores, neighbours, roster, stealing, workers};
 
 /// A node of the mesh: its key, its links, its data folder. A
 /// [`DaemonRuntime`](crate::DaemonRuntime) hosts daemons on it.
@@ -91,6 +91,7 @@ impl Mesh {
             detector: config.detector,
             seed: random()? as u64,
             trust,
+            steals: config.steals,
         }));
         match Self::bring_up(&core, &config, members, membership) {
             Ok(mesh) => Ok(Arc::new(mesh)),
@@ -122,10 +123,13 @@ impl Mesh {
         let mut threads = workers::start(core, config.workers)?;
         threads.push(alarms::start(core)?);
         threads.extend(core.bulk.start()?);
-        threads.extend(core.heavy.start_threads("whimbrel-heavy", config.heavy_workers)?);
+        threads.extend(core.heavy.start(config.heavy_workers, config.work_per_second)?);
         threads.push(chores::start(core)?);
         *lock(&mesh.threads) = threads;
         tokio::spawn(neighbours::run(Arc::downgrade(core)));
+        if config.steals {
+            tokio::spawn(stealing::run(Arc::downgrade(core)));
+        }
         Ok(mesh)
     }
 

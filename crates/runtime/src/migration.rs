@@ -32,6 +32,13 @@ pub(crate) struct State {
     refused: Option<MigrationFailureReason>,
 }
 
+impl State {
+    /// Whether the move ended and the daemon is where it was.
+    pub(crate) const fn has_failed(&self) -> bool {
+        matches!(self.result, Some(Err(_)))
+    }
+}
+
 impl Moves {
     /// Follows an attempt from now on.
     pub(crate) fn follow(

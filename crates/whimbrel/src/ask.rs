@@ -86,6 +86,8 @@ pub(crate) fn founding(words: &IsolateWords) -> Founding {
         memory_bytes_max: words.memory_max,
         polls_max: words.looks_max,
         canonical_nan: words.canonical_nan,
+        priority: words.priority.into(),
+        pinned: words.pinned,
         ..Founding::default()
     }
 }

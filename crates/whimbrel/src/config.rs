@@ -23,7 +23,9 @@
 //!
 //! [isolates]                    # the most that one isolate may claim; only what differs
 //! memory_bytes_max = 67108864    # also module_bytes_max, table_elements_max, frames_max,
-//!                                # files_bytes_max, looks_max; workers
+//!                                # files_bytes_max, looks_max
+//! # workers = 2                  # threads that run isolates; all of them at most looks_per_second
+//! # steals = true                # takes isolates from nodes with more to run, and lets such nodes take
 //!
 //! [settings]                    # only what differs from the defaults
 //! freeze_max_ms = 2000
@@ -120,6 +122,12 @@ pub(crate) struct IsolatesConfig {
     /// Threads that run isolates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) workers: Option<usize>,
+    /// The most looks in a second of all isolates together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) looks_per_second: Option<u64>,
+    /// Whether it takes isolates from nodes with more of them to run, and lets such nodes take its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) steals: bool,
 }
 
 impl IsolatesConfig {

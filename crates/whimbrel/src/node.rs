@@ -216,6 +216,8 @@ fn mesh_config(node: &NodeConfig, key: whimbrel::NodeKey) -> Result<MeshConfig> 
     config.trust = node.trust()?;
     config.memory_bytes = node.memory_bytes.unwrap_or(config.memory_bytes);
     config.heavy_workers = node.isolates.workers.unwrap_or(config.heavy_workers);
+    config.work_per_second = node.isolates.looks_per_second;
+    config.steals = node.isolates.steals;
     config.hosts = node.hosts.unwrap_or(config.hosts);
     if let Some(workers) = node.workers {
         config.workers = workers.max(1);

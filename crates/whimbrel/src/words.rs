@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use whimbrel::daemon::Priority;
 use whimbrel::runtime::admin::SOCKET_NAME;
 
 use crate::failure::Advice;
@@ -284,6 +285,31 @@ pub(crate) struct IsolateWords {
     /// Give one NaN only, so that results are the same on every processor; costs time.
     #[arg(long, requires = "module")]
     pub(crate) canonical_nan: bool,
+    /// How much of a node's threads an isolate is given while others want them too.
+    #[arg(long, value_enum, default_value = "normal")]
+    pub(crate) priority: PriorityWord,
+    /// No node takes the isolate to share out the work: it stays until somebody moves it.
+    #[arg(long, requires = "module")]
+    pub(crate) pinned: bool,
+}
+
+/// A priority, as it is said.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
+pub(crate) enum PriorityWord {
+    Low,
+    #[default]
+    Normal,
+    High,
+}
+
+impl From<PriorityWord> for Priority {
+    fn from(word: PriorityWord) -> Self {
+        match word {
+            PriorityWord::Low => Self::Low,
+            PriorityWord::Normal => Self::Normal,
+            PriorityWord::High => Self::High,
+        }
+    }
 }
 
 /// What a new daemon is given.

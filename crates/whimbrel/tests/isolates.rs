@@ -98,6 +98,18 @@ fn a_target_refuses_what_its_policy_does_not_allow_and_the_daemon_stays() {
 }
 
 #[test]
+fn an_isolate_keeps_its_priority_and_its_pin_where_it_is_moved_to() {
+    let nodes = Nodes::start(2);
+    let id = spawn(&nodes, &["--name", "counter", "--priority", "high", "--pinned"]);
+    assert_eq!(nodes.must(0, &["ask", "counter", "add"]), "1\n");
+    // A pin holds against other nodes, not against people.
+    nodes.must(0, &["migrate", "counter", "--to", "b"]);
+    assert_eq!(nodes.must(1, &["ask", &id, "add"]), "2\n");
+    nodes.must(1, &["migrate", &id, "--to", "a"]);
+    assert_eq!(nodes.must(0, &["ask", &id, "add"]), "3\n");
+}
+
+#[test]
 fn a_fork_goes_on_for_itself_and_a_snapshot_is_brought_elsewhere() {
     let (here, there) = (Nodes::start(1), Nodes::start(1));
     let seed = here.folder.path().join("seed");

@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use whimbrel_daemon::{Priority, Schedule};
 use whimbrel_wire::{decode, encode};
 
-use super::settings::{Life, Settings};
+use super::settings::{Life, Schedules, Settings};
 use crate::module::Module;
 use crate::state::{Limits, NanPolicy};
 use crate::wasi::Beginnings;
@@ -33,6 +34,10 @@ pub struct Founding {
     pub canonical_nan: bool,
     /// What it finds through WASI.
     pub beginnings: Beginnings,
+    /// How much of a node's threads it is given while others want them too.
+    pub priority: Priority,
+    /// Whether it stays where it is until somebody moves it by name.
+    pub pinned: bool,
 }
 
 /// Why what a newborn was given is of no use.
@@ -121,6 +126,7 @@ impl Founding {
                 0 => policy.files_bytes_max,
                 most => most,
             },
+            schedule: Schedules(Schedule { priority: self.priority, is_pinned: self.pinned }),
         })
     }
 }

@@ -22,11 +22,14 @@ use whimbrel_daemon::{
 use whimbrel_wire::limits::{CHUNK_BYTES_MAX, CHUNK_LIST_LENGTH_MAX};
 use whimbrel_wire::{ChunkList, ChunkRef, decode, encode};
 
-use super::settings::{Policy, Settings};
+use super::settings::{Policy, Schedules, Settings};
 use crate::state::{BLOCK_BYTES, MemoryImage, PAGE_BYTES, VmState};
 
 /// The version of what is written here.
 const FORMAT: u8 = 1;
+
+/// The same, with a schedule behind the head.
+const FORMAT_SCHEDULED: u8 = 2;
 
 const PAGE: usize = PAGE_BYTES as usize;
 
@@ -42,6 +45,31 @@ struct Head {
     vm: Vec<u8>,
     /// What the life keeps beside it.
     life: Vec<u8>,
+}
+
+impl Head {
+    fn bytes(self) -> Vec<u8> {
+        match self.settings.schedule.bytes() {
+            None => encode(&self),
+            Some(schedule) => {
+                [encode(&Self { format: FORMAT_SCHEDULED, ..self }), schedule.to_vec()].concat()
+            }
+        }
+    }
+
+    /// None if it is not written so.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let Some((rest, schedule)) =
+            bytes.split_last_chunk().filter(|_| bytes[0] == FORMAT_SCHEDULED)
+        else {
+            let head: Self = decode(bytes).ok()?;
+            return (head.format == FORMAT && encode(&head) == bytes).then_some(head);
+        };
+        let mut head: Self = decode(rest).ok()?;
+        let whole = encode(&head) == rest;
+        head.settings.schedule = Schedules::read(*schedule)?;
+        whole.then_some(head)
+    }
 }
 
 /// A piece of what is written.
@@ -114,7 +142,7 @@ impl Image {
             vm: vm.encode(),
             life: life.clone(),
         };
-        let head = Piece::new(encode(&head).into());
+        let head = Piece::new(head.bytes().into());
         Self { settings, head, module, vm, life, memories, lists: OnceLock::new() }
     }
 
@@ -140,10 +168,7 @@ impl Image {
         const BROKEN: RestoreError = RestoreError::Malformed("the head of the isolate is broken");
         let head_bytes = read_open_list(state, policy.module_bytes_max)?;
         let whole = joined(&head_bytes);
-        let head: Head = decode(&whole).map_err(|_| BROKEN)?;
-        if head.format != FORMAT || encode(&head) != whole {
-            return Err(BROKEN);
-        }
+        let head = Head::read(&whole).ok_or(BROKEN)?;
         let declined = |why: &dyn std::fmt::Display| RestoreError::declined(why.to_string());
         policy.allows(&head.settings).map_err(|why| declined(&why))?;
         let pieces = read_list(state, policy.module_bytes_max)?;
@@ -421,7 +446,14 @@ mod tests {
         let image = |change: &dyn Fn(&mut VmState)| {
             let (nan, limits) = (NanPolicy::Open, Limits::SMALL);
             let life = Life::Reactor;
-            let settings = Settings { life, nan, limits, polls_max: 1, files_bytes_max: 0 };
+            let settings = Settings {
+                life,
+                nan,
+                limits,
+                polls_max: 1,
+                files_bytes_max: 0,
+                schedule: Schedules::default(),
+            };
             let mut vm = VmState::initial(&module, &NoHost, nan, limits).unwrap();
             change(&mut vm);
             let module = ModulePieces::of(&bytes);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use whimbrel_daemon::{
     Body, Budget, Coming, Context, FrozenState, Input, Misfit, News, Objection, ProcessError,
-    Requirements, RestoreError, StateReader, Step,
+    Requirements, RestoreError, Schedule, StateReader, Step,
 };
 use whimbrel_wire::{CatchUp, EntityId, StateVersion, TimerId};
 
@@ -41,6 +41,14 @@ impl Living {
         match self {
             Self::Reactor(reactor) => reactor.settings(),
             Self::Program(program) => program.settings(),
+        }
+    }
+
+    /// How many looks there were since it was built, at least.
+    fn looks(&self) -> u64 {
+        match self {
+            Self::Reactor(reactor) => reactor.looks(),
+            Self::Program(program) => program.looks(),
         }
     }
 
@@ -99,6 +107,14 @@ impl Body for Isolate {
 
     fn is_heavy(&self) -> bool {
         true
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.settings().map(|it| it.schedule.0).unwrap_or_default()
+    }
+
+    fn work(&self) -> u64 {
+        self.living.as_ref().map_or(0, Living::looks)
     }
 
     fn particulars(&self) -> Option<String> {

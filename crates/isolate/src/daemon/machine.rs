@@ -42,6 +42,8 @@ pub(super) struct Machine {
     pub(super) vm: VmIsolate,
     pub(super) desk: SharedDesk,
     module: Arc<Module>,
+    /// Looks of all calls.
+    looks: u64,
 }
 
 impl Machine {
@@ -50,11 +52,16 @@ impl Machine {
         let attendant = Box::new(Attendant::new(&module, desk.clone()));
         let vm = VmIsolate::spawn(code, state, attendant)
             .map_err(|error| Refusal::Unbuilt(error.to_string()))?;
-        Ok(Self { vm, desk, module })
+        Ok(Self { vm, desk, module, looks: 0 })
     }
 
     pub(super) fn exports(&self, name: &str) -> bool {
         self.module.exported_function(name).is_some()
+    }
+
+    /// Looks of all calls so far.
+    pub(super) const fn looks(&self) -> u64 {
+        self.looks
     }
 
     pub(super) fn start(&self) -> Option<u32> {
@@ -80,7 +87,10 @@ impl Machine {
         arguments: &[Value],
         polls_max: u64,
     ) -> Result<Vec<Value>, Refusal> {
-        match self.vm.call(function, arguments, Some(polls_max)) {
+        let outcome = self.vm.call(function, arguments, Some(polls_max));
+        let left = self.vm.steps_left().unwrap_or(0).min(polls_max);
+        self.looks = self.looks.saturating_add(polls_max - left);
+        match outcome {
             Outcome::Returned(values) => Ok(values),
             Outcome::Stopped => Err(Refusal::TooLong(polls_max)),
             Outcome::Refused(why) => Err(Refusal::Uncalled(why)),

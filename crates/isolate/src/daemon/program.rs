@@ -40,7 +40,7 @@ use crate::isolate::{Code, Outcome};
 use crate::module::Module;
 use crate::state::VmState;
 use crate::value::FuncType;
-use crate::wasi::{Wait, Wasi};
+use crate::wasi::{NUMBER_MAX, Wait, Wasi};
 
 /// The timer by which slices come.
 pub(super) const SLICE: TimerId = TimerId::new(TIMER_ID_MAX + 1);
@@ -159,7 +159,8 @@ impl Program {
         let broken = || "what the program keeps is broken".to_owned();
         let (kept, wasi): (Kept, Option<Wasi>) = decode(&life).map_err(|_| broken())?;
         let wasi = wasi.ok_or_else(broken)?;
-        let is_sound = wasi.is_sound(settings.files_bytes_max);
+        let counted = kept.looks.max(kept.slices).max(kept.mark.unwrap_or(0)) <= NUMBER_MAX;
+        let is_sound = wasi.is_sound(settings.files_bytes_max) && counted;
         let stands = match &kept.phase {
             Phase::Ready { .. } | Phase::Exited(_) | Phase::Trapped(_) => vm.frames.is_empty(),
             Phase::Running { .. } => !vm.frames.is_empty() && vm.pending.is_none(),
@@ -210,6 +211,11 @@ impl Program {
 
     pub(super) fn settings(&self) -> &Settings {
         self.last.settings()
+    }
+
+    /// Looks so far.
+    pub(super) const fn looks(&self) -> u64 {
+        self.kept.looks
     }
 
     fn machine(&self, vm: VmState) -> Result<Machine, Refusal> {

@@ -121,6 +121,11 @@ impl Reactor {
         self.base.settings()
     }
 
+    /// Looks of the machine that stands, which is another one after a turn that failed.
+    pub(super) fn looks(&self) -> u64 {
+        self.standing.as_ref().map_or(0, |standing| standing.machine.looks())
+    }
+
     /// How it is, for people.
     pub(super) fn particulars(&self) -> String {
         format!("reactor, {}", self.base.size())

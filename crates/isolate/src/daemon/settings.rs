@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use whimbrel_daemon::{Priority, Schedule};
 
 use crate::state::{DecodeLimits, Limits, NanPolicy};
 
@@ -24,6 +25,38 @@ pub(super) struct Settings {
     pub(super) polls_max: u64,
     /// The most bytes in all files.
     pub(super) files_bytes_max: u64,
+    /// How its turns want to be made. Written apart, see [`Schedules`].
+    #[serde(skip)]
+    pub(super) schedule: Schedules,
+}
+
+/// A schedule as it is written: with nothing if it is the usual one, so that what was written before there was
+/// another one stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Schedules(pub(super) Schedule);
+
+impl Schedules {
+    /// How many bytes there are if it is not the usual one.
+    pub(super) const BYTES: usize = 2;
+
+    /// None for the usual one.
+    pub(super) fn bytes(self) -> Option<[u8; Self::BYTES]> {
+        let Schedule { priority, is_pinned } = self.0;
+        let priority = match priority {
+            Priority::Low => 0,
+            Priority::Normal => 1,
+            Priority::High => 2,
+        };
+        (self != Self::default()).then(|| [priority, u8::from(is_pinned)])
+    }
+
+    /// None if these are not written so.
+    pub(super) fn read(bytes: [u8; Self::BYTES]) -> Option<Self> {
+        let [priority, pinned] = bytes;
+        let priority = *Priority::ALL.get(usize::from(priority))?;
+        let read = Self(Schedule { priority, is_pinned: pinned != 0 });
+        (read.bytes() == Some(bytes)).then_some(read)
+    }
 }
 
 /// What a node allows the isolates that it takes; each bound is for one isolate.

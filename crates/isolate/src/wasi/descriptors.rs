@@ -4,7 +4,7 @@ use super::calls::{Call, End, Ended, Wait};
 use super::errno::Errno;
 use super::files::Node;
 use super::memory::total;
-use super::state::{Descriptor, Open, STREAM_BYTES_MAX, Wasi, right};
+use super::state::{Descriptor, NUMBER_MAX, Open, STREAM_BYTES_MAX, Wasi, right};
 
 const APPEND: u16 = 1;
 const NONBLOCK: u16 = 4;
@@ -345,7 +345,8 @@ pub(super) fn fd_seek(wasi: &mut Wasi, call: &mut Call<'_>) -> Ended {
         2 => wasi.files.file(inode)?.len() as u64,
         _ => return Err(Errno::Inval),
     };
-    let to = from.checked_add_signed(by as i64).ok_or(Errno::Inval)?;
+    let to = from.checked_add_signed(by as i64).filter(|to| *to <= NUMBER_MAX);
+    let to = to.ok_or(Errno::Inval)?;
     call.memory.put_u64(result, to)?;
     seek_to(wasi, number, to);
     Ok(End::Ok)

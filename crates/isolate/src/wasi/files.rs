@@ -313,6 +313,11 @@ impl Files {
         }
     }
 
+    /// What the next inode is called.
+    pub(super) const fn inodes(&self) -> u64 {
+        self.next
+    }
+
     /// Whether it can have come about: what came from elsewhere is held against this.
     pub(super) fn is_sound(&self, open: &BTreeMap<u64, u32>) -> bool {
         let root = matches!(self.entries.get(&ROOT), Some(Entry { node: Node::Folder { .. }, .. }));

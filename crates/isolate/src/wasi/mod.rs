@@ -17,5 +17,5 @@ mod state;
 mod words;
 
 pub(crate) use calls::{IMPORT_MODULE, Known, Served, Wait, find};
-pub(crate) use state::Wasi;
 pub use state::{BadBeginnings, Beginnings, DESCRIPTORS_MAX, STREAM_BYTES_MAX, WORDS_BYTES_MAX};
+pub(crate) use state::{NUMBER_MAX, Wasi};

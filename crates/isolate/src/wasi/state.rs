@@ -39,6 +39,9 @@ pub struct Beginnings {
     pub waits: bool,
 }
 
+/// The largest number that is counted on from, if it comes from elsewhere: nobody lives to count as far again.
+pub(crate) const NUMBER_MAX: u64 = 1 << 63;
+
 /// What a descriptor stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Open {
@@ -192,6 +195,15 @@ impl Wasi {
             }
             *open.entry(inode).or_insert(0) += 1;
         }
+        let offsets = self.descriptors.values().map(|descriptor| match descriptor.open {
+            Open::File { offset, .. } => offset,
+            Open::Folder { .. } | Open::Stdin | Open::Stdout | Open::Stderr => 0,
+        });
+        let [first, second, third] = [&self.stdin, &self.stdout, &self.stderr].map(|it| it.first);
+        let numbers = [first, second, third, self.told, self.drawn, self.files.inodes()];
+        if offsets.chain(numbers).any(|number| number > NUMBER_MAX) {
+            return false;
+        }
         let words: usize = self.args.iter().chain(&self.env).map(Vec::len).sum();
         let streams = [&self.stdin, &self.stdout, &self.stderr];
         self.descriptors.len() <= DESCRIPTORS_MAX
@@ -288,4 +300,27 @@ fn place(files: &mut Files, path: &str, bytes: &[u8]) -> Result<(), Errno> {
         };
     }
     Err(Errno::Inval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_near_the_end_of_all_numbers_come_from_nobody_who_ran() {
+        let beginnings = Beginnings { files_bytes_max: 1 << 20, ..Beginnings::default() };
+        let wasi = Wasi::new(&beginnings).unwrap();
+        assert!(wasi.is_sound(1 << 20));
+        let changes: [fn(&mut Wasi); 4] = [
+            |it| it.told = NUMBER_MAX + 1,
+            |it| it.drawn = u64::MAX,
+            |it| it.stdout.first = u64::MAX,
+            |it| it.stdin.first = NUMBER_MAX + 1,
+        ];
+        for change in changes {
+            let mut changed = wasi.clone();
+            change(&mut changed);
+            assert!(!changed.is_sound(1 << 20), "{changed:?}");
+        }
+    }
 }

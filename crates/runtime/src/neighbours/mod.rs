@@ -28,6 +28,7 @@ use self::wants::Wants;
 use crate::clock::Clock;
 use crate::core::{Core, lock};
 use crate::link::{Datagram, Lane, Links};
+use crate::stealing;
 use crate::trust::spread;
 
 /// Time between two reports of this node.
@@ -85,6 +86,8 @@ impl Neighbours {
             Ok(Word::RevokedAsked(theirs)) => spread::compare(core, from, theirs, true),
             Ok(Word::RevokedAnswered(theirs)) => spread::compare(core, from, theirs, false),
             Ok(Word::Revoked(blocks)) => spread::told(core, from, blocks),
+            Ok(Word::WorkWanted { burden, room }) => stealing::wanted(core, from, burden, room),
+            Ok(Word::WorkGiven { burden, .. }) => core.stealing.heard(from, burden),
             Err(error) => tracing::warn!(%from, %error, "a word about members was refused"),
         }
     }

@@ -16,7 +16,7 @@ use whimbrel::runtime::admin::words::{Ask, Done};
 use whimbrel::runtime::admin::{AdminClient, SOCKET_NAME};
 use whimbrel::{Member, NodeId, NodeKey, PublicKey};
 
-use crate::config::{self, CONFIG_FILE, KEY_FILE, MemberConfig, NodeConfig};
+use crate::config::{self, CONFIG_FILE, IsolatesConfig, KEY_FILE, MemberConfig, NodeConfig};
 use crate::failure::Advice;
 
 /// How long a node may take until it is ready.
@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) member: Member,
     /// Further words for its process.
     pub(crate) words: Vec<String>,
+    /// What it allows isolates.
+    pub(crate) isolates: IsolatesConfig,
     folder: PathBuf,
     process: Option<Child>,
 }
@@ -105,7 +107,15 @@ impl Node {
         config::write_seed(&folder.join(KEY_FILE))?;
         let key: NodeKey = config::read_key(&folder.join(KEY_FILE))?;
         let member = Member { key: key.public(), addresses: vec![listen] };
-        Ok(Self { name, id: key.node_id(), member, words: Vec::new(), folder, process: None })
+        Ok(Self {
+            name,
+            id: key.node_id(),
+            member,
+            words: Vec::new(),
+            isolates: IsolatesConfig::default(),
+            folder,
+            process: None,
+        })
     }
 
     fn as_member(&self) -> MemberConfig {
@@ -135,7 +145,7 @@ impl Node {
             open_channels: Vec::new(),
             statecharts: Vec::new(),
             statecharts_closed: false,
-            isolates: Default::default(),
+            isolates: self.isolates.clone(),
             members,
             settings: Default::default(),
         };

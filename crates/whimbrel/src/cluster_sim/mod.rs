@@ -4,28 +4,34 @@
 //! Compared are the output byte by byte, the exit code, the digest of the whole state at the end and
 //! those of the memories, and how often each side effect happened: each program sends one event for
 //! each round to a `kv`, which counts them by key.
+//!
+//! * `compare`: the run that nobody disturbed, and what differs from it;
+//! * `steal`: many programs on one node, and how soon all nodes together are done with them.
+
+mod compare;
+mod steal;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use whimbrel::daemon::Host;
 use whimbrel::isolate::daemon::{Beginnings, Founding, Isolate, Library, Life};
 use whimbrel::runtime::admin::AdminClient;
 use whimbrel::runtime::admin::words::{Ask, Birth, Done, Payload, daemon_of};
-use whimbrel::wire::{Digest, InputOrigin, Sender, Time};
-use whimbrel::{CausalEvent, EntityId, Kind, NodeKey, OriginHash};
+use whimbrel::{EntityId, NodeKey};
 use whimbrel_trial::Dice;
 
+use self::compare::{Ended, compare, undisturbed};
 use crate::demo::cluster::Cluster;
 use crate::failure::UNSUCCESSFUL;
 use crate::output::{complain, say};
 use crate::run::Standing;
 
-const WORKER: &str = include_str!("../../../examples/guests/worker.wat");
+const WORKER: &str = include_str!("../../../../examples/guests/worker.wat");
 
 /// How long the programs may take after the last move.
 const END_MAX: Duration = Duration::from_secs(600);
@@ -33,12 +39,12 @@ const END_MAX: Duration = Duration::from_secs(600);
 /// What is simulated.
 #[derive(Args, Debug)]
 pub(crate) struct ClusterSimWords {
-    /// How many nodes.
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u8).range(2..=16))]
-    nodes: u8,
-    /// How many programs.
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u8).range(1..=64))]
-    isolates: u8,
+    /// How many nodes; 3, or 4 with --steal.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=16))]
+    nodes: Option<u8>,
+    /// How many programs; 3, or 1,000 with --steal.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+    isolates: Option<u16>,
     /// How many moves of programs that are running.
     #[arg(long, default_value = "12")]
     moves: u32,
@@ -51,6 +57,8 @@ pub(crate) struct ClusterSimWords {
     /// Let programs that arrive begin anew, to see that the comparison can fail.
     #[arg(long, hide = true)]
     resume_at_start: bool,
+    #[command(flatten)]
+    steal: steal::StealWords,
 }
 
 /// A program, and what becomes of it.
@@ -61,34 +69,29 @@ struct Worker {
     moves: u32,
 }
 
-/// How a program ended.
-#[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    code: u32,
-    out: Vec<u8>,
-    hashes: String,
-    effects: BTreeMap<String, u64>,
-}
-
 pub(crate) async fn run(words: ClusterSimWords) -> Result<ExitCode> {
+    if words.steal.is_asked_for() {
+        return steal::run(&words).await;
+    }
+    let (nodes, isolates) = (words.nodes.unwrap_or(3), words.isolates.unwrap_or(3));
     let seed = match words.seed {
         Some(seed) => seed,
         None => getrandom::u64().context("the system gives no random bytes")?,
     };
     let mut dice = Dice::new(seed);
-    let mut cluster = Cluster::prepare(usize::from(words.nodes))?;
+    let mut cluster = Cluster::prepare(usize::from(nodes))?;
     if words.resume_at_start {
         cluster.nodes.iter_mut().for_each(|node| node.words.push("--resume-at-start".to_owned()));
     }
     // Nobody sends but the programs themselves; the place of the clients stays empty.
     let nobody = NodeKey::from_seed(&[1; 32]).public();
     cluster.start(nobody, SocketAddr::from((Ipv4Addr::LOCALHOST, 9))).await?;
-    complain(&format!("{} nodes, chance from --seed {seed}", words.nodes));
+    complain(&format!("{nodes} nodes, chance from --seed {seed}"));
     let kv = spawn(&cluster, 0, whimbrel::Kv::NAME, None).await?;
     let ledger = daemon_of(&kv).context("a node named no daemon")?;
     let module = wat::parse_str(WORKER).context("the module of the programs is broken")?;
     let mut workers = Vec::new();
-    for number in 0..words.isolates {
+    for number in 0..isolates {
         let name = format!("worker{number:02}");
         let given = given(&module, &ledger, &name, words.rounds);
         let node = dice.below(cluster.nodes.len());
@@ -105,11 +108,15 @@ pub(crate) async fn run(words: ClusterSimWords) -> Result<ExitCode> {
         ));
     }
     let effects = ended_effects(&cluster, &workers, &kv, words.rounds).await?;
+    let library = Arc::new(Library::default());
     for worker in &workers {
-        let ended = ended(&cluster, worker, &effects).await?;
+        let mut admin = cluster.nodes[0].admin().await?;
+        let ended = ended(&mut admin, &worker.name, &worker.daemon, &effects).await?;
         let given = given(&module, &ledger, &worker.name, words.rounds);
-        let undisturbed = tokio::task::spawn_blocking(move || undisturbed(&given)).await??;
-        let told = compare(worker, &ended, &undisturbed);
+        let library = Arc::clone(&library);
+        let undisturbed =
+            tokio::task::spawn_blocking(move || undisturbed(&library, &given)).await??;
+        let told = compare(&worker.name, &ended, &undisturbed);
         differences += told.len() as u32;
         let verdict = if told.is_empty() { "equal".to_owned() } else { told.join("; ") };
         say(&format!(
@@ -128,6 +135,11 @@ pub(crate) async fn run(words: ClusterSimWords) -> Result<ExitCode> {
 /// What a program is given.
 fn given(module: &[u8], ledger: &EntityId, name: &str, rounds: u32) -> Vec<u8> {
     let file = [ledger.as_bytes(), name.as_bytes(), &rounds.to_le_bytes()].concat();
+    given_file(module, name, file)
+}
+
+/// What a program is given that finds all it has to know in a file.
+fn given_file(module: &[u8], name: &str, file: Vec<u8>) -> Vec<u8> {
     let beginnings = Beginnings {
         args: vec![name.to_owned()],
         files: vec![("ledger".to_owned(), file)],
@@ -239,7 +251,7 @@ async fn ended_effects(
     }
     let wanted = workers.len() * rounds as usize;
     loop {
-        let effects = scan(&mut admin, kv).await?;
+        let effects = scan(&mut admin, kv, "worker").await?;
         if effects.len() >= wanted || begun.elapsed() > END_MAX {
             return Ok(effects);
         }
@@ -248,10 +260,10 @@ async fn ended_effects(
 }
 
 /// Everything that a `kv` counts.
-async fn scan(admin: &mut AdminClient, kv: &str) -> Result<BTreeMap<String, u64>> {
+async fn scan(admin: &mut AdminClient, kv: &str, prefix: &str) -> Result<BTreeMap<String, u64>> {
     let (mut all, mut from) = (BTreeMap::new(), String::new());
     loop {
-        let said = format!("scan worker 1000 {from}");
+        let said = format!("scan {prefix} 1000 {from}");
         let page = ask(admin, kv, said.trim_end()).await?.map_err(anyhow::Error::msg)?;
         let page = page.first().map(|page| String::from_utf8_lossy(page).into_owned());
         let mut next = None;
@@ -273,15 +285,15 @@ async fn scan(admin: &mut AdminClient, kv: &str) -> Result<BTreeMap<String, u64>
 
 /// How a program ended, as the nodes have it.
 async fn ended(
-    cluster: &Cluster,
-    worker: &Worker,
+    admin: &mut AdminClient,
+    name: &str,
+    daemon: &str,
     effects: &BTreeMap<String, u64>,
 ) -> Result<Ended> {
-    let mut admin = cluster.nodes[0].admin().await?;
     let mut out = Vec::new();
     let code = loop {
         let said = format!("take {} 0", out.len());
-        let answer = ask(&mut admin, &worker.daemon, &said).await?.map_err(anyhow::Error::msg)?;
+        let answer = ask(admin, daemon, &said).await?.map_err(anyhow::Error::msg)?;
         let first = answer.first().context("a program said nothing")?;
         let standing: Standing = serde_json::from_slice(first)?;
         if standing.out[1] == 0 {
@@ -289,83 +301,13 @@ async fn ended(
         }
         out.extend_from_slice(answer.get(1).context("output is missing")?);
     };
-    let answer = ask(&mut admin, &worker.daemon, "?hashes").await?.map_err(anyhow::Error::msg)?;
+    let answer = ask(admin, daemon, "?hashes").await?.map_err(anyhow::Error::msg)?;
     let hashes = String::from_utf8_lossy(answer.first().map_or(&[], Vec::as_slice)).into_owned();
-    let own = effects.iter().filter(|(key, _)| key.starts_with(&worker.name));
+    let own = effects.iter().filter(|(key, _)| key.starts_with(name));
     Ok(Ended {
         code,
         out,
         hashes,
         effects: own.map(|(key, count)| (key.clone(), *count)).collect(),
     })
-}
-
-/// The same program in this process, from its beginning to its end.
-fn undisturbed(given: &[u8]) -> Result<Ended> {
-    let library = std::sync::Arc::new(Library::default());
-    let kind = Kind::new(Isolate::NAME).context("no kind")?;
-    let entity = EntityId::from_bytes([9; 32]);
-    let body = Isolate::boxed(&library);
-    let mut host = Host::born(entity, kind, body, [7; 32], &Digest::ZERO);
-    host.found(Some(given))?;
-    let (mut effects, mut out, begun) = (BTreeMap::new(), Vec::new(), Instant::now());
-    let time = || Time::from_nanos(1 + begun.elapsed().as_nanos() as u64);
-    let event = |payload: &str| {
-        let payload = payload.to_owned().into_bytes().into();
-        CausalEvent::unchained(OriginHash::new(0), 1, payload)
-    };
-    let told = InputOrigin::Event { sender: Sender::Host, number: 0, answered: 0 };
-    loop {
-        let next = host.next_timer();
-        if let Some((_, timer)) = next {
-            let turned = host.turn(host.epoch(), time(), &InputOrigin::Timer(timer), &event(""))?;
-            for (_, sent) in turned.sent {
-                let text = String::from_utf8_lossy(&sent.payload).into_owned();
-                let key = text.split(' ').nth(1).unwrap_or_default().to_owned();
-                *effects.entry(key).or_insert(0) += 1;
-            }
-        }
-        let take = format!("take {} 0", out.len());
-        let turned = host.turn(host.epoch(), time(), &told, &event(&take))?;
-        let first = turned.answer.outputs.first().context("the program said nothing")?;
-        let standing: Standing = serde_json::from_slice(&first.payload)?;
-        if let Some(bytes) = turned.answer.outputs.get(1) {
-            out.extend_from_slice(&bytes.payload);
-        } else if next.is_none() {
-            let turned = host.turn(host.epoch(), time(), &told, &event("?hashes"))?;
-            let hashes = turned.answer.outputs.first().context("no hashes")?;
-            let hashes = String::from_utf8_lossy(&hashes.payload).into_owned();
-            return Ok(Ended { code: standing.code, out, hashes, effects });
-        }
-    }
-}
-
-/// What differs.
-fn compare(worker: &Worker, ended: &Ended, undisturbed: &Ended) -> Vec<String> {
-    let mut told = Vec::new();
-    if ended.code != undisturbed.code {
-        told.push(format!("exit {} instead of {}", ended.code, undisturbed.code));
-    }
-    if ended.out != undisturbed.out {
-        let same = ended.out.iter().zip(&undisturbed.out).take_while(|(a, b)| a == b).count();
-        told.push(format!(
-            "output differs from byte {same} on ({} bytes instead of {})",
-            ended.out.len(),
-            undisturbed.out.len()
-        ));
-    }
-    if ended.hashes != undisturbed.hashes {
-        told.push("the state or a memory differs".to_owned());
-    }
-    let wrong = |(key, count): &(&String, &u64)| undisturbed.effects.get(*key) != Some(*count);
-    let wrong_effects = ended.effects.iter().filter(wrong).count();
-    let missing =
-        undisturbed.effects.keys().filter(|key| !ended.effects.contains_key(*key)).count();
-    if wrong_effects + missing > 0 {
-        told.push(format!(
-            "{wrong_effects} effects of {} happened another number of times, {missing} not at all",
-            worker.name
-        ));
-    }
-    told
 }
