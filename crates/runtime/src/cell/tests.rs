@@ -38,6 +38,7 @@ fn core() -> Arc<Core> {
         detector,
         seed,
         trust,
+        steals: false,
     };
     Arc::new(Core::new(parts))
 }
