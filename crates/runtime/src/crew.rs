@@ -246,7 +246,9 @@ mod tests {
         let (tell, told) = mpsc::channel();
         give(&crew, &|name| {
             let tell = tell.clone();
-            Box::new(move || drop(tell.send(name)))
+            Box::new(move || {
+                let _ = tell.send(name);
+            })
         });
         crew.close();
         let threads = crew.start(1, None).unwrap();

@@ -249,7 +249,8 @@ async fn look(cluster: &Cluster, all: &BTreeSet<&str>, seen: &mut Seen) -> Resul
 }
 
 fn looks_of_one_that_ended(particulars: &str) -> Option<u64> {
-    let rest = particulars.strip_prefix("exited, ").or(particulars.strip_prefix("trapped, "))?;
+    let rest =
+        particulars.strip_prefix("exited, ").or_else(|| particulars.strip_prefix("trapped, "))?;
     rest.split(' ').next()?.parse().ok()
 }
 
