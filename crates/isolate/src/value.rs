@@ -66,6 +66,25 @@ impl ValType {
             None
         }
     }
+
+    /// The type of what stands on the operand stack: `ref.func` leaves a reference to a function
+    /// of a certain type there, which is never null. A module can declare only the wide types.
+    pub(crate) fn from_operand(parsed: wasmparser::ValType) -> Option<Self> {
+        use wasmparser::{AbstractHeapType, HeapType, ValType};
+        let ValType::Ref(reference) = parsed else { return Self::from_parser(parsed) };
+        match reference.heap_type() {
+            HeapType::Abstract {
+                ty: AbstractHeapType::Extern | AbstractHeapType::NoExtern,
+                ..
+            } => Some(Self::ExternRef),
+            HeapType::Abstract {
+                ty: AbstractHeapType::Func | AbstractHeapType::NoFunc, ..
+            }
+            | HeapType::Concrete(_)
+            | HeapType::Exact(_) => Some(Self::FuncRef),
+            HeapType::Abstract { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for ValType {

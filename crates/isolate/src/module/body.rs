@@ -104,7 +104,7 @@ impl Step<'_, '_> {
 
     /// The type of the operand `depth` below the top.
     pub(crate) fn operand(&self, depth: usize) -> Option<ValType> {
-        self.validator.get_operand_type(depth).flatten().and_then(ValType::from_parser)
+        self.validator.get_operand_type(depth).flatten().and_then(ValType::from_operand)
     }
 
     pub(crate) fn operands(&self) -> Box<[ValType]> {
